@@ -1,0 +1,284 @@
+//! The ports: what a source, a target, a secret store and a clock must be able to do for the engine.
+//!
+//! The engine knows nothing else of them, and they know nothing of the engine. The order of calls is the protocol of
+//! `docs/specs/file-lake.md`; the types make the worst mistakes unwritable: nothing can be committed without a `Chain`,
+//! which only a claim gives, and nothing can be released that is not a `Position` of a boundary.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use crate::batch::Batch;
+use crate::changes::Changes;
+use crate::commit::{Head, Round, SourceIdentity, StagedFile, Standing};
+use crate::fault::Fault;
+use crate::finding::Finding;
+use crate::position::{Mark, Position};
+use crate::registry::Registry;
+use crate::time::Timestamp;
+
+// ---- source ----
+
+/// A source database, seen through one pipeline's settings.
+#[async_trait]
+pub trait Source: Send + Sync {
+    /// Preflight: what is in the way, each with its cure. A missing answer is a fault with remedy `Retry`.
+    async fn check(&self) -> Result<Vec<Finding>, Fault>;
+
+    /// S1: takes the log if it is to be had, and then notes where it stands.
+    async fn take(&self) -> Result<Taken, Fault>;
+
+    /// First start, after the claim and only where `take` found the slot missing: makes what the source needs (publication,
+    /// slot; in this order) and takes it. Calling it again after a crash half-way is safe.
+    async fn create(&self) -> Result<Box<dyn Held>, Fault>;
+
+    /// `restart` after a gap: drops the slot and makes a new one; returns identity and position of the new.
+    async fn recreate(&self) -> Result<(SourceIdentity, Position), Fault>;
+
+    /// Whether two identities are the same log (a promotion is; another cluster is not).
+    fn same(&self, one: &SourceIdentity, other: &SourceIdentity) -> bool;
+
+    /// The flushed end of the log now.
+    async fn end(&self) -> Result<Position, Fault>;
+}
+
+/// What `Source::take` found.
+pub struct Taken {
+    /// Which log answered.
+    pub identity: SourceIdentity,
+    /// Its slot.
+    pub slot: Slot,
+}
+
+/// The source's bookmark for this pipeline: a replication slot, a retained range of binlogs.
+pub enum Slot {
+    /// It stands and is ours now.
+    Held(Box<dyn Held>),
+    /// There is none.
+    Missing,
+    /// It stands, but the log behind it is gone.
+    Lost {
+        /// The source's words.
+        reason: String,
+    },
+    /// Another process has it.
+    Busy {
+        /// Who, as far as the source says.
+        holder: String,
+        /// How long a dead holder can keep it; then wait no more.
+        patience: Duration,
+    },
+}
+
+/// What a slot says about itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SlotState {
+    /// Noted after it was taken (S1): everything before may be forgotten by the source.
+    pub confirmed: Position,
+    /// Its name is the default one, not one that the user wrote.
+    pub default_name: bool,
+    /// Why it cannot be read from at all (its publication is missing or younger); `None` where it can.
+    pub unreadable: Option<String>,
+}
+
+/// A slot that this process holds.
+#[async_trait]
+pub trait Held: Send {
+    /// As noted when it was taken.
+    fn state(&self) -> &SlotState;
+
+    /// Which log it belongs to.
+    fn identity(&self) -> &SourceIdentity;
+
+    /// Whether the log still has everything after `position`: the confirmed position, as noted, is not beyond it.
+    fn covers(&self, position: &Position) -> bool;
+
+    /// Reads on from `from`, or from the confirmed position: the first transaction is the first that ends after it.
+    /// `registry` holds the tables as they were last described.
+    async fn open(self: Box<Self>, from: Option<&Position>, registry: &Registry) -> Result<Opened, Fault>;
+}
+
+/// An open log.
+pub struct Opened {
+    /// Where it reads on from.
+    pub position: Position,
+    /// For reading.
+    pub log: Box<dyn Log>,
+    /// For letting the source forget; usable from another task.
+    pub release: Arc<dyn Release>,
+}
+
+/// The source's record of changes, read forward.
+#[async_trait]
+pub trait Log: Send {
+    /// Appends what is ready in one gulp, or waits for it. Returns at a boundary as soon as `into.wants_return()`, and
+    /// otherwise whenever it likes. Cancel-safe: a dropped call loses nothing.
+    async fn read(&mut self, into: &mut Changes) -> Result<Gulp, Fault>;
+
+    /// Asks for a mark before the first transaction that ends past `position`, or, idle, once the log is known to have
+    /// come there.
+    fn watch(&mut self, position: &Position) -> Mark;
+
+    /// Leaves the log in good order, so that another process can take it at once.
+    async fn close(self: Box<Self>);
+}
+
+/// What a gulp ended with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Gulp {
+    /// Something was appended, or the position moved.
+    Read,
+    /// A watched position was reached; everything appended so far ends at or before it. At a boundary.
+    Mark(Mark),
+}
+
+/// Lets the source forget.
+pub trait Release: Send + Sync {
+    /// Everything up to `position` is in a confirmed commit. Never blocks; the newest wins.
+    fn release(&self, position: &Position);
+}
+
+// ---- target ----
+
+/// A place that changes go to, seen through one pipeline's settings.
+#[async_trait]
+pub trait Target: Send + Sync {
+    /// Preflight: proves that the place keeps the promises that the protocol needs.
+    async fn check(&self) -> Result<Vec<Finding>, Fault>;
+
+    /// S2: the newest commit. Reads only.
+    async fn head(&self) -> Result<Head, Fault>;
+
+    /// The bytes of a claim after `head`: made once, so that it can be repeated verbatim.
+    fn prepare_claim(&self, head: &Head, claim: &Claim) -> Result<Prepared, Fault>;
+
+    /// S3: creates the claim. A fault with remedy `Retry` means that the answer is unknown: call again with the same.
+    async fn claim(&self, prepared: &Prepared) -> Result<Claimed, Fault>;
+}
+
+/// What a claim says: the commit before it, repeated, save what a `restart` resets.
+#[derive(Clone, Debug)]
+pub struct Claim {
+    /// The state that it repeats or resets.
+    pub standing: Standing,
+    /// Files that a `restart` takes out of the lake.
+    pub removed: Vec<String>,
+}
+
+/// A commit whose bytes are fixed but which may not have landed yet.
+#[derive(Clone, Debug)]
+pub struct Prepared {
+    /// Its number.
+    pub commit: u64,
+    /// The bytes that make it, and that tell it from anybody else's.
+    pub bytes: Arc<[u8]>,
+    /// What has to be there before it: (path, bytes), named by content.
+    pub state: Vec<(String, Arc<[u8]>)>,
+    /// What it says, for the claim's `Chain` to go on from.
+    pub standing: Standing,
+}
+
+/// How a claim ended.
+pub enum Claimed {
+    /// The chain is ours to append to.
+    Mine(Box<dyn Chain>),
+    /// Another commit has that number: look for the head again.
+    Taken,
+}
+
+/// How a commit ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Committed {
+    /// It is there.
+    Done,
+    /// Another writer's commit is there: stop for good.
+    Fenced,
+}
+
+/// A chain that this process has claimed.
+#[async_trait]
+pub trait Chain: Send + Sync {
+    /// The number of the claim.
+    fn claim(&self) -> u64;
+
+    /// The newest confirmed commit of this writer.
+    fn commit_number(&self) -> u64;
+
+    /// Starts the files of a round that opened at `opened`. A round number is used once.
+    fn round(&self, number: u64, opened: Timestamp) -> Box<dyn RoundWriter>;
+
+    /// The bytes of the next commit: made once, so that it can be repeated verbatim.
+    fn prepare(&self, round: &Round) -> Result<Prepared, Fault>;
+
+    /// R3 and R4 once: creates the commit and, refused or unanswered, reads what stands there. Nothing there and no answer
+    /// are faults with remedy `Retry`: call again with the same.
+    async fn commit(&mut self, prepared: &Prepared) -> Result<Committed, Fault>;
+
+    /// Whether another writer's commit stands after ours.
+    async fn superseded(&self) -> Result<bool, Fault>;
+
+    /// S5 for this claim. Returns how many files it deleted.
+    async fn sweep(&self) -> Result<u64, Fault>;
+}
+
+/// The files of one round as they grow.
+#[async_trait]
+pub trait RoundWriter: Send {
+    /// Encodes a batch under this version of its schema.
+    async fn write(&mut self, batch: Batch, schema_version: u32) -> Result<(), Fault>;
+
+    /// Makes every file durable. A fault means that the round must be given up.
+    async fn finish(self: Box<Self>) -> Result<Vec<StagedFile>, Fault>;
+}
+
+// ---- secrets ----
+
+/// Where a secret's value is to be found.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct SecretReference {
+    /// `env`, `file`, `aws_secrets_manager` …
+    pub store: String,
+    /// Its name there.
+    pub name: String,
+    /// A key inside it, where it is a JSON object.
+    pub key: Option<String>,
+}
+
+/// A secret's value. It cannot be printed.
+#[derive(Clone, PartialEq, Eq)]
+pub struct SecretValue(Arc<str>);
+
+impl SecretValue {
+    /// Wraps a value.
+    pub fn new(value: impl Into<Arc<str>>) -> Self {
+        Self(value.into())
+    }
+
+    /// The value itself, for the one place that needs it.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for SecretValue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("(secret)")
+    }
+}
+
+/// Reads secrets.
+#[async_trait]
+pub trait SecretStore: Send + Sync {
+    /// The value behind a reference.
+    async fn read(&self, reference: &SecretReference) -> Result<SecretValue, Fault>;
+}
+
+// ---- time ----
+
+/// Wall-clock time. Waiting is the runtime's affair.
+pub trait Clock: Send + Sync {
+    /// Now.
+    fn now(&self) -> Timestamp;
+}
