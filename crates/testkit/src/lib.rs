@@ -1,1 +1,13 @@
-//! testkit
+//! What tests, the demo and the benchmarks stand on: real databases that are thrown away, rows that keep changing, the
+//! real `millrace` process under watch, and readers that know nothing of our code and say whether the lake is right.
+//!
+//! A development dependency only; nothing here ships. A missing program is a fault that names the line which installs
+//! it, never a skip.
+
+pub mod fault;
+pub mod postgres;
+pub mod spawn;
+pub mod usage;
+pub mod workload;
+
+pub use fault::{Fault, Result};
