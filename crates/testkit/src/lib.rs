@@ -5,7 +5,9 @@
 //! it, never a skip.
 
 pub mod fault;
+pub mod pipeline;
 pub mod postgres;
+pub mod process;
 pub mod spawn;
 pub mod usage;
 pub mod workload;
