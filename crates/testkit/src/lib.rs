@@ -5,6 +5,7 @@
 //! it, never a skip.
 
 pub mod fault;
+pub mod lake;
 pub mod pipeline;
 pub mod postgres;
 pub mod process;

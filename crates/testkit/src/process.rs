@@ -73,6 +73,13 @@ impl Invocation {
         Self { command, allowed: Vec::new() }
     }
 
+    /// One more argument.
+    #[must_use]
+    pub fn argument(mut self, argument: impl AsRef<OsStr>) -> Self {
+        self.command.arg(argument);
+        self
+    }
+
     /// Sets an environment variable.
     #[must_use]
     pub fn env(mut self, name: &str, value: &str) -> Self {

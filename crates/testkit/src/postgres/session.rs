@@ -39,6 +39,11 @@ impl Database {
         self.port
     }
 
+    /// What a client library of PostgreSQL's own kind takes to get here: `host=… port=…`, through the socket.
+    pub fn url(&self) -> String {
+        format!("host={} port={} dbname={} user={SUPERUSER}", self.socket.display(), self.port, self.name)
+    }
+
     /// Runs SQL (several statements are one transaction) and gives what the last one printed: rows by line, columns by
     /// `|`.
     pub fn sql(&self, sql: &str) -> Result<String> {

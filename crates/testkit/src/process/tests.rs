@@ -14,11 +14,7 @@ fn says(level: &str, code: &str) -> String {
 
 #[test]
 fn lines_are_seen_as_they_come_and_the_end_is_told() {
-    let script = format!(
-        "{} echo '[1]'; {} exit 3",
-        says("INFO", "started"),
-        says("info", "stopped")
-    );
+    let script = format!("{} echo '[1]'; {} exit 3", says("INFO", "started"), says("info", "stopped"));
     let mut process = shell(&script).start().unwrap();
     assert_eq!(process.wait_for("started", PATIENCE).unwrap().number("commit"), Some(7));
     let ended = process.wait(PATIENCE).unwrap();
