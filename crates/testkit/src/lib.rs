@@ -4,6 +4,7 @@
 //! A development dependency only; nothing here ships. A missing program is a fault that names the line which installs
 //! it, never a skip.
 
+pub mod backlog;
 pub mod fault;
 pub mod lake;
 pub mod pipeline;

@@ -5,6 +5,7 @@
 //! threads; so all such children are started by one thread that lives as long as the process.
 
 use std::io;
+use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Mutex, OnceLock};
@@ -40,7 +41,10 @@ pub fn as_user(user: &str) -> Command {
 }
 
 /// Starts a child that runs on, from the thread that outlives every test.
-pub fn start(command: Command) -> Result<Child> {
+///
+/// It gets a process group of its own: a Ctrl-C at the terminal is for us, and we end our children in good order.
+pub fn start(mut command: Command) -> Result<Child> {
+    command.process_group(0);
     static STARTER: OnceLock<Mutex<SyncSender<Request>>> = OnceLock::new();
     let starter = STARTER.get_or_init(|| {
         let (requests, inbox) = sync_channel(1);

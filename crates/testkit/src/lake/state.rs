@@ -4,6 +4,7 @@
 //! `millrace` and a PostgreSQL run.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::time::Duration;
 
 use serde_json::{Map, Value};
@@ -25,13 +26,13 @@ struct Column {
     is_key: bool,
 }
 
-/// Compares every table of the pipeline; the first difference is the fault.
-pub fn compare(pipeline: &Pipeline, database: &Database) -> Result<Equal> {
+/// Compares every table of the pipeline as `millrace` reads it; the first difference is the fault.
+pub fn compare(millrace: &Path, pipeline: &Pipeline, database: &Database) -> Result<Equal> {
     let mut rows = 0;
     for table in &pipeline.tables {
         let full_name = pipeline.full_name(table);
-        let mut read = Invocation::new(["--format", "json", "read"])?;
-        read = read.argument(&pipeline.file).argument("--table").argument(&full_name).argument("--state");
+        let read = Invocation::of(millrace, ["--format", "json", "read"]);
+        let read = read.argument(&pipeline.file).argument("--table").argument(&full_name).argument("--state");
         let ended = read.complete(PATIENCE)?;
         if ended.code != Some(0) {
             return Err(Fault::Unexpected(format!(

@@ -128,7 +128,7 @@ impl Session {
     /// Sends SQL without waiting.
     pub fn tell(&mut self, sql: &str) -> Result<()> {
         let sent = writeln!(self.input, "{sql}\n;").and_then(|()| self.input.flush());
-        sent.or_else(|_broken| Err(self.last_words()))
+        sent.map_err(|_broken| self.last_words())
     }
 
     /// Waits until everything that was sent has been carried out; gives the lines that it printed.
