@@ -63,8 +63,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     if wanted(Name::Memory) {
         let stage = Stage::set(&millrace)?;
         memory::one_transaction(&stage, arguments.rows.saturating_mul(4), &mut report)?;
-        let stage = Stage::set(&millrace)?;
-        memory::many_tables(&stage, memory::TABLES, &mut report)?;
+        memory::many_tables(&millrace, &mut report)?;
     }
     report.print();
     arguments.json.as_deref().map_or(Ok(()), |path| report.write(path))

@@ -28,8 +28,11 @@ pub fn cargo() -> Command {
     Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
 }
 
-/// Builds `millrace` and gives its path.
+/// Builds `millrace` and gives its path; where `MILLRACE_BIN` names a program, that one is taken as it is.
 pub fn millrace(profile: Profile) -> Result<PathBuf> {
+    if let Some(given) = std::env::var_os("MILLRACE_BIN") {
+        return Ok(given.into());
+    }
     let mut command = cargo();
     command.args(["build", "--quiet", "--package", "millrace"]).arg("--target-dir").arg(folder()?);
     let name = match profile {

@@ -19,6 +19,7 @@ use millrace_testkit::{Fault, Result};
 use crate::build::{self, Profile};
 use crate::setup;
 use view::View;
+pub use view::commit_path;
 
 /// The shop of every demo is the same.
 const SEED: u64 = 7;

@@ -81,7 +81,7 @@ impl Draft {
     }
 
     fn text(&self) -> String {
-        let tables = self.tables.iter().map(|table| format!("    - {{schema: public, table: {table}}}\n"));
+        let tables = self.tables.iter().map(|table| format!("    - {{schema: public, table: \"{table}\"}}\n"));
         let properties = self.properties.iter().map(|(key, value)| format!("  {key}: \"{value}\"\n"));
         let password = self
             .password_variable

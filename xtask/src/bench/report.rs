@@ -46,9 +46,10 @@ impl Report {
 
     /// Writes all of it as JSON.
     pub fn write(&self, path: &Path) -> Result<()> {
-        let lines = self.lines.iter().map(|line| {
-            json!({"name": line.name, "figure": line.figure, "unit": line.unit, "bar": line.bar})
-        });
+        let lines = self
+            .lines
+            .iter()
+            .map(|line| json!({"name": line.name, "figure": line.figure, "unit": line.unit, "bar": line.bar}));
         let text = json!({ "measurements": lines.collect::<Vec<_>>() }).to_string();
         fs::write(path, text).map_err(|cause| Fault::Io { path: path.to_owned(), cause })
     }

@@ -37,12 +37,21 @@ pub struct Try {
 }
 
 impl Stage {
-    /// Starts a server; `millrace` is what is measured.
+    /// Starts a server with the benchmark's table; `millrace` is what is measured.
     pub fn set(millrace: &Path) -> Result<Self> {
+        Self::with(millrace, |_| Ok(()))
+    }
+
+    /// The same, with more tables; they are made before publication and slot.
+    pub fn with(millrace: &Path, more: impl FnOnce(&Database) -> Result<()>) -> Result<Self> {
         let server = Settings::default().set("max_wal_size", "20GB").set("shared_buffers", "512MB").start()?;
         let database = server.create_database(BENCH)?;
         backlog::create(&database)?;
-        database.sql(&format!("CREATE PUBLICATION {BENCH} FOR TABLE {}", backlog::TABLE))?;
+        more(&database)?;
+        let tables = "SELECT string_agg(quote_ident(tablename), ', ') FROM pg_tables WHERE schemaname = 'public'";
+        let tables = database.sql(tables)?;
+        // Through a session: a list of thousands of tables is longer than an argument may be.
+        database.session()?.run(&format!("CREATE PUBLICATION {BENCH} FOR TABLE {tables}"))?;
         database.sql(&format!("SELECT pg_create_logical_replication_slot('{BENCH}', 'pgoutput')"))?;
         Ok(Self { server, database, millrace: millrace.to_owned() })
     }
