@@ -3,8 +3,6 @@
 Times become whole microseconds and floats their 64 bits: nothing passes through a text that someone had to round.
 """
 
-import struct
-
 from source import quoted
 
 FLOATS = {"float4", "float8"}
@@ -68,9 +66,9 @@ class Column:
 
 
 def canonical(value):
-    """A value that compares as it should: floats by their bits (any NaN is NaN), decimals with their scale."""
+    """A value that compares as it should: floats by their bits, as hexadecimal text (any NaN is `nan`), decimals with their scale."""
     if isinstance(value, float):
-        return "NaN" if value != value else struct.pack(">d", value)
+        return value.hex()
     if hasattr(value, "as_tuple"):
         return str(value)
     return value

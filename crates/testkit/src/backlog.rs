@@ -20,7 +20,9 @@ pub fn write(database: &Database, first: u64, past: u64) -> Result<()> {
     let mut session = database.session()?;
     // The log is the same; only the wait for the disk after each of the transactions is left out.
     session.run("SET synchronous_commit = off")?;
-    session.run(&call(first, past)).map(drop)
+    session.run(&call(first, past))?;
+    // The log is read up to what is on disk: a commit that waits for it takes all before it along.
+    session.run("SET synchronous_commit = on; SELECT pg_logical_emit_message(true, 'backlog', 'written')").map(drop)
 }
 
 /// The statement that writes blocks `first..past`.

@@ -165,7 +165,8 @@ fn is_root() -> Result<bool> {
 fn template(programs: &Programs) -> Result<PathBuf> {
     let _one = TEMPLATE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     let version = spawn::read(Command::new(programs.path("initdb")).arg("--version"))?;
-    let version: String = version.chars().filter(|c| c.is_ascii_digit() || *c == '.').collect();
+    // `initdb (PostgreSQL) 15.18 (Debian …)`
+    let version = version.split_whitespace().nth(2).unwrap_or("unknown");
     let me = fs::metadata("/proc/self").map_err(Fault::io("/proc/self"))?.uid();
     let place = std::env::temp_dir().join(format!("millrace-pg-template-{me}-{version}"));
     // Why not trust any folder of that name: the temporary folder is open to all users of the machine.
