@@ -1,2 +1,53 @@
-//! xtask
-fn main() {}
+//! `cargo xtask`: the demo, the tests, the benchmarks. Each installs what it lacks, says what it does, and cleans up.
+
+mod bench;
+mod build;
+mod demo;
+mod setup;
+mod test;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use millrace_testkit::Result;
+
+/// Demo, tests and benchmarks of Millrace.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Arguments {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Debug, Subcommand)]
+enum Task {
+    /// Stream a live database into a lake, watch it, and compare the two at the end.
+    Demo(demo::Arguments),
+    /// Run the tests.
+    Test(test::Arguments),
+    /// Measure Millrace and a yardstick alternately, and print their ratios.
+    Bench(bench::Arguments),
+    /// Install what the others need: PostgreSQL, and the independent reader's Python environment.
+    Setup,
+}
+
+fn main() -> ExitCode {
+    let done = match Arguments::parse().task {
+        Task::Demo(arguments) => demo::run(&arguments),
+        Task::Test(arguments) => test::run(&arguments),
+        Task::Bench(arguments) => bench::run(&arguments),
+        Task::Setup => everything_installed(),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(fault) => {
+            eprintln!("error: {fault}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn everything_installed() -> Result<()> {
+    setup::postgres()?;
+    setup::reader().map(drop)
+}

@@ -1,5 +1,20 @@
-//! What tests stand on: fakes with fuses, real servers, workloads and independent readers. A dev-dependency only.
+//! What tests, the demo and the benchmarks stand on: real databases that are thrown away, rows that keep changing, the
+//! real `millrace` process under watch, and readers that know nothing of our code and say whether the lake is right.
+//!
+//! A development dependency only; nothing here ships. A missing program is a fault that names the line which installs
+//! it, never a skip.
 
+pub mod backlog;
+pub mod fault;
 pub mod fuse;
+pub mod lake;
+pub mod pipeline;
+pub mod postgres;
+pub mod process;
 pub mod scripted_source;
 pub mod scripted_target;
+pub mod spawn;
+pub mod usage;
+pub mod workload;
+
+pub use fault::{Fault, Result};

@@ -1,0 +1,110 @@
+//! Pipeline files for tests: a throw-away database as the source, a folder as the target.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::fault::{Fault, Result};
+use crate::postgres::{Database, SUPERUSER};
+
+/// A pipeline file that has been written, and the lake that it fills.
+#[derive(Clone, Debug)]
+pub struct Pipeline {
+    /// The pipeline file.
+    pub file: PathBuf,
+    /// The root of the lake.
+    pub lake: PathBuf,
+    /// The pipeline's name.
+    pub name: String,
+    /// The source's database, the first part of table names.
+    pub database: String,
+    /// Tables without database and schema; the schema is `public`.
+    pub tables: Vec<String>,
+}
+
+/// What a pipeline file shall say.
+#[derive(Clone, Debug)]
+pub struct Draft {
+    name: String,
+    database: String,
+    port: u16,
+    tables: Vec<String>,
+    properties: Vec<(String, String)>,
+    password_variable: Option<String>,
+}
+
+impl Draft {
+    /// From `tables` (schema `public`) of `database` to local Parquet in the flat layout, a commit each second.
+    pub fn new(name: &str, database: &Database, tables: &[&str]) -> Self {
+        Self {
+            name: name.to_owned(),
+            database: database.name().to_owned(),
+            port: database.port(),
+            tables: tables.iter().map(|table| (*table).to_owned()).collect(),
+            properties: vec![("commit.interval".to_owned(), "1s".to_owned())],
+            password_variable: None,
+        }
+    }
+
+    /// One of `advancedProperties`; a later one wins.
+    #[must_use]
+    pub fn property(mut self, key: &str, value: &str) -> Self {
+        self.properties.retain(|(known, _)| known != key);
+        self.properties.push((key.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// The password stands in this environment variable.
+    #[must_use]
+    pub fn password_from(mut self, variable: &str) -> Self {
+        self.password_variable = Some(variable.to_owned());
+        self
+    }
+
+    /// Another port, of a proxy for example.
+    #[must_use]
+    pub fn port(mut self, port: u16) -> Self {
+        self.port = port;
+        self
+    }
+
+    /// Writes `pipeline.yaml` in `folder`; the lake will be `folder/lake`.
+    pub fn write(&self, folder: &Path) -> Result<Pipeline> {
+        let file = folder.join("pipeline.yaml");
+        fs::write(&file, self.text()).map_err(Fault::io(&file))?;
+        Ok(Pipeline {
+            file,
+            lake: folder.join("lake"),
+            name: self.name.clone(),
+            database: self.database.clone(),
+            tables: self.tables.clone(),
+        })
+    }
+
+    fn text(&self) -> String {
+        let tables = self.tables.iter().map(|table| format!("    - {{schema: public, table: \"{table}\"}}\n"));
+        let properties = self.properties.iter().map(|(key, value)| format!("  {key}: \"{value}\"\n"));
+        let password = self
+            .password_variable
+            .iter()
+            .map(|variable| format!("    password: {{secretType: env, secretName: {variable}}}\n"));
+        format!(
+            "version: 1\nname: {}\nstreamingSource:\n  type: postgres\n  connection:\n    host: 127.0.0.1\n    port: {}\n    \
+             database: {}\n    username: {SUPERUSER}\n{}    jdbcProperties: {{sslmode: disable}}\n  tables:\n{}\
+             streamingTarget: {{type: local, path: ./lake, format: parquet, layout: flat, compression: zstd}}\n\
+             advancedProperties:\n{}",
+            self.name,
+            self.port,
+            self.database,
+            password.collect::<String>(),
+            tables.collect::<String>(),
+            properties.collect::<String>(),
+        )
+    }
+}
+
+impl Pipeline {
+    /// The full name of a table, as it stands in commits.
+    pub fn full_name(&self, table: &str) -> String {
+        format!("{}.public.{table}", self.database)
+    }
+}

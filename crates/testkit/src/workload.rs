@@ -1,0 +1,154 @@
+//! The shop: a few related tables whose rows keep changing at a given rate, from a seed, until told to stop.
+//!
+//! The transactions are written by `mover` and fed to `psql`, one session for each mover.
+
+mod mover;
+mod random;
+mod values;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+pub use mover::Mover;
+pub use random::Random;
+
+use crate::fault::{Fault, Result};
+use crate::postgres::Database;
+
+/// The shop's tables, all in the schema `public`.
+pub const TABLES: [&str; 4] = ["customers", "orders", "order_lines", "visits"];
+
+/// Makes the shop's tables, empty.
+pub fn create_shop(database: &Database) -> Result<()> {
+    database.sql(include_str!("workload/shop.sql")).map(drop)
+}
+
+/// How much the shop does.
+#[derive(Clone, Copy, Debug)]
+pub struct Pace {
+    /// Sessions that write at the same time.
+    pub movers: u16,
+    /// Transactions a second, of all movers together; `None` is as many as go.
+    pub transactions_a_second: Option<u32>,
+}
+
+/// What a load has done.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Done {
+    /// Transactions that were carried out, those rolled back included.
+    pub transactions: u64,
+}
+
+/// A shop in motion. Dropped without `stop`, it stops too, and a fault of it is lost.
+#[derive(Debug)]
+pub struct Load {
+    stop: Arc<AtomicBool>,
+    transactions: Arc<AtomicU64>,
+    movers: Vec<JoinHandle<Result<()>>>,
+}
+
+impl Load {
+    /// Sets the shop in `database` in motion.
+    pub fn start(database: &Database, seed: u64, pace: Pace) -> Result<Self> {
+        let stop = Arc::new(AtomicBool::new(false));
+        let transactions = Arc::new(AtomicU64::new(0));
+        let mut load = Self { stop, transactions, movers: Vec::new() };
+        for number in 0..pace.movers {
+            let session = database.session()?;
+            let between = pace.transactions_a_second.map(|rate| Duration::from_secs(1) * u32::from(pace.movers) / rate);
+            let (stop, transactions) = (Arc::clone(&load.stop), Arc::clone(&load.transactions));
+            let mover = Mover::new(seed, number);
+            load.movers.push(thread::spawn(move || drive(mover, session, between, &stop, &transactions)));
+        }
+        Ok(load)
+    }
+
+    /// What has been done so far.
+    pub fn done(&self) -> Done {
+        Done { transactions: self.transactions.load(Ordering::Relaxed) }
+    }
+
+    /// Lets every mover finish its transaction, and says what was done in all.
+    pub fn stop(mut self) -> Result<Done> {
+        self.stop.store(true, Ordering::Relaxed);
+        for mover in std::mem::take(&mut self.movers) {
+            mover.join().map_err(|_panic| Fault::Unexpected("a mover panicked".into()))??;
+        }
+        Ok(self.done())
+    }
+}
+
+impl Drop for Load {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Carries out `count` transactions of one mover, as fast as they go. For tests that need rows but no clock.
+pub fn move_rows(database: &Database, mover: &mut Mover, count: usize) -> Result<()> {
+    let mut session = database.session()?;
+    for _ in 0..count {
+        session.tell(&mover.transaction())?;
+    }
+    session.settle().map(drop)
+}
+
+fn drive(
+    mut mover: Mover,
+    mut session: crate::postgres::Session,
+    between: Option<Duration>,
+    stop: &AtomicBool,
+    transactions: &AtomicU64,
+) -> Result<()> {
+    let mut due = Instant::now();
+    while !stop.load(Ordering::Relaxed) {
+        session.run(&mover.transaction())?;
+        transactions.fetch_add(1, Ordering::Relaxed);
+        if let Some(between) = between {
+            // Counted from when it was due, so that a slow transaction is made up for; a long stall is not.
+            due = (due + between).max(Instant::now() - Duration::from_secs(1));
+            thread::sleep(due.saturating_duration_since(Instant::now()));
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::postgres::Server;
+
+    #[test]
+    fn the_shop_moves_until_it_is_stopped_and_then_stands_still() {
+        let server = Server::start().unwrap();
+        let database = server.create_database("shop").unwrap();
+        create_shop(&database).unwrap();
+        let load = Load::start(&database, 3, Pace { movers: 2, transactions_a_second: None }).unwrap();
+        while load.done().transactions < 600 {
+            assert!(!load.movers.iter().any(JoinHandle::is_finished), "{:?}", load.stop());
+        }
+        let done = load.stop().unwrap();
+        assert!(done.transactions >= 600);
+        let count = || database.sql("SELECT (SELECT count(*) FROM customers), (SELECT count(*) FROM orders)").unwrap();
+        let still = count();
+        assert!(still.split('|').all(|rows| rows.parse::<u32>().unwrap() > 20), "{still}");
+        assert_eq!(count(), still);
+        let large = database.sql("SELECT count(*) FROM customers WHERE pg_column_size(notes) > 2000").unwrap();
+        assert_ne!(large, "0");
+    }
+
+    #[test]
+    fn thousands_of_transactions_of_many_seeds_meet_no_error() {
+        let server = Server::start().unwrap();
+        for seed in 0..3 {
+            let database = server.create_database(&format!("shop{seed}")).unwrap();
+            create_shop(&database).unwrap();
+            move_rows(&database, &mut Mover::new(seed, 0), 1500).unwrap();
+            for table in TABLES {
+                assert_ne!(database.sql(&format!("SELECT count(*) FROM {table}")).unwrap(), "0", "{table}");
+            }
+        }
+    }
+}

@@ -1,0 +1,70 @@
+//! `cargo xtask bench`: measures Millrace and a yardstick alternately in one run, and prints ratios.
+//!
+//! Seconds move between machines; ratios of two things measured side by side hold. Nothing else should be running.
+
+mod cpu;
+mod drain;
+mod latency;
+mod memory;
+mod report;
+mod stage;
+
+use std::path::PathBuf;
+
+use millrace_testkit::Result;
+
+use crate::build::{self, Profile};
+use crate::setup;
+use report::Report;
+use stage::Stage;
+
+/// What to measure.
+#[derive(Debug, clap::Args)]
+pub struct Arguments {
+    /// Only this measurement; without it, all of them.
+    #[arg(value_enum)]
+    name: Option<Name>,
+    /// Changes of the backlog; the other measurements scale with it.
+    #[arg(long, default_value_t = 5_000_000)]
+    rows: u64,
+    /// Repetitions, of which the median counts.
+    #[arg(long, default_value_t = 3)]
+    times: usize,
+    /// Also write the measurements to this file.
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+}
+
+/// The measurements.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Name {
+    /// Draining a backlog: wall time against pg_recvlogical, CPU time against the server's own decoding.
+    Drain,
+    /// From a commit in the source to the commit in the lake, at 5,000 changes a second.
+    Latency,
+    /// Peak memory of one huge transaction, and of thousands of tables that change at once.
+    Memory,
+}
+
+/// Measures.
+pub fn run(arguments: &Arguments) -> Result<()> {
+    setup::postgres()?;
+    let millrace = build::millrace(Profile::Release)?;
+    let mut report = Report::default();
+    let wanted = |name| arguments.name.is_none_or(|only| only == name);
+    if wanted(Name::Drain) {
+        let stage = Stage::set(&millrace)?;
+        drain::measure(&stage, arguments.rows, arguments.times, &mut report)?;
+    }
+    if wanted(Name::Latency) {
+        let stage = Stage::set(&millrace)?;
+        latency::measure(&stage, &mut report)?;
+    }
+    if wanted(Name::Memory) {
+        let stage = Stage::set(&millrace)?;
+        memory::one_transaction(&stage, arguments.rows.saturating_mul(4), &mut report)?;
+        memory::many_tables(&millrace, &mut report)?;
+    }
+    report.print();
+    arguments.json.as_deref().map_or(Ok(()), |path| report.write(path))
+}

@@ -1,0 +1,64 @@
+//! Peak memory where it is hardest to keep: one transaction of gigabytes, and thousands of tables that change at once.
+
+use std::path::Path;
+
+use millrace_testkit::postgres::Database;
+use millrace_testkit::{Result, backlog};
+
+use super::drain::MEMORY_BAR;
+use super::report::Report;
+use super::stage::{BENCH, Stage};
+
+/// Tables that change within one interval.
+const TABLES: u32 = 5_000;
+
+/// Columns of each of them.
+const COLUMNS: u32 = 20;
+
+const MIB: f64 = 1_048_576.0;
+
+/// One transaction of so many rows.
+pub fn one_transaction(stage: &Stage, rows: u64, report: &mut Report) -> Result<()> {
+    println!("Writing one transaction of {rows} rows");
+    backlog::write_one_transaction(&stage.database, rows)?;
+    drained(stage, backlog::TABLE, "memory: one transaction", report)
+}
+
+/// Thousands of tables, each changed by a transaction of its own.
+pub fn many_tables(millrace: &Path, report: &mut Report) -> Result<()> {
+    println!("Making {TABLES} tables of {COLUMNS} columns, and changing each of them");
+    let stage = Stage::with(millrace, make_tables)?;
+    stage.database.sql(&format!("CALL change_tables({TABLES})"))?;
+    drained(&stage, "*", "memory: thousands of tables", report)
+}
+
+fn make_tables(database: &Database) -> Result<()> {
+    // A commit after each table: a transaction that makes thousands of them needs more locks than a server has.
+    database.sql(&format!(
+        "CREATE PROCEDURE make_tables(tables integer) LANGUAGE plpgsql AS $$
+         DECLARE columns text := (SELECT string_agg('c' || n || CASE n % 3 WHEN 0 THEN ' text' WHEN 1 THEN ' integer'
+                                                                ELSE ' numeric(12,2)' END, ', ') FROM generate_series(2, {COLUMNS}) n);
+         BEGIN
+             FOR n IN 1 .. tables LOOP
+                 EXECUTE format('CREATE TABLE t%s (id integer PRIMARY KEY, %s)', n, columns);
+                 COMMIT;
+             END LOOP;
+         END $$;
+         CREATE PROCEDURE change_tables(tables integer) LANGUAGE plpgsql AS $$
+         BEGIN
+             FOR n IN 1 .. tables LOOP
+                 EXECUTE format('INSERT INTO t%s (id, c2, c3) SELECT n, 1.5, ''text '' || n FROM generate_series(1, 10) n', n);
+                 COMMIT;
+             END LOOP;
+         END $$"
+    ))?;
+    database.sql(&format!("CALL make_tables({TABLES})")).map(drop)
+}
+
+fn drained(stage: &Stage, tables: &str, name: &str, report: &mut Report) -> Result<()> {
+    let attempt = stage.attempt(BENCH, &[tables])?;
+    let ended = stage.drain(&attempt)?;
+    report.add(format!("{name}: wall"), ended.wall_time.as_secs_f64(), "s");
+    report.judge(format!("{name}: peak"), ended.peak_memory.get() as f64 / MIB, "MiB", MEMORY_BAR);
+    Ok(())
+}

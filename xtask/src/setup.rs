@@ -1,0 +1,76 @@
+//! Installs what the tests need and the machine lacks. What is there already is left alone.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+
+use millrace_testkit::postgres::{INSTALL, Programs};
+use millrace_testkit::{Fault, Result, lake};
+
+use crate::build;
+
+/// The line that brings Python's own environments to Debian, where they are a package of their own.
+const VENV_INSTALL: &str = "apt-get install -y python3-venv";
+
+/// PostgreSQL of Debian.
+pub fn postgres() -> Result<()> {
+    if Programs::find(None).is_err() {
+        install("PostgreSQL", INSTALL)?;
+    }
+    Programs::find(None).map(drop)
+}
+
+/// The independent reader's Python environment, below the folder that cargo builds into; gives its Python.
+pub fn reader() -> Result<PathBuf> {
+    let python = lake::python_in(&build::folder()?);
+    let wanted = lake::scripts().join("requirements.txt");
+    let wanted_text = fs::read(&wanted).map_err(|cause| Fault::Io { path: wanted.clone(), cause })?;
+    // A copy of the list, written last, says that everything on it is installed.
+    let environment = python.ancestors().nth(2).map(PathBuf::from).unwrap_or_default();
+    let installed = environment.join("installed.txt");
+    if fs::read(&installed).is_ok_and(|text| text == wanted_text) {
+        return Ok(python);
+    }
+    if Command::new("python3").args(["-c", "import venv, ensurepip"]).output().map_or(true, |o| !o.status.success()) {
+        install("Python", VENV_INSTALL)?;
+    }
+    eprintln!("Making the independent reader's Python environment");
+    loud(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&environment))?;
+    loud(
+        Command::new(&python)
+            .args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r"])
+            .arg(&wanted),
+    )?;
+    fs::write(&installed, wanted_text).map_err(|cause| Fault::Io { path: installed, cause })?;
+    Ok(python)
+}
+
+fn install(what: &str, line: &str) -> Result<()> {
+    let missing = || Fault::Missing { what: what.to_owned(), cure: format!("sudo {line}") };
+    let is_root = Command::new("id").arg("-u").output().is_ok_and(|output| output.stdout == b"0\n");
+    if !is_root {
+        return Err(missing());
+    }
+    eprintln!("Installing {what}: {line}");
+    let (program, arguments) = line.split_once(' ').ok_or_else(missing)?;
+    let apt = |arguments: &[&str]| {
+        loud(
+            Command::new(program)
+                .args(["-qq", "-o=Dpkg::Use-Pty=0"])
+                .args(arguments)
+                .env("DEBIAN_FRONTEND", "noninteractive"),
+        )
+    };
+    apt(&["update"])?;
+    apt(&arguments.split(' ').collect::<Vec<_>>())
+}
+
+/// Runs a program whose output is for the person who watches.
+pub fn loud(command: &mut Command) -> Result<()> {
+    let program = command.get_program().to_string_lossy().into_owned();
+    let status = command.status().map_err(|cause| Fault::Io { path: program.clone().into(), cause })?;
+    if status.success() {
+        return Ok(());
+    }
+    Err(Fault::Program { program, status: status.to_string(), stderr: "its output stands above".into() })
+}
