@@ -33,6 +33,8 @@ pub(crate) enum Cause {
     Busy { holder: String },
     #[error("another writer has taken over the chain: commit {commit} is not ours")]
     Fenced { commit: u64 },
+    #[error("the stream had passed the position of a new snapshot before the snapshot joined it")]
+    PassedSnapshot,
     #[error("a batch could not be built: {0}")]
     Batch(String),
 }
@@ -81,6 +83,7 @@ impl From<Cause> for Fault {
                 message,
                 "another process runs this pipeline; if none is left, start again",
             ),
+            Cause::PassedSnapshot => Fault::retry("EN-016", message),
             Cause::Batch(_) => Fault::defect("EN-011", message),
         }
     }

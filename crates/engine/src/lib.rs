@@ -8,11 +8,14 @@
 
 mod fault;
 mod judge;
+mod pending;
 mod reader;
+mod requests;
 mod restart;
 mod resume;
 mod retry;
 mod settings;
+mod snapshotter;
 mod start;
 mod stop;
 mod stream;

@@ -2,22 +2,24 @@
 //!
 //! A round is closed when bytes, memory, time or a mark say so, and never inside a transaction. Where it ends may differ
 //! from run to run; nothing depends on it. Back-pressure is the bounded queue to the writer: while it is full, the log is
-//! not read.
+//! not read. What the snapshotter asks for is done at boundaries, in the order in which it asks.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use millrace_model::{
-    Batch, Changes, Checkpoint, Clock, CommitKind, Fault, Gulp, Log, Mark, Opened, Position, Registry, Sequence,
-    SourceIdentity, Timestamp,
+    Batch, Changes, Checkpoint, Clock, Fault, Gulp, Log, Mark, Opened, Position, SourceIdentity, Timestamp,
 };
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
 use crate::fault::Cause;
+use crate::pending::Pending;
+use crate::requests::{Joined, Joining, Known, Request};
 use crate::settings::Settings;
 use crate::start::Writing;
 use crate::stop::Stop;
-use crate::writer::{Closing, Work};
+use crate::writer::{Closing, Done, Work};
 use crate::{Engine, telemetry};
 
 /// After a quiet time the first change waits this long for company, and at most a tenth of the commit interval.
@@ -27,26 +29,43 @@ pub(crate) struct Reader<'a> {
     settings: &'a Settings,
     clock: &'a dyn Clock,
     changes: Changes,
-    registry: Registry,
+    pending: Pending,
     source: SourceIdentity,
     work: mpsc::Sender<Work>,
-    /// The last round that is confirmed.
-    committed: watch::Receiver<u64>,
+    requests: mpsc::Receiver<Request>,
+    committed: watch::Receiver<Done>,
     stop: Stop,
     until: Option<Mark>,
     /// The end that was asked for is reached.
     marked: bool,
+    /// The log is not read: a snapshot is being made whose position may lie just ahead.
+    held: bool,
+    /// Every snapshot that was due is handed over.
+    idle: bool,
     stopping: bool,
+    /// The chain must say something that is neither a change nor a position.
+    force: bool,
+    rounds: &'a AtomicU64,
     /// Number and opening time of the open round.
-    round: u64,
-    opened_at: Option<Timestamp>,
-    /// When the first change of the open round was seen.
+    opened: Option<(u64, Timestamp)>,
+    /// When the first change or chunk of the open round was seen.
     first_change: Option<Instant>,
     last_close: Instant,
     /// What the last closed round (else the confirmed commit) says.
     closed: Checkpoint,
-    /// Rounds handed over that are not confirmed yet.
+    /// The last round that was handed over.
     last_handed: Option<u64>,
+    /// Requests that wait for a boundary.
+    inbox: Vec<Request>,
+    /// Marks that requests wait for.
+    marks: Vec<(Mark, Awaiting)>,
+    /// Replies that wait for the commit of a round.
+    settling: Vec<(u64, oneshot::Sender<Known>, Known)>,
+}
+
+enum Awaiting {
+    Hold(oneshot::Sender<()>),
+    Join { position: Position, tables: Vec<Joining>, reply: oneshot::Sender<Vec<Joined>> },
 }
 
 /// What to do at a boundary.
@@ -58,43 +77,58 @@ enum Due {
     Last,
 }
 
+/// The ends of the channels that a reader uses.
+pub(crate) struct Ends {
+    pub work: mpsc::Sender<Work>,
+    pub requests: mpsc::Receiver<Request>,
+    pub committed: watch::Receiver<Done>,
+    /// The first snapshot shows the very position at which the log begins: it is not read before the snapshot joins.
+    pub held: bool,
+}
+
 impl<'a> Reader<'a> {
     pub(crate) fn new(
         engine: &'a Engine,
-        writing: &mut Writing,
+        writing: &Writing,
+        rounds: &'a AtomicU64,
         opened: &Opened,
-        work: mpsc::Sender<Work>,
-        committed: watch::Receiver<u64>,
+        ends: Ends,
         until: Option<Mark>,
         stop: Stop,
     ) -> Self {
         let confirmed = &writing.confirmed;
         let mut changes = Changes::new(confirmed.checkpoint.sequence, engine.settings.batch_limit());
         changes.reached(opened.position.clone());
-        let round = writing.next_round;
         Self {
             settings: &engine.settings,
             clock: engine.clock.as_ref(),
             changes,
-            registry: confirmed.registry.clone(),
+            pending: Pending::new(confirmed.registry.clone(), confirmed.snapshots.clone()),
             source: confirmed.source.clone(),
-            work,
-            committed,
+            work: ends.work,
+            requests: ends.requests,
+            committed: ends.committed,
             stop,
             until,
             marked: false,
+            held: ends.held,
+            idle: false,
             stopping: false,
-            round,
-            opened_at: None,
+            force: false,
+            rounds,
+            opened: None,
             first_change: None,
             last_close: Instant::now(),
             closed: confirmed.checkpoint.clone(),
             last_handed: None,
+            inbox: Vec::new(),
+            marks: Vec::new(),
+            settling: Vec::new(),
         }
     }
 
     fn has_content(&self) -> bool {
-        self.changes.transactions() > 0
+        self.changes.transactions() > 0 || self.pending.has_chunks() || self.force
     }
 
     fn moved(&self) -> bool {
@@ -111,22 +145,22 @@ impl<'a> Reader<'a> {
     }
 
     fn writer_is_idle(&self) -> bool {
-        self.last_handed.is_none_or(|round| *self.committed.borrow() >= round)
+        self.last_handed.is_none_or(|round| self.committed.borrow().round >= round)
     }
 
     /// Whether the open round should end at the next boundary.
     fn wants_close(&self) -> bool {
         let full = self.changes.wire_bytes() >= self.settings.commit_bytes.get()
             || self.changes.held_bytes() >= self.settings.held_limit().get();
-        full || (Instant::now() >= self.wake_at() && self.writer_is_idle())
+        full || self.force || (Instant::now() >= self.wake_at() && self.writer_is_idle())
     }
 
     fn due(&self) -> Due {
-        if self.marked || self.stopping {
+        if self.stopping || (self.marked && self.idle) {
             return Due::Last;
         }
         // The chain learns at once where its log begins.
-        let first = self.closed.position.is_none() && self.changes.position().is_some();
+        let first = self.closed.position.is_none() && self.changes.position().is_some() && !self.held;
         if first || (self.wants_close() && (self.has_content() || self.moved())) { Due::Close } else { Due::Nothing }
     }
 }
@@ -136,11 +170,11 @@ pub(crate) async fn run(mut reader: Reader<'_>, log: &mut dyn Log) -> Result<(),
     loop {
         if reader.changes.in_transaction() {
             // The log returns at the next boundary, and then the round closes.
-            let wants_close = reader.wants_close();
-            reader.changes.pause(wants_close);
+            let wants_boundary = reader.wants_close() || !reader.inbox.is_empty();
+            reader.changes.pause(wants_boundary);
         } else {
             reader.changes.pause(false);
-            if let Due::Last = reader.at_boundary().await? {
+            if let Due::Last = reader.at_boundary(log).await? {
                 return Ok(());
             }
         }
@@ -152,7 +186,7 @@ pub(crate) async fn run(mut reader: Reader<'_>, log: &mut dyn Log) -> Result<(),
 }
 
 impl Reader<'_> {
-    /// Waits for the log, the clock, the writer or the wish to stop.
+    /// Waits for the log, the clock, the writer, the snapshotter or the wish to stop.
     async fn wait(&mut self, log: &mut dyn Log) -> Result<(), Fault> {
         let wake = self.wake_at();
         // A round that is old already waits for the writer, not for the clock.
@@ -166,18 +200,38 @@ impl Reader<'_> {
                 self.changes.cut_open_transaction();
             }
             () = self.work.closed() => return Err(writer_ended()),
-            _ = self.committed.changed(), if old => {}
+            changed = self.committed.changed(), if old || !self.settling.is_empty() => {
+                changed.map_err(|_| writer_ended())?;
+                self.settle();
+            }
+            request = self.requests.recv() => match request {
+                Some(Request::Chunk(chunk)) => self.pending.add_chunk(*chunk),
+                Some(Request::Idle) => self.idle = true,
+                Some(request) => {
+                    self.idle = false;
+                    self.inbox.push(request);
+                }
+                None => return Err(Fault::retry("EN-015", "the snapshotter of this stream has ended")),
+            },
             () = tokio::time::sleep_until(wake), if !old => {}
-            gulp = log.read(&mut self.changes) => {
-                self.marked |= matches!(gulp?, Gulp::Mark(mark) if Some(mark) == self.until);
+            gulp = log.read(&mut self.changes), if !self.held => match gulp? {
+                Gulp::Read => {}
+                Gulp::Mark(mark) => self.reached(mark, false).await?,
+                Gulp::Passed(mark) => self.reached(mark, true).await?,
             }
         }
         Ok(())
     }
 
-    /// Between transactions: hands over what has grown large, and closes the round where that is due.
-    async fn at_boundary(&mut self) -> Result<Due, Fault> {
-        self.hand_over_ready().await?;
+    /// Between transactions: does what was asked, hands over what has grown large, and closes the round where that is due.
+    async fn at_boundary(&mut self, log: &mut dyn Log) -> Result<Due, Fault> {
+        for request in std::mem::take(&mut self.inbox) {
+            self.serve(request, log).await?;
+        }
+        if self.changes.wants_return() {
+            let batches = self.changes.take_ready().map_err(|error| Cause::Batch(error.to_string()))?;
+            self.hand_over(batches).await?;
+        }
         let due = self.due();
         if due == Due::Close || (due == Due::Last && (self.has_content() || self.moved())) {
             self.close().await?;
@@ -185,52 +239,127 @@ impl Reader<'_> {
         Ok(due)
     }
 
-    /// Hands tables that have grown large to the writer before their round closes.
-    async fn hand_over_ready(&mut self) -> Result<(), Fault> {
-        if self.changes.wants_return() {
-            let batches = self.changes.take_ready().map_err(|error| Cause::Batch(error.to_string()))?;
-            self.hand_over(batches).await?;
+    async fn serve(&mut self, request: Request, log: &mut dyn Log) -> Result<(), Fault> {
+        match request {
+            Request::Hold { position, reply } => {
+                self.held = false;
+                self.marks.push((log.watch(&position, &[]), Awaiting::Hold(reply)));
+            }
+            Request::Go => self.held = false,
+            Request::Join { position, tables, reply } => {
+                let joining: Vec<_> =
+                    tables.iter().filter(|table| table.is_new).map(|table| table.schema.table.clone()).collect();
+                self.held = false;
+                let mark = log.watch(&position, &joining);
+                self.marks.push((mark, Awaiting::Join { position, tables, reply }));
+            }
+            Request::Leave { tables, reply } => {
+                log.exclude(&tables);
+                self.pending.leave(&tables);
+                self.force = true;
+                self.close_and_settle(reply).await?;
+            }
+            Request::Settle { reply } => self.close_and_settle(reply).await?,
+            // Taken as they come.
+            Request::Chunk(_) | Request::Idle => {}
         }
         Ok(())
+    }
+
+    /// A watched position is reached: everything read so far lies at or before it.
+    async fn reached(&mut self, mark: Mark, passed: bool) -> Result<(), Fault> {
+        if Some(mark) == self.until {
+            self.marked = true;
+        }
+        let Some(at) = self.marks.iter().position(|(waiting, _)| *waiting == mark) else { return Ok(()) };
+        match self.marks.swap_remove(at).1 {
+            Awaiting::Hold(reply) => {
+                self.held = reply.send(()).is_ok();
+            }
+            // An anchor taken now would count changes that the snapshot does not show.
+            Awaiting::Join { .. } if passed => return Err(Cause::PassedSnapshot.into()),
+            Awaiting::Join { position, tables, reply } => {
+                // Everything up to C passes through `hand_over` first: a change seen there may forbid going on.
+                let transactions = self.changes.transactions();
+                let batches = self.changes.take_all().map_err(|error| Cause::Batch(error.to_string()))?;
+                self.hand_over(batches).await?;
+                let anchor = self.changes.sequence();
+                let joined = tables.into_iter().map(|table| self.pending.join(table, &position, anchor)).collect();
+                // The entries stand from this commit on, even with nothing done.
+                self.close_after(transactions).await?;
+                let _gone = reply.send(joined);
+            }
+        }
+        Ok(())
+    }
+
+    async fn close_and_settle(&mut self, reply: oneshot::Sender<Known>) -> Result<(), Fault> {
+        let round = if self.has_content() { self.close().await? } else { self.last_handed.unwrap_or(0) };
+        let known =
+            Known { commit: 0, registry: self.pending.registry.clone(), snapshots: self.pending.snapshots.clone() };
+        self.settling.push((round, reply, known));
+        self.settle();
+        Ok(())
+    }
+
+    /// Replies to those whose round is committed.
+    fn settle(&mut self) {
+        let done = *self.committed.borrow_and_update();
+        let (ready, waiting) =
+            std::mem::take(&mut self.settling).into_iter().partition(|(round, ..)| *round <= done.round);
+        self.settling = waiting;
+        let ready: Vec<(u64, oneshot::Sender<Known>, Known)> = ready;
+        for (_, reply, known) in ready {
+            let _gone = reply.send(Known { commit: done.commit, ..known });
+        }
     }
 
     async fn hand_over(&mut self, batches: Vec<Batch>) -> Result<(), Fault> {
-        let opened_at = *self.opened_at.get_or_insert_with(|| self.clock.now());
         for batch in batches {
-            let schema_version = self.registry.version_of(&batch.schema);
-            self.send(Work::Batch { round: self.round, opened_at, batch, schema_version }).await?;
+            let (round, opened_at) = self.open_round();
+            self.pending.note_batch(&batch);
+            let schema_version = self.pending.registry.version_of(&batch.schema);
+            self.send(Work::Batch { round, opened_at, batch, schema_version }).await?;
         }
         Ok(())
     }
 
-    /// R1: closes the round at this boundary.
-    async fn close(&mut self) -> Result<(), Fault> {
+    fn open_round(&mut self) -> (u64, Timestamp) {
+        *self.opened.get_or_insert_with(|| (self.rounds.fetch_add(1, Ordering::Relaxed), self.clock.now()))
+    }
+
+    /// R1: closes the round at this boundary. Returns its number.
+    async fn close(&mut self) -> Result<u64, Fault> {
         let transactions = self.changes.transactions();
         let batches = self.changes.take_all().map_err(|error| Cause::Batch(error.to_string()))?;
         self.hand_over(batches).await?;
-        let kind = if transactions > 0 { CommitKind::Changes } else { CommitKind::Heartbeat };
-        self.closed = self.reached();
-        let closing = Closing {
-            number: self.round,
-            kind,
-            checkpoint: self.closed.clone(),
-            source: self.source.clone(),
-            registry: self.registry.clone(),
-            transactions,
-        };
-        self.send(Work::Close(Box::new(closing))).await?;
-        self.last_handed = Some(self.round);
-        self.round += 1;
-        self.opened_at = None;
-        self.first_change = None;
-        self.last_close = Instant::now();
-        Ok(())
+        self.close_after(transactions).await
     }
 
-    fn reached(&self) -> Checkpoint {
-        let position: Option<Position> = self.changes.position().cloned();
-        let sequence: Sequence = self.changes.sequence();
-        Checkpoint { position, sequence }
+    /// The same once the batches of its `transactions` are handed over.
+    async fn close_after(&mut self, transactions: u64) -> Result<u64, Fault> {
+        let (number, _) = self.open_round();
+        let (files, chunks) = self.pending.take_chunks();
+        self.closed = Checkpoint { position: self.changes.position().cloned(), sequence: self.changes.sequence() };
+        let closing = Closing {
+            number,
+            checkpoint: self.closed.clone(),
+            source: self.source.clone(),
+            registry: self.pending.registry.clone(),
+            snapshots: self.pending.snapshots.clone(),
+            removed: self.pending.removed.clone(),
+            transactions,
+            files,
+            chunks,
+        };
+        self.pending.closed();
+        self.send(Work::Close(Box::new(closing))).await?;
+        self.last_handed = Some(number);
+        self.opened = None;
+        self.first_change = None;
+        self.force = false;
+        self.last_close = Instant::now();
+        Ok(number)
     }
 
     async fn send(&mut self, work: Work) -> Result<(), Fault> {

@@ -71,7 +71,8 @@ impl Engine {
         };
         let tables = if gap { None } else { restart.tables.as_deref() };
         let standing = self.restarted_standing(&head, identity, position, tables);
-        let removed = until_answered("files", stop, async || self.target.files_of(&head, tables).await).await?;
+        let past = until_answered("files", stop, async || self.target.files_of(head.commit, tables).await).await?;
+        let removed = past.into_iter().filter(|file| !file.removed).map(|file| file.path).collect();
         let claim = Claim { standing, removed };
         let prepared = self.target.prepare_claim(&head, &claim)?;
         match until_answered("claim", stop, async || self.target.claim(&prepared).await).await? {

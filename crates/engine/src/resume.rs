@@ -4,12 +4,15 @@
 //! is compared with the last commit (66), and only then the log is read on. PostgreSQL moves a start before the confirmed
 //! position forward without an error, so a log that merely opens proves nothing.
 
-use millrace_model::{Fault, Position, Slot, Taken};
+use std::sync::Arc;
+
+use millrace_model::{Fault, Position, Registry, Slot, Taken};
 use tokio::time::Instant;
 
 use crate::Engine;
 use crate::fault::Cause;
 use crate::judge;
+use crate::pending::entry_of;
 use crate::retry::{Backoff, Halt, until_answered};
 use crate::start::{LOOK, Writing};
 use crate::stop::Stop;
@@ -94,7 +97,8 @@ async fn open(engine: &Engine, writing: &mut Writing, slot: Slot) -> Result<(), 
     // While the checkpoint has no position, the place where the log was first opened is the yardstick.
     let yardstick: Option<Position> =
         writing.confirmed.checkpoint.position.clone().or_else(|| writing.first_opened.clone());
-    let held = match (slot, &yardstick) {
+    writing.exported = None;
+    let mut held = match (slot, &yardstick) {
         // The first start, or one that died before its first commit with a position.
         (Slot::Missing, None) => engine.source.create().await?,
         (slot, yardstick) => {
@@ -107,6 +111,13 @@ async fn open(engine: &Engine, writing: &mut Writing, slot: Slot) -> Result<(), 
         }
     };
     writing.confirmed.source = held.identity().clone();
+    if writing.confirmed.checkpoint.position.is_none() {
+        // The list of tables as the log begins; the first commit says it.
+        let members = engine.source.members().await?;
+        let published = members.iter().filter(|member| member.published);
+        writing.confirmed.registry = Registry::new(published.map(|member| Arc::new(entry_of(&member.schema))));
+    }
+    writing.exported = held.exported();
     let opened = held.open(yardstick.as_ref(), &writing.confirmed.registry).await?;
     if writing.first_opened.is_none() {
         writing.first_opened = Some(opened.position.clone());

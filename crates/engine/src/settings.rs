@@ -23,6 +23,10 @@ pub struct Settings {
     pub stop_deadline: Duration,
     /// How often leftovers are swept.
     pub sweep_interval: Duration,
+    /// Read the rows that are already there (`snapshot.mode: initial`).
+    pub snapshot: bool,
+    /// So many chunks are read at once.
+    pub snapshot_parallelism: usize,
     /// Stop when the lake has come to where the log's end was at the start.
     pub until_now: bool,
 }
@@ -39,6 +43,8 @@ impl Settings {
             memory_limit: ByteSize::mib(200),
             stop_deadline: Duration::from_secs(20),
             sweep_interval: Duration::from_secs(24 * 3600),
+            snapshot: true,
+            snapshot_parallelism: 2,
             until_now: false,
         }
     }

@@ -2,11 +2,13 @@
 //!
 //! Nothing is written before the claim and nothing but the claim, so a wrong pipeline file never fences a rightful writer.
 
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use millrace_model::{
-    Chain, Checkpoint, Claim, Claimed, Head, Opened, Position, Registry, Slot, SnapshotProgress, SourceIdentity,
-    Standing, Taken,
+    Chain, Checkpoint, Claim, Claimed, Head, Opened, Position, Registry, Slot, Snapshot, SnapshotProgress,
+    SourceIdentity, Standing, Taken,
 };
 use tokio::time::Instant;
 
@@ -38,8 +40,10 @@ pub(crate) struct Writing {
     pub opened: Option<Opened>,
     /// Where the log was first opened under this claim: the yardstick while no commit has a position.
     pub first_opened: Option<Position>,
-    /// Rounds are numbered once under a claim, also those that are given up.
-    pub next_round: u64,
+    /// The next round. Rounds are numbered once under a claim, also those that are given up.
+    pub rounds: Arc<AtomicU64>,
+    /// The snapshot that the making of the slot exported, until it is used or the log is lost.
+    pub exported: Option<Arc<dyn Snapshot>>,
     /// `run --until now`: where the log's end was at the start.
     pub until: Option<Position>,
     /// Attempts to get the log back since the last commit.
@@ -116,7 +120,8 @@ async fn claim(engine: &Engine, head: &Head, taken: &Taken, stop: &mut Stop) -> 
                 confirmed: Confirmed { source, checkpoint, registry, snapshots },
                 opened: None,
                 first_opened: None,
-                next_round: 1,
+                rounds: Arc::new(AtomicU64::new(1)),
+                exported: None,
                 until: None,
                 losses: Default::default(),
             }))

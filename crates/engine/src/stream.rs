@@ -1,16 +1,19 @@
-//! One life of the log: reader and writer side by side until the log ends, is lost, or a fault ends both.
+//! One life of the log: reader, writer and snapshotter side by side until the log ends, is lost, or a fault ends both.
 
 use std::cell::Cell;
+use std::sync::Arc;
 
 use millrace_model::{Fault, Log, Mark};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::Engine;
 use crate::fault::Cause;
-use crate::reader::{self, Reader};
+use crate::reader::{self, Ends, Reader};
+use crate::requests::{REQUESTS, Requests};
+use crate::snapshotter::{self, Snapshotter};
 use crate::start::Writing;
 use crate::stop::Stop;
-use crate::writer::{self, Writer};
+use crate::writer::{self, Done, Writer};
 
 /// Batches and round ends that may wait for the writer: enough to keep it busy, few enough to bound memory.
 const QUEUE: usize = 2;
@@ -41,12 +44,21 @@ pub(crate) async fn stream(engine: &Engine, writing: &mut Writing, stop: &mut St
         Ok(until) => until,
         Err(fault) => return fault.into(),
     };
+    let exported = writing.exported.take().filter(|_| engine.settings.snapshot);
+    let stager = writing.chain.stager();
+    let rounds = Arc::clone(&writing.rounds);
     let abandoned = Cell::new(false);
     let (work, queue) = mpsc::channel(QUEUE);
-    let (progress, committed) = watch::channel(0);
-    let reader = Reader::new(engine, writing, &opened, work, committed, until, stop.clone());
+    let (request, requests) = mpsc::channel(REQUESTS);
+    let (progress, committed) = watch::channel(Done { round: 0, commit: writing.chain.commit_number() });
+    let ends = Ends { work, requests, committed, held: exported.is_some() };
+    let reader = Reader::new(engine, writing, &rounds, &opened, ends, until, stop.clone());
+    let (ended, reading) = oneshot::channel::<()>();
+    let snapshotter =
+        Snapshotter { engine, requests: Requests(request), stager: stager.as_ref(), rounds: &rounds, exported };
     let writer = Writer {
         release: opened.release.as_ref(),
+        stager: stager.as_ref(),
         writing,
         queue,
         progress,
@@ -54,21 +66,29 @@ pub(crate) async fn stream(engine: &Engine, writing: &mut Writing, stop: &mut St
         stop: stop.clone(),
     };
     let log = opened.log.as_mut();
-    let (read, written) = tokio::join!(
+    let (read, written, joined) = tokio::join!(
         async {
-            let ended = reader::run(reader, log).await;
-            abandoned.set(!matches!(ended, Ok(())));
-            ended
+            let read = reader::run(reader, log).await;
+            abandoned.set(read.is_err());
+            drop(ended);
+            read
         },
-        writer::run(writer)
+        writer::run(writer),
+        async {
+            tokio::select! {
+                failed = snapshotter::run(snapshotter) => failed.map(|never| match never {}),
+                // The reader has ended, and its word counts.
+                _ = reading => Ok(()),
+            }
+        },
     );
-    match (read, written) {
-        (Ok(()), Ok(())) => {
+    match (read, written, joined) {
+        (Ok(()), Ok(()), _) => {
             opened.log.close().await;
             Ended::Done
         }
-        // The writer's word counts more: the reader may only have seen that it is gone.
-        (_, Err(fault)) | (Err(fault), Ok(())) => fault.into(),
+        // The writer's and the snapshotter's words count more: the reader may only have seen that they are gone.
+        (_, Err(fault), _) | (_, Ok(()), Err(fault)) | (Err(fault), Ok(()), Ok(())) => fault.into(),
     }
 }
 
@@ -81,7 +101,7 @@ async fn until_now(engine: &Engine, writing: &mut Writing, log: &mut dyn Log) ->
         Some(end) => end,
         None => engine.source.end().await?,
     };
-    let mark = log.watch(&end);
+    let mark = log.watch(&end, &[]);
     writing.until = Some(end);
     Ok(Some(mark))
 }

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use millrace_model::{Fault, Round};
+use millrace_model::{Fault, Round, SnapshotProgress, TableName};
 use tracing::{error, info, warn};
 
 pub(crate) fn started(pipeline: &str) {
@@ -35,6 +35,69 @@ pub(crate) fn committed(commit: u64, round: &Round, took: Duration) {
         took_ms = took.as_millis() as u64,
         "committed"
     );
+}
+
+/// How far a table's snapshot has come with a committed chunk.
+#[derive(Debug)]
+pub(crate) struct ChunkProgress {
+    pub table: String,
+    pub rows: u64,
+    pub rows_done: u64,
+    pub rows_estimate: u64,
+    /// Done before this process began with it.
+    pub rows_before: u64,
+    pub took: Duration,
+    pub finished: bool,
+}
+
+impl ChunkProgress {
+    fn rate(&self) -> f64 {
+        (self.rows_done - self.rows_before) as f64 / self.took.as_secs_f64().max(0.001)
+    }
+
+    fn seconds_left(&self) -> u64 {
+        ((self.rows_estimate - self.rows_done) as f64 / self.rate().max(0.001)) as u64
+    }
+}
+
+pub(crate) fn snapshot_started(progress: &SnapshotProgress) {
+    info!(
+        code = "snapshot_started",
+        table = %progress.table,
+        id = progress.id,
+        position = progress.position.as_str(),
+        sequence = progress.sequence.0,
+        resumed = !progress.done.is_empty(),
+        "snapshot started"
+    );
+}
+
+pub(crate) fn chunk_committed(chunk: &ChunkProgress) {
+    info!(
+        code = "chunk_committed",
+        table = chunk.table,
+        rows = chunk.rows,
+        rows_done = chunk.rows_done,
+        rows_estimate = chunk.rows_estimate,
+        rows_per_second = chunk.rate() as u64,
+        seconds_left = chunk.seconds_left(),
+        "snapshot chunk committed"
+    );
+    if chunk.finished {
+        info!(code = "snapshot_finished", table = chunk.table, rows = chunk.rows_done, "snapshot finished");
+    }
+}
+
+pub(crate) fn starts_again(table: &TableName) {
+    warn!(code = "retrying", stage = "snapshot", table = %table, "the table was rewritten while it was read; it starts again");
+}
+
+pub(crate) fn joins(tables: &[TableName]) {
+    info!(code = "joining", tables = ?tables, "tables join the pipeline");
+}
+
+pub(crate) fn leaves(tables: &[TableName]) {
+    info!(code = "leaving", tables = ?tables, "tables leave the pipeline; their files stay in the lake");
 }
 
 pub(crate) fn retrying(stage: &'static str, fault: &Fault, pause: Duration) {

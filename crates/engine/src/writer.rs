@@ -6,7 +6,8 @@
 use std::cell::Cell;
 
 use millrace_model::{
-    Batch, Checkpoint, CommitKind, Committed, Fault, Registry, Release, Round, RoundWriter, SourceIdentity, Timestamp,
+    Batch, Checkpoint, CommitKind, Committed, Fault, Registry, Release, Round, RoundWriter, SnapshotProgress,
+    SourceIdentity, StagedFile, Stager, Timestamp,
 };
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
@@ -15,7 +16,7 @@ use crate::fault::Cause;
 use crate::retry::{Backoff, Halt};
 use crate::start::{Confirmed, Writing};
 use crate::stop::Stop;
-use crate::telemetry;
+use crate::telemetry::{self, ChunkProgress};
 
 /// What the reader hands over, in order.
 pub(crate) enum Work {
@@ -28,19 +29,32 @@ pub(crate) enum Work {
 /// How a round ends.
 pub(crate) struct Closing {
     pub number: u64,
-    pub kind: CommitKind,
     pub checkpoint: Checkpoint,
     pub source: SourceIdentity,
     pub registry: Registry,
+    pub snapshots: Vec<SnapshotProgress>,
+    pub removed: Vec<String>,
     pub transactions: u64,
+    /// Files of snapshot chunks, durable already.
+    pub files: Vec<StagedFile>,
+    /// What they stand for, to be told once committed.
+    pub chunks: Vec<ChunkProgress>,
+}
+
+/// The newest confirmed round and its commit.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Done {
+    pub round: u64,
+    pub commit: u64,
 }
 
 pub(crate) struct Writer<'a> {
     pub release: &'a dyn Release,
+    pub stager: &'a dyn Stager,
     pub writing: &'a mut Writing,
     pub queue: mpsc::Receiver<Work>,
     /// Tells the reader which round is confirmed.
-    pub progress: watch::Sender<u64>,
+    pub progress: watch::Sender<Done>,
     /// The log is lost: what is queued is given up.
     pub abandoned: &'a Cell<bool>,
     pub stop: Stop,
@@ -55,14 +69,10 @@ pub(crate) async fn run(mut writer: Writer<'_>) -> Result<(), Fault> {
         }
         match work {
             Work::Batch { round, opened_at, batch, schema_version } => {
-                writer.writing.next_round = round + 1;
-                let open = files.get_or_insert_with(|| writer.writing.chain.round(round, opened_at));
+                let open = files.get_or_insert_with(|| writer.stager.round(round, opened_at));
                 open.write(batch, schema_version).await?;
             }
-            Work::Close(closing) => {
-                writer.writing.next_round = closing.number + 1;
-                writer.close(*closing, files.take()).await?;
-            }
+            Work::Close(closing) => writer.close(*closing, files.take()).await?,
         }
     }
     Ok(())
@@ -71,33 +81,38 @@ pub(crate) async fn run(mut writer: Writer<'_>) -> Result<(), Fault> {
 impl Writer<'_> {
     async fn close(&mut self, closing: Closing, files: Option<Box<dyn RoundWriter>>) -> Result<(), Fault> {
         let began = Instant::now();
-        let files = match files {
+        let mut staged = match files {
             Some(files) => files.finish().await?,
             None => Vec::new(),
         };
         if self.abandoned.get() {
             return Ok(());
         }
+        staged.extend(closing.files);
         let round = Round {
             number: closing.number,
-            kind: closing.kind,
+            kind: if staged.is_empty() { CommitKind::Heartbeat } else { CommitKind::Changes },
             checkpoint: closing.checkpoint,
             source: closing.source,
             registry: closing.registry,
-            snapshots: self.writing.confirmed.snapshots.clone(),
+            snapshots: closing.snapshots,
             transactions: closing.transactions,
-            files,
-            removed: Vec::new(),
+            files: staged,
+            removed: closing.removed,
         };
         self.commit(&round).await?;
         if let Some(position) = &round.checkpoint.position {
             self.release.release(position);
         }
-        telemetry::committed(self.writing.chain.commit_number(), &round, began.elapsed());
+        let commit = self.writing.chain.commit_number();
+        telemetry::committed(commit, &round, began.elapsed());
+        for chunk in &closing.chunks {
+            telemetry::chunk_committed(chunk);
+        }
         self.writing.losses.reset();
         let Round { number, checkpoint, source, registry, snapshots, .. } = round;
         self.writing.confirmed = Confirmed { source, checkpoint, registry, snapshots };
-        self.progress.send_replace(number);
+        self.progress.send_replace(Done { round: number, commit });
         Ok(())
     }
 

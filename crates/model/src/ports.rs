@@ -11,12 +11,14 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use crate::batch::Batch;
-use crate::changes::Changes;
+use crate::changes::{Changes, TableChanges};
 use crate::commit::{Head, Round, SourceIdentity, StagedFile, Standing};
 use crate::fault::Fault;
 use crate::finding::Finding;
 use crate::position::{Mark, Position};
 use crate::registry::Registry;
+use crate::schema::{TableName, TableSchema};
+use crate::size::ByteSize;
 use crate::time::Timestamp;
 
 // ---- source ----
@@ -36,6 +38,19 @@ pub trait Source: Send + Sync {
 
     /// `restart` after a gap: drops the slot and makes a new one; returns identity and position of the new.
     async fn recreate(&self) -> Result<(SourceIdentity, Position), Fault>;
+
+    /// The tables that the pipeline file asks for and that can be carried, as they are now.
+    async fn members(&self) -> Result<Vec<Member>, Fault>;
+
+    /// Makes the log carry the changes of these tables from some position on; those that it carries stay as they are.
+    async fn join(&self, tables: &[TableName]) -> Result<(), Fault>;
+
+    /// Ends that. Only after a commit that no longer has the tables.
+    async fn leave(&self, tables: &[TableName]) -> Result<(), Fault>;
+
+    /// A database snapshot at a position C of the log that is made for it. Waits for every transaction that runs; while it
+    /// waits, `bound` is told positions at or before which C surely does not lie, rising, so that the stream can go on.
+    async fn snapshot(&self, bound: &(dyn Fn(Position) + Sync)) -> Result<Arc<dyn Snapshot>, Fault>;
 
     /// Whether two identities are the same log (a promotion is; another cluster is not).
     fn same(&self, one: &SourceIdentity, other: &SourceIdentity) -> bool;
@@ -95,8 +110,12 @@ pub trait Held: Send {
     /// Whether the log still has everything after `position`: the confirmed position, as noted, is not beyond it.
     fn covers(&self, position: &Position) -> bool;
 
+    /// The database snapshot that the slot's own creation exported; once, and only where this process made the slot.
+    fn exported(&mut self) -> Option<Arc<dyn Snapshot>>;
+
     /// Reads on from `from`, or from the confirmed position: the first transaction is the first that ends after it.
-    /// `registry` holds the tables as they were last described.
+    /// `registry` holds the tables whose changes count, as they were last described; a table that is not there, or is
+    /// there under another `source_id`, counts from the mark on with which it joins.
     async fn open(self: Box<Self>, from: Option<&Position>, registry: &Registry) -> Result<Opened, Fault>;
 }
 
@@ -118,8 +137,12 @@ pub trait Log: Send {
     async fn read(&mut self, into: &mut Changes) -> Result<Gulp, Fault>;
 
     /// Asks for a mark before the first transaction that ends past `position`, or, idle, once the log is known to have
-    /// come there. With the mark the log has come to `position` (`Changes::reached`), or it stood beyond it already.
-    fn watch(&mut self, position: &Position) -> Mark;
+    /// come there. With the mark the log has come to `position` (`Changes::reached`). The changes of `joining` count from
+    /// the mark on.
+    fn watch(&mut self, position: &Position, joining: &[TableName]) -> Mark;
+
+    /// From here on the changes of `tables` do not count. At a boundary.
+    fn exclude(&mut self, tables: &[TableName]);
 
     /// Leaves the log in good order, so that another process can take it at once.
     async fn close(self: Box<Self>);
@@ -132,6 +155,75 @@ pub enum Gulp {
     Read,
     /// A watched position was reached; everything appended so far ends at or before it. At a boundary.
     Mark(Mark),
+    /// The log stood beyond a watched position already when it was asked for.
+    Passed(Mark),
+}
+
+/// A table that the pipeline file asks for.
+#[derive(Clone, Debug)]
+pub struct Member {
+    /// As the catalogue describes it now, with its membership's `source_id` where it is carried.
+    pub schema: Arc<TableSchema>,
+    /// Whether the log carries its changes.
+    pub published: bool,
+}
+
+/// A database snapshot: every reader of it sees the rows as of one position of the log.
+#[async_trait]
+pub trait Snapshot: Send + Sync {
+    /// The position C that it shows: exactly the transactions that end at or before it.
+    fn position(&self) -> &Position;
+
+    /// How `table` is read under it, without the ranges in `done`.
+    async fn plan(&self, table: &TableName, done: &[(String, String)]) -> Result<Plan, Fault>;
+
+    /// A connection of its own that reads chunks. While this snapshot lives another one can be had at any time.
+    async fn reader(&self) -> Result<Box<dyn ChunkReader>, Fault>;
+}
+
+/// How a table is read under a snapshot.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// As the catalogue describes it under the snapshot: the columns that the log carries.
+    pub schema: Arc<TableSchema>,
+    /// The physical relation; another one means that the table was rewritten.
+    pub relation: String,
+    /// How it is cut (`ctid`, `key`).
+    pub split: String,
+    /// What remains to be read; never empty for a table that is not done.
+    pub chunks: Vec<Chunk>,
+    /// Estimate of its rows, for people.
+    pub rows_estimate: u64,
+}
+
+/// A range of a table; an empty end is open.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Chunk {
+    /// From here on,
+    pub from: String,
+    /// up to, but without, this.
+    pub to: String,
+}
+
+/// How far a chunk has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Filled {
+    /// There is more.
+    More,
+    /// The chunk is whole, and the relation is still the one that was planned.
+    Whole,
+    /// The relation was rewritten meanwhile: the chunk does not count, the table starts again under a new snapshot.
+    Rewritten,
+}
+
+/// Reads chunks, one after the other.
+#[async_trait]
+pub trait ChunkReader: Send {
+    /// Begins a chunk.
+    async fn begin(&mut self, plan: &Plan, chunk: &Chunk) -> Result<(), Fault>;
+
+    /// Appends rows of the chunk until `limit` bytes were read into `rows`, or it ends.
+    async fn fill(&mut self, rows: &mut TableChanges, limit: ByteSize) -> Result<Filled, Fault>;
 }
 
 /// Lets the source forget.
@@ -151,15 +243,28 @@ pub trait Target: Send + Sync {
     /// S2: the newest commit. Reads only.
     async fn head(&self) -> Result<Head, Fault>;
 
-    /// Paths of the files up to `head` that are still in the lake and hold rows of `tables` (names as in commits, with or
-    /// without the database; `None`: all tables).
-    async fn files_of(&self, head: &Head, tables: Option<&[String]>) -> Result<Vec<String>, Fault>;
+    /// The files that commits 1 to `last` name and that hold rows of `tables` (names as in commits, with or without the
+    /// database; `None`: all tables), also those that are removed by now.
+    async fn files_of(&self, last: u64, tables: Option<&[String]>) -> Result<Vec<PastFile>, Fault>;
 
     /// The bytes of a claim after `head`: made once, so that it can be repeated verbatim.
     fn prepare_claim(&self, head: &Head, claim: &Claim) -> Result<Prepared, Fault>;
 
     /// S3: creates the claim. A fault with remedy `Retry` means that the answer is unknown: call again with the same.
     async fn claim(&self, prepared: &Prepared) -> Result<Claimed, Fault>;
+}
+
+/// A file that a commit named.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PastFile {
+    /// Relative to the root.
+    pub path: String,
+    /// Whose rows.
+    pub table: TableName,
+    /// The snapshot its rows come from.
+    pub snapshot: Option<u64>,
+    /// No longer in the lake.
+    pub removed: bool,
 }
 
 /// What a claim says: the commit before it, repeated, save what a `restart` resets.
@@ -210,8 +315,8 @@ pub trait Chain: Send + Sync {
     /// The newest confirmed commit of this writer.
     fn commit_number(&self) -> u64;
 
-    /// Starts the files of a round that opened at `opened`. A round number is used once.
-    fn round(&self, number: u64, opened: Timestamp) -> Box<dyn RoundWriter>;
+    /// For writing files of this claim, beside the commits.
+    fn stager(&self) -> Arc<dyn Stager>;
 
     /// The bytes of the next commit: made once, so that it can be repeated verbatim.
     fn prepare(&self, round: &Round) -> Result<Prepared, Fault>;
@@ -225,6 +330,12 @@ pub trait Chain: Send + Sync {
 
     /// Deletes the leftovers of earlier writers (S5), beside the stream.
     fn sweeper(&self) -> Arc<dyn Sweeper>;
+}
+
+/// Makes files under one claim.
+pub trait Stager: Send + Sync {
+    /// Starts the files of a round that opened at `opened`. A round number is used once.
+    fn round(&self, number: u64, opened: Timestamp) -> Box<dyn RoundWriter>;
 }
 
 /// S5 for one claim.

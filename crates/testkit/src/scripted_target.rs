@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use async_trait::async_trait;
 use millrace_model::{
-    Batch, Chain, Checkpoint, Claim, Claimed, Committed, Fault, Finding, Head, Op, OpCounts, Origin, Position,
-    Prepared, Round, RoundWriter, StagedFile, Standing, Sweeper, Target, Timestamp,
+    Batch, Chain, Checkpoint, Claim, Claimed, Committed, Fault, Finding, Head, Op, OpCounts, Origin, PastFile,
+    Position, Prepared, Round, RoundWriter, StagedFile, Stager, Standing, Sweeper, TableName, Target, Timestamp,
 };
 use serde_json::{Value, json};
 
@@ -25,6 +25,8 @@ pub struct LakeRow {
     pub position: String,
     /// The change.
     pub row: ScriptedRow,
+    /// The snapshot that saw it.
+    pub snapshot: Option<u64>,
 }
 
 #[derive(Clone, Debug)]
@@ -70,35 +72,86 @@ impl Lake {
 
     /// The committed rows of the stream, in order.
     pub fn rows(&self) -> Vec<LakeRow> {
+        self.all_rows(true).into_iter().filter(|row| row.row.op != Op::Read).collect()
+    }
+
+    /// Rows of all committed files, those of removed files only on demand, in order.
+    fn all_rows(&self, less_removed: bool) -> Vec<LakeRow> {
         let state = self.state();
         let removed: Vec<&String> = state.chain.iter().flat_map(|commit| &commit.removed).collect();
-        let named = state.chain.iter().flat_map(|commit| &commit.files).filter(|path| !removed.contains(path));
+        let named = state.chain.iter().flat_map(|commit| &commit.files);
+        let named = named.filter(|path| !less_removed || !removed.contains(path));
         let mut rows: Vec<LakeRow> =
             named.flat_map(|path| state.files.get(path).cloned().unwrap_or_default()).collect();
         rows.sort_by_key(|row| row.sequence);
         rows
     }
 
-    /// I1 to I4 and the fence; `from` is the position at which the pipeline's log began, `None` after a gap.
+    /// Whether the newest commit knows a finished snapshot of `table`.
+    pub fn is_finished(&self, table: &str) -> bool {
+        let state = self.state();
+        let entry = state.chain.last().and_then(|commit| {
+            commit
+                .standing
+                .registry
+                .entries()
+                .find(|entry| entry.table.parts().last().is_some_and(|t| t == table))
+                .cloned()
+        });
+        entry.is_some_and(|entry| entry.snapshot.is_some())
+    }
+
+    /// The current rows of `table` by the reader's rule: per key the highest sequence wins, on a tie the snapshot row, of
+    /// two the one with the higher snapshot id; a value that the log did not carry is that of the row just before.
+    pub fn state_of(&self, table: &str) -> BTreeMap<i64, Option<String>> {
+        let mut rows: Vec<LakeRow> = self.all_rows(true).into_iter().filter(|row| row.row.table == table).collect();
+        rows.sort_by_key(|row| (row.sequence, row.row.op == Op::Read, row.snapshot));
+        let mut current = BTreeMap::new();
+        for LakeRow { row, .. } in rows {
+            match row.op {
+                Op::Delete => drop(current.remove(&row.id)),
+                Op::Truncate => current.clear(),
+                Op::Create | Op::Update | Op::Read => {
+                    let value = if row.unsent { current.get(&row.id).cloned().flatten() } else { row.value };
+                    current.insert(row.id, value);
+                }
+            }
+        }
+        current
+    }
+
+    /// Every table with a finished snapshot equals the source as of the checkpoint.
+    pub fn verify_state(&self, world: &World, tables: &[&str]) -> Result<(), String> {
+        let head = self.checkpoint().position.as_ref().map_or(0, position_number);
+        for table in tables.iter().filter(|table| self.is_finished(table)) {
+            let (found, expected) = (self.state_of(table), world.rows_at(table, head));
+            if found != expected {
+                return Err(format!("{table} at {head}: the lake has {found:?}, the source {expected:?}"));
+            }
+        }
+        Ok(())
+    }
+
+    /// I1 to I4 and the fence; `from` is the position at which the pipeline's log began, `None` where not all of it counts.
     pub fn verify(&self, world: &World, from: Option<u64>) -> Result<(), String> {
         self.verify_chain()?;
-        let rows = self.rows();
         let head = self.checkpoint();
-        let end: u64 = head.position.as_ref().and_then(|position| position.as_str().parse().ok()).unwrap_or(0);
-        if world.confirmed().is_some_and(|confirmed| confirmed > end && head.position.is_some() && from.is_some()) {
-            return Err(format!("released {:?} beyond the chain ({end})", world.confirmed()));
-        }
-        let Some(from) = from else { return Ok(()) };
-        for (index, row) in rows.iter().enumerate() {
+        let end = head.position.as_ref().map_or(0, position_number);
+        for (index, row) in self.all_rows(false).iter().filter(|row| row.row.op != Op::Read).enumerate() {
             if row.sequence != index as u64 + 1 {
                 return Err(format!("I3: sequence {} stands at place {}", row.sequence, index + 1));
             }
         }
-        if head.sequence.0 != rows.len() as u64 {
-            return Err(format!("I3: the head says {} changes, the files hold {}", head.sequence, rows.len()));
+        let count = self.all_rows(false).iter().filter(|row| row.row.op != Op::Read).count();
+        if head.sequence.0 != count as u64 {
+            return Err(format!("I3: the head says {} changes, the files hold {count}", head.sequence));
+        }
+        let Some(from) = from else { return Ok(()) };
+        if world.confirmed().is_some_and(|confirmed| confirmed > end && head.position.is_some()) {
+            return Err(format!("released {:?} beyond the chain ({end})", world.confirmed()));
         }
         let expected: Vec<ScriptedRow> = world.rows_between(from, end);
-        let found: Vec<ScriptedRow> = rows.into_iter().map(|row| row.row).collect();
+        let found: Vec<ScriptedRow> = self.rows().into_iter().map(|row| row.row).collect();
         if expected != found {
             return Err(format!("rows differ: the log has {expected:?}, the lake has {found:?}"));
         }
@@ -130,7 +183,7 @@ impl Lake {
                     return Err(format!("I2: {path} is named twice"));
                 }
                 let rows = state.files.get(path).ok_or_else(|| format!("I2: {path} of commit {number} is missing"))?;
-                for row in rows {
+                for row in rows.iter().filter(|row| row.row.op != Op::Read) {
                     if row.sequence <= before || row.sequence > own {
                         return Err(format!("I3: sequence {} lies outside commit {number}", row.sequence));
                     }
@@ -237,21 +290,23 @@ impl Target for ScriptedTarget {
         self.fuse.step("read the head", read).await.map_err(unanswered)
     }
 
-    async fn files_of(&self, head: &Head, tables: Option<&[String]>) -> Result<Vec<String>, Fault> {
-        let (lake, last) = (self.lake.clone(), head.commit as usize);
+    async fn files_of(&self, last: u64, tables: Option<&[String]>) -> Result<Vec<PastFile>, Fault> {
+        let (lake, last) = (self.lake.clone(), last as usize);
         let list = move || {
             let state = lake.state();
             let commits = || state.chain.iter().take(last);
             let removed: Vec<&String> = commits().flat_map(|commit| &commit.removed).collect();
-            commits()
-                .flat_map(|commit| &commit.files)
-                .filter(|path| !removed.contains(path))
-                .cloned()
-                .collect::<Vec<_>>()
+            let past = |path: &String| PastFile {
+                path: path.clone(),
+                table: TableName::parse(path.split('/').next().unwrap_or_default()),
+                snapshot: state.files.get(path).and_then(|rows| rows.first()).and_then(|row| row.snapshot),
+                removed: removed.contains(&path),
+            };
+            commits().flat_map(|commit| &commit.files).map(past).collect::<Vec<_>>()
         };
         let mut files = self.fuse.step("list the files", list).await.map_err(unanswered)?;
         if let Some(tables) = tables {
-            files.retain(|path| tables.iter().any(|table| path.starts_with(table.as_str())));
+            files.retain(|file| tables.iter().any(|table| file.table.answers_to(table)));
         }
         Ok(files)
     }
@@ -292,8 +347,8 @@ impl Chain for ScriptedChain {
         self.commit
     }
 
-    fn round(&self, number: u64, _opened: Timestamp) -> Box<dyn RoundWriter> {
-        Box::new(ScriptedRound { target: self.target.clone(), claim: self.claim, number, files: Vec::new() })
+    fn stager(&self) -> Arc<dyn Stager> {
+        Arc::new(ScriptedStager { target: self.target.clone(), claim: self.claim })
     }
 
     fn prepare(&self, round: &Round) -> Result<Prepared, Fault> {
@@ -325,6 +380,17 @@ impl Chain for ScriptedChain {
 
     fn sweeper(&self) -> Arc<dyn Sweeper> {
         Arc::new(ScriptedSweeper { target: self.target.clone(), claim: self.claim })
+    }
+}
+
+struct ScriptedStager {
+    target: ScriptedTarget,
+    claim: u64,
+}
+
+impl Stager for ScriptedStager {
+    fn round(&self, number: u64, _opened: Timestamp) -> Box<dyn RoundWriter> {
+        Box::new(ScriptedRound { target: self.target.clone(), claim: self.claim, number, files: Vec::new() })
     }
 }
 
@@ -404,24 +470,27 @@ impl RoundWriter for ScriptedRound {
 fn rows_of(batch: &Batch) -> Result<Vec<LakeRow>, Fault> {
     use arrow_array::Array;
     let defect = || Fault::defect("TK-103", "a scripted batch has other columns than id and value");
-    let Origin::Stream { sequences, runs } = &batch.origin else { return Err(defect()) };
     let ids =
         batch.columns.first().and_then(|c| c.as_any().downcast_ref::<arrow_array::Int64Array>()).ok_or_else(defect)?;
     let values =
         batch.columns.get(1).and_then(|c| c.as_any().downcast_ref::<arrow_array::StringArray>()).ok_or_else(defect)?;
     let mut rows = Vec::new();
-    for (index, (&op, &sequence)) in batch.ops.iter().zip(sequences).enumerate() {
-        let run = runs.iter().rev().find(|run| run.first_row <= index).ok_or_else(defect)?;
-        rows.push(LakeRow {
-            sequence: sequence as u64,
-            position: run.position.to_string(),
-            row: ScriptedRow {
-                table: batch.schema.table.parts().last().cloned().unwrap_or_default(),
-                op,
-                id: ids.value(index),
-                value: (op != Op::Delete && !values.is_null(index)).then(|| values.value(index).to_owned()),
-            },
-        });
+    for (index, &op) in batch.ops.iter().enumerate() {
+        let (sequence, position) = match &batch.origin {
+            Origin::Stream { sequences, runs } => {
+                let run = runs.iter().rev().find(|run| run.first_row <= index).ok_or_else(defect)?;
+                (sequences.get(index).copied().unwrap_or_default() as u64, run.position.to_string())
+            }
+            Origin::Snapshot { sequence, position, .. } => (sequence.0, position.to_string()),
+        };
+        let row = ScriptedRow {
+            table: batch.schema.table.parts().last().cloned().unwrap_or_default(),
+            op,
+            id: ids.value(index),
+            value: (op != Op::Delete && !values.is_null(index)).then(|| values.value(index).to_owned()),
+            unsent: batch.unavailable.iter().any(|&(row, _)| row as usize == index),
+        };
+        rows.push(LakeRow { sequence, position, row, snapshot: batch.snapshot() });
     }
     Ok(rows)
 }

@@ -4,5 +4,6 @@
 mod crash;
 mod gaps;
 mod pace;
+mod snapshots;
 mod stage;
 mod takeover;

@@ -43,6 +43,8 @@ pub struct Stage {
     pub lake: Lake,
     pub epoch: Option<u64>,
     pub named_slot: bool,
+    pub snapshot: bool,
+    pub tables: Option<&'static [&'static str]>,
 }
 
 impl Stage {
@@ -67,8 +69,12 @@ impl Stage {
         // Small, so that a few transactions make several rounds.
         settings.commit_bytes = ByteSize::bytes(250);
         settings.until_now = true;
+        settings.snapshot = self.snapshot;
         settings.epoch = self.epoch;
-        let source = ScriptedSource::new(&self.world, fuse);
+        let mut source = ScriptedSource::new(&self.world, fuse);
+        if let Some(tables) = self.tables {
+            source = source.with_tables(tables);
+        }
         Engine {
             source: Arc::new(if self.named_slot { source.with_named_slot() } else { source }),
             target: Arc::new(ScriptedTarget::new(&self.lake, fuse, instance)),
@@ -108,13 +114,21 @@ impl Stage {
 
     /// I1 to I4 hold for what is in the lake by now.
     pub fn assert_sound(&self, what: &str) {
-        self.lake.verify(&self.world, self.world.began()).unwrap_or_else(|breach| panic!("{what}: {breach}"));
+        self.lake
+            .verify(&self.world, self.world.began())
+            .map_err(|breach| format!("{what}: {breach}"))
+            .expect("I1 to I4 hold");
     }
 }
 
 /// One paused-time runtime for a test.
 pub fn block_on<T>(future: impl Future<Output = T>) -> T {
-    tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap().block_on(future)
+    tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .expect("a runtime starts")
+        .block_on(future)
 }
 
 /// A fuse with one blow.

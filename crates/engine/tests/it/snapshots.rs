@@ -1,0 +1,276 @@
+//! Snapshots beside a stream that never stands still: kill -9 at every step, tables that join, leave and are rewritten.
+//! After each life every finished table equals the source as of the checkpoint, and at the end all are finished.
+
+use std::time::Duration;
+
+use millrace_engine::{Restart, Stop};
+use millrace_model::Op;
+use millrace_testkit::fuse::{Blow, Fuse};
+use millrace_testkit::scripted_source::{ScriptedRow, World};
+
+use crate::stage::{Exit, Stage, block_on, fuse};
+
+const TABLES: [&str; 2] = ["a", "b"];
+
+/// A small generator of its own, so that a failure can be repeated from its seed.
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self, sides: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % sides
+    }
+}
+
+/// One random transaction over keys 100 … 300.
+fn transaction(world: &World, dice: &mut Dice, touch: bool) -> Vec<ScriptedRow> {
+    let mut rows: Vec<ScriptedRow> = Vec::new();
+    for _ in 0..=dice.roll(3) {
+        let table = TABLES[dice.roll(2) as usize];
+        let id = 100 + 10 * dice.roll(20) as i64;
+        if rows.iter().any(|row| row.table == table && row.id == id) {
+            continue;
+        }
+        let exists = world.rows_at(table, u64::MAX).contains_key(&id);
+        let value = format!("v{}", dice.roll(1_000_000));
+        rows.push(match dice.roll(6) {
+            _ if !exists => ScriptedRow::create(table, id, &value),
+            0 => ScriptedRow::delete(table, id),
+            1 if touch => ScriptedRow::touch(table, id),
+            _ => ScriptedRow::update(table, id, &value),
+        });
+    }
+    rows
+}
+
+fn filled(seed: u64) -> (Stage, Dice) {
+    let stage = Stage { snapshot: true, ..Stage::default() };
+    let mut dice = Dice(seed | 1);
+    for _ in 0..20 {
+        let rows = transaction(&stage.world, &mut dice, true);
+        stage.world.append(rows);
+    }
+    (stage, dice)
+}
+
+/// Moves rows beside a process.
+async fn keep_moving(stage: &Stage, dice: &mut Dice, count: usize) {
+    for _ in 0..count {
+        let rows = transaction(&stage.world, dice, true);
+        stage.world.append(rows);
+        for _ in 0..dice.roll(6) {
+            tokio::task::yield_now().await;
+        }
+        if dice.roll(8) == 0 {
+            tokio::time::sleep(Duration::from_millis(40)).await;
+        }
+    }
+}
+
+fn assert_states(stage: &Stage, what: &str) {
+    stage.lake.verify(&stage.world, None).map_err(|breach| format!("{what}: {breach}")).expect("sound");
+    stage.lake.verify_state(&stage.world, &TABLES).map_err(|breach| format!("{what}: {breach}")).expect("sound");
+}
+
+async fn finish(stage: &Stage, what: &str) {
+    let exit = stage.run(&Fuse::never(), "recovery").await;
+    assert_eq!(exit.code(), 0, "{what}: {exit:?}");
+    assert_states(stage, what);
+    for table in stage.tables.unwrap_or(&TABLES) {
+        assert!(stage.lake.is_finished(table), "{what}: the snapshot of {table} is not finished");
+    }
+}
+
+/// A first start with rows there already that goes wrong at these steps, while rows keep moving.
+async fn life(seed: u64, blows: &[(u64, Blow)]) -> bool {
+    let (stage, mut dice) = filled(seed);
+    let first = Fuse::new(blows.iter().copied());
+    let (exit, ()) = tokio::join!(stage.run(&first, "one"), keep_moving(&stage, &mut dice, 25));
+    let what = format!("seed {seed}, {blows:?}\n{}", first.trace().join("\n"));
+    if !matches!(exit, Exit::Killed) {
+        assert_eq!(exit.code(), 0, "{what}: {exit:?}");
+    }
+    assert_states(&stage, &what);
+    let second = Fuse::never();
+    let (exit, ()) = tokio::join!(stage.run(&second, "two"), keep_moving(&stage, &mut dice, 10));
+    let what = format!("{what}\nsecond life\n{}", second.trace().join("\n"));
+    assert_eq!(exit.code(), 0, "{what}: {exit:?}");
+    assert_states(&stage, &what);
+    finish(&stage, &what).await;
+    blows.iter().all(|&(step, _)| first.steps() > step)
+}
+
+#[test]
+fn a_snapshot_beside_the_stream_that_goes_wrong_at_any_step_ends_equal_to_the_source() {
+    for blow in Blow::ALONE {
+        for seed in [11, 29] {
+            let mut step = 0;
+            while block_on(life(seed, &[(step, blow)])) {
+                step += 1;
+            }
+            assert!(step > 30, "{blow:?}: only {step} steps were tried");
+        }
+    }
+}
+
+#[test]
+fn random_histories_with_random_deaths_end_equal_to_the_source() {
+    for seed in 1..400u64 {
+        let mut dice = Dice(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1);
+        let blows = [(dice.roll(60), Blow::DieAfter), (dice.roll(60), Blow::LoseAnswer)];
+        block_on(life(dice.roll(1 << 40), &blows));
+    }
+}
+
+#[test]
+fn a_snapshot_goes_on_after_a_kill_where_nothing_forbids_it() {
+    let mut resumed = 0;
+    let mut step = 0;
+    loop {
+        let more = block_on(async {
+            let stage = Stage { snapshot: true, ..Stage::default() };
+            for id in (100..300).step_by(10) {
+                stage.world.append([ScriptedRow::create("a", id, "x")]);
+            }
+            let first = fuse(step, Blow::DieAfter);
+            stage.run(&first, "one").await;
+            stage.world.append([ScriptedRow::update("a", 110, "y")]);
+            let chunks = first.trace().iter().filter(|line| line.contains("read a chunk")).count();
+            let second = Fuse::never();
+            assert_eq!(stage.run(&second, "two").await.code(), 0);
+            let again = second.trace().iter().filter(|line| line.contains("read a chunk")).count();
+            if chunks > 0 && again > 0 && again < 8 {
+                resumed += 1;
+            }
+            finish(&stage, "after it went on").await;
+            first.is_dead()
+        });
+        if !more {
+            break;
+        }
+        step += 1;
+    }
+    assert!(resumed > 0, "no life went on where the one before was left");
+}
+
+#[test]
+fn a_table_that_was_rewritten_while_it_was_read_starts_again() {
+    let mut step = 0;
+    let mut tried = 0;
+    loop {
+        let (halted, reading) = block_on(async {
+            let (stage, _) = filled(7);
+            let first = fuse(step, Blow::Pause);
+            let ended = stage.run(&first, "one");
+            tokio::pin!(ended);
+            tokio::select! {
+                exit = &mut ended => { assert_eq!(exit.code(), 0); return (false, false); }
+                () = first.halted() => {}
+            }
+            let reading = first.trace().last().is_some_and(|line| line.contains("read a chunk"));
+            stage.world.rewrite("a");
+            first.resume();
+            assert_eq!(ended.await.code(), 0);
+            finish(&stage, &format!("rewritten at {step}\n{}", first.trace().join("\n"))).await;
+            (true, reading)
+        });
+        if !halted {
+            break;
+        }
+        tried += usize::from(reading);
+        step += 1;
+    }
+    assert!(tried >= 4, "only {tried} chunks were tried");
+}
+
+#[test]
+fn a_table_that_joins_a_running_pipeline_counts_from_its_snapshot_on() {
+    for seed in 1..60u64 {
+        block_on(async {
+            let (mut stage, mut dice) = filled(seed);
+            stage.tables = Some(&["a"]);
+            assert_eq!(stage.run(&Fuse::never(), "one").await.code(), 0);
+            let rows = transaction(&stage.world, &mut dice, true);
+            stage.world.append(rows);
+            stage.tables = None;
+            let second = fuse(dice.roll(50), if seed % 2 == 0 { Blow::DieAfter } else { Blow::LoseAnswer });
+            let (_, ()) = tokio::join!(stage.run(&second, "two"), keep_moving(&stage, &mut dice, 15));
+            let what = format!("seed {seed}\n{}", second.trace().join("\n"));
+            assert_states(&stage, &what);
+            finish(&stage, &what).await;
+        });
+    }
+}
+
+#[test]
+fn a_table_that_leaves_and_joins_again_starts_without_its_earlier_files() {
+    // Removed, deleted from meanwhile, added again: the deleted row must not stay.
+    for seed in 1..60u64 {
+        block_on(async {
+            let (mut stage, mut dice) = filled(seed);
+            assert_eq!(stage.run(&Fuse::never(), "one").await.code(), 0);
+            stage.tables = Some(&["a"]);
+            let second = fuse(dice.roll(40), Blow::DieAfter);
+            stage.run(&second, "two").await;
+            let gone: Vec<_> = stage.world.rows_at("b", u64::MAX).into_keys().take(2).collect();
+            stage.world.append(gone.into_iter().map(|id| ScriptedRow::delete("b", id)));
+            stage.tables = None;
+            let third = fuse(dice.roll(40), Blow::DieBefore);
+            let (_, ()) = tokio::join!(stage.run(&third, "three"), keep_moving(&stage, &mut dice, 10));
+            let what = format!("seed {seed}\n{}\n--\n{}", second.trace().join("\n"), third.trace().join("\n"));
+            assert_states(&stage, &what);
+            finish(&stage, &what).await;
+        });
+    }
+}
+
+#[test]
+fn a_table_taken_out_of_the_publication_behind_our_back_joins_anew() {
+    block_on(async {
+        let (stage, mut dice) = filled(3);
+        assert_eq!(stage.run(&Fuse::never(), "one").await.code(), 0);
+        stage.world.unpublish(&["b".into()]);
+        // Not in the log: a gap that leaves no trace there.
+        stage.world.append([ScriptedRow { op: Op::Truncate, ..ScriptedRow::delete("b", 0) }]);
+        stage.world.publish(&["b".into()]);
+        let rows = transaction(&stage.world, &mut dice, false);
+        stage.world.append(rows);
+        finish(&stage, "after a gap in the publication").await;
+    });
+}
+
+#[test]
+fn a_restart_reads_the_tables_it_names_anew() {
+    for seed in 1..30u64 {
+        block_on(async {
+            let (stage, mut dice) = filled(seed);
+            assert_eq!(stage.run(&Fuse::never(), "one").await.code(), 0);
+            let engine = stage.engine(&Fuse::never(), "restart");
+            let (_handle, stop) = Stop::new();
+            let tables = (seed % 2 == 0).then(|| vec!["public.a".to_string()]);
+            engine.restart(&Restart { tables, adopt: false }, stop).await.unwrap();
+            assert!(!stage.lake.is_finished("a"));
+            let second = fuse(dice.roll(50), Blow::DieAfter);
+            let (_, ()) = tokio::join!(stage.run(&second, "two"), keep_moving(&stage, &mut dice, 10));
+            finish(&stage, &format!("seed {seed}\n{}", second.trace().join("\n"))).await;
+        });
+    }
+}
+
+#[test]
+fn a_table_that_joins_without_a_snapshot_counts_from_its_joining_on() {
+    block_on(async {
+        let mut stage = Stage { tables: Some(&["a"]), ..Stage::default() };
+        assert_eq!(stage.run(&Fuse::never(), "one").await.code(), 0);
+        stage.append(1);
+        stage.tables = None;
+        assert_eq!(stage.run(&Fuse::never(), "two").await.code(), 0);
+        stage.append(1);
+        assert_eq!(stage.run(&Fuse::never(), "three").await.code(), 0);
+        let of_b = stage.lake.rows().into_iter().filter(|row| row.row.table == "b").count();
+        assert_eq!(of_b, 1);
+        stage.lake.verify(&stage.world, None).unwrap();
+    });
+}
