@@ -7,16 +7,22 @@
 mod chain;
 mod check;
 mod commit_json;
+mod current;
 mod encode;
 pub mod fault;
+pub mod fsck;
 mod head;
 pub mod names;
+pub mod read;
 mod round;
+mod rows;
 mod settings;
 mod shape;
 mod state;
+pub mod status;
 pub mod store;
 mod sweep;
+mod walk;
 
 use std::sync::Arc;
 
@@ -26,7 +32,10 @@ use millrace_model::{Claim, Claimed, Clock, Fault, Finding, Head, Prepared, Targ
 pub use commit_json::{
     CheckpointJson, CommitJson, FileJson, OpsJson, PreviousJson, SnapshotJson, SourceJson, StateRef, WriterJson,
 };
+pub use fsck::{Breach, FsckReport, fsck};
+pub use read::read;
 pub use settings::{Compression, Settings};
+pub use status::{Status, TableStatus, status};
 pub use store::local::LocalStore;
 pub use store::memory::MemoryStore;
 pub use store::{Created, Entry, EntryKind, Store, Upload};

@@ -10,14 +10,15 @@ use millrace_model::{Refusal, Remedy, Target};
 
 use crate::lake::{Writer, claim, settings, table, writer, writer_on};
 
-/// A chain of `length` commits that all repeat the first but for their number.
+/// A chain of `length` commits: only the last has its bytes, for the search asks for no others.
 async fn chain_of(store: &MemoryStore, length: u64) {
     drop(claim(&writer(store, "one")).await);
     let first: CommitJson = serde_json::from_slice(&store.contents()[&commit_path(1)]).unwrap();
-    for number in 2..=length {
-        let commit = CommitJson { commit: number, ..first.clone() };
-        store.put(&commit_path(number), serde_json::to_vec(&commit).unwrap());
+    let nothing: Arc<[u8]> = Arc::from([]);
+    for number in 2..length {
+        store.put(&commit_path(number), Arc::clone(&nothing));
     }
+    store.put(&commit_path(length), serde_json::to_vec(&CommitJson { commit: length, ..first }).unwrap());
 }
 
 #[tokio::test]

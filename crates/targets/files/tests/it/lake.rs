@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use millrace_files::{Compression, Files, MemoryStore, Settings, Store};
 use millrace_model::{
     Batch, ByteSize, Chain, Changes, Checkpoint, Claim, Claimed, Clock, Column, ColumnBuilder, CommitKind, Committed,
-    Head, Kind, Op, Position, Prepared, Registry, Round, Sequence, SourceIdentity, StagedFile, Standing, TableEntry,
-    TableName, TableSchema, Target, Timestamp, TransactionEnd,
+    Head, Kind, Op, Position, Prepared, Registry, Round, Sequence, SourceIdentity, StagedFile, Standing, TableName,
+    TableSchema, Target, Timestamp, TransactionEnd,
 };
 
 /// A clock that a test sets.
@@ -143,13 +143,6 @@ pub fn batches(schema: &Arc<TableSchema>, after: u64, first_transaction: u64, ro
     changes.take_all().unwrap()
 }
 
-/// A table's entry as the engine would have it, with version 1.
-pub fn entry(schema: &TableSchema) -> TableEntry {
-    let mut registry = Registry::default();
-    registry.version_of(schema);
-    (**registry.get(&schema.table).unwrap()).clone()
-}
-
 /// A writer that has claimed, with what an engine would remember.
 pub struct Writer {
     pub files: Files,
@@ -224,4 +217,25 @@ impl Writer {
         assert_eq!(self.chain.commit(&prepared).await.unwrap(), Committed::Done);
         self.sequence = round.checkpoint.sequence.0;
     }
+}
+
+/// A round with a row of snapshot `id` for each key, anchored at the writer's sequence; the registry is as it was.
+pub async fn snapshot_round(one: &mut Writer, schema: &Arc<TableSchema>, id: u64, keys: &[i64]) -> Round {
+    one.round += 1;
+    let mut round = one.chain.round(one.round, one.clock.now());
+    let version = one.registry.version_of(schema);
+    for key in keys {
+        let mut rows = millrace_model::TableChanges::new(Arc::clone(schema));
+        rows.begin_read(20);
+        if let ColumnBuilder::Int64(ids) = &mut rows.columns[0] {
+            ids.append_value(*key);
+        }
+        if let ColumnBuilder::Text(notes) = &mut rows.columns[1] {
+            notes.append_value(format!("snapshot {id}"));
+        }
+        let position = end_of(one.transaction).position;
+        round.write(rows.take_snapshot(id, Sequence(one.sequence), position).unwrap(), version).await.unwrap();
+    }
+    let files = round.finish().await.unwrap();
+    Round { kind: CommitKind::Changes, ..one.round_of(files) }
 }
