@@ -1,1 +1,83 @@
-//! targets/files
+//! The files target: a lake of Parquet files in a folder, with a chain of commits that makes them exactly-once.
+//!
+//! `docs/specs/file-lake.md` is the contract; this crate is its writer (`chain`, `round`, `sweep`) and its checker (`fsck`,
+//! `read`, `status`). It knows nothing of sources and of the engine. The store below is a port of its own (`store`), so that
+//! the protocol is the same on a disk, in memory and in an object store.
+
+mod chain;
+mod check;
+mod commit_json;
+mod current;
+mod encode;
+pub mod fault;
+pub mod fsck;
+mod head;
+pub mod names;
+pub mod read;
+mod round;
+mod rows;
+mod settings;
+mod shape;
+mod state;
+pub mod status;
+pub mod store;
+mod sweep;
+mod walk;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use millrace_model::{Claim, Claimed, Clock, Fault, Finding, Head, Prepared, Target};
+
+pub use commit_json::{
+    CheckpointJson, CommitJson, FileJson, OpsJson, PreviousJson, SnapshotJson, SourceJson, StateRef, WriterJson,
+};
+pub use fsck::{Breach, FsckReport, fsck};
+pub use read::read;
+pub use settings::{Compression, Settings};
+pub use status::{Status, TableStatus, status};
+pub use store::local::LocalStore;
+pub use store::memory::MemoryStore;
+pub use store::{Created, Entry, EntryKind, Store, Upload};
+
+/// A lake of files, seen through one pipeline's settings.
+#[derive(Clone)]
+pub struct Files {
+    lake: Arc<Lake>,
+}
+
+/// What all parts of the target share.
+pub(crate) struct Lake {
+    settings: Settings,
+    /// Its root is the lake's root: the prefix is applied.
+    store: Arc<dyn Store>,
+    clock: Arc<dyn Clock>,
+    states: state::StateMemory,
+}
+
+impl Files {
+    /// The lake below the settings' prefix in `store`.
+    pub fn new(settings: Settings, store: Arc<dyn Store>, clock: Arc<dyn Clock>) -> Self {
+        let store = store.under(&settings.prefix);
+        Self { lake: Arc::new(Lake { settings, store, clock, states: state::StateMemory::default() }) }
+    }
+}
+
+#[async_trait]
+impl Target for Files {
+    async fn check(&self) -> Result<Vec<Finding>, Fault> {
+        check::check(&self.lake).await
+    }
+
+    async fn head(&self) -> Result<Head, Fault> {
+        head::head(&self.lake).await
+    }
+
+    fn prepare_claim(&self, head: &Head, claim: &Claim) -> Result<Prepared, Fault> {
+        chain::prepare_claim(&self.lake, head, claim)
+    }
+
+    async fn claim(&self, prepared: &Prepared) -> Result<Claimed, Fault> {
+        chain::claim(&self.lake, prepared).await
+    }
+}

@@ -1,0 +1,224 @@
+//! What can go wrong between a pipeline and its lake of files, with a stable code and a remedy for each.
+//!
+//! Messages name paths, tables and commits; never a cell's value.
+
+use std::io;
+
+use millrace_model::{Fault, Refusal, Remedy};
+use thiserror::Error;
+
+/// A cause that this target knows; across the port it travels as a [`Fault`].
+#[derive(Debug, Error)]
+pub enum Cause {
+    /// The store gave no answer that says yes or no.
+    #[error("the lake gave no answer while millrace was to {doing} `{path}`")]
+    NoAnswer {
+        /// What was asked.
+        doing: &'static str,
+        /// Of which name.
+        path: String,
+        /// What lies beneath.
+        #[source]
+        cause: Option<io::Error>,
+    },
+    /// The disk is full, or the quota is used up.
+    #[error("no space left on the device of the lake, to {doing} `{path}`")]
+    NoSpace {
+        /// What was asked.
+        doing: &'static str,
+        /// Of which name.
+        path: String,
+        /// What lies beneath.
+        #[source]
+        cause: io::Error,
+    },
+    /// The store says that we may not.
+    #[error("the lake does not allow millrace to {doing} `{path}`")]
+    Permission {
+        /// What was asked.
+        doing: &'static str,
+        /// Of which name.
+        path: String,
+        /// What lies beneath.
+        #[source]
+        cause: Option<io::Error>,
+    },
+    /// The filesystem has no hard links, so nothing can be created only if absent and whole.
+    #[error("the filesystem of the lake has no hard links (`{path}`)")]
+    NoHardLinks {
+        /// The name that was to be linked.
+        path: String,
+        /// What lies beneath.
+        #[source]
+        cause: io::Error,
+    },
+    /// Something that is no folder stands where a folder has to be.
+    #[error("`{path}` is in the way: a folder has to be there")]
+    NoFolder {
+        /// The name that was asked for.
+        path: String,
+    },
+    /// A commit or state file of a later version.
+    #[error("`{path}` is written by a later version of millrace ({what})")]
+    Newer {
+        /// Of which file.
+        path: String,
+        /// What this version does not know.
+        what: String,
+    },
+    /// The chain at the root holds files of another shape than the pipeline file asks for.
+    #[error("the lake holds {found} files, the pipeline file asks for {asked}")]
+    OtherShape {
+        /// What it holds.
+        found: String,
+        /// What is asked for.
+        asked: String,
+    },
+    /// What the chain says and what is there do not agree.
+    #[error("the lake is damaged at `{path}`: {what}")]
+    Damaged {
+        /// The file.
+        path: String,
+        /// What is wrong with it.
+        what: String,
+    },
+    /// The commit has not landed, or it is not known whether it has.
+    #[error("commit {commit} is not there yet")]
+    NotLanded {
+        /// Its number.
+        commit: u64,
+    },
+    /// A table that the chain does not know.
+    #[error("the lake has no table `{table}`")]
+    NoTable {
+        /// As it was asked for.
+        table: String,
+    },
+    /// A rule of the protocol would have been broken.
+    #[error("a rule of the file lake would be broken: {what}")]
+    Rule {
+        /// Which.
+        what: String,
+    },
+    /// A batch could not be written as Parquet.
+    #[error("rows of `{table}` could not be encoded")]
+    Encode {
+        /// Whose.
+        table: String,
+        /// What lies beneath.
+        #[source]
+        cause: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// Two creates of one name both succeeded, or a name that is not there was found.
+    #[error("the store does not keep its promises: {what}")]
+    BrokenPromise {
+        /// Which promise.
+        what: String,
+    },
+}
+
+impl Cause {
+    /// The stable code; `docs/errors/<code>.md` explains it.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::NoAnswer { .. } => "FL-001",
+            Self::NoSpace { .. } => "FL-002",
+            Self::Permission { .. } => "FL-003",
+            Self::NoHardLinks { .. } => "FL-004",
+            Self::NoFolder { .. } => "FL-005",
+            Self::Newer { .. } => "FL-006",
+            Self::OtherShape { .. } => "FL-007",
+            Self::Damaged { .. } => "FL-008",
+            Self::NotLanded { .. } => "FL-009",
+            Self::NoTable { .. } => "FL-010",
+            Self::Rule { .. } => "FL-011",
+            Self::Encode { .. } => "FL-012",
+            Self::BrokenPromise { .. } => "FL-013",
+        }
+    }
+
+    fn remedy(&self) -> Remedy {
+        match self {
+            Self::NoAnswer { .. } | Self::NoSpace { .. } | Self::NotLanded { .. } => Remedy::Retry,
+            Self::Permission { .. } => Remedy::Operator(Refusal::Permission),
+            Self::NoHardLinks { .. } | Self::Damaged { .. } | Self::BrokenPromise { .. } => {
+                Remedy::Operator(Refusal::Check)
+            }
+            Self::NoFolder { .. } | Self::Newer { .. } | Self::OtherShape { .. } | Self::NoTable { .. } => {
+                Remedy::Operator(Refusal::Spec)
+            }
+            Self::Rule { .. } | Self::Encode { .. } => Remedy::Defect,
+        }
+    }
+
+    fn cure(&self) -> &'static str {
+        match self {
+            Self::NoAnswer { .. } | Self::NotLanded { .. } => "",
+            Self::NoSpace { .. } => "free some space; millrace goes on by itself, nothing is lost meanwhile",
+            Self::Permission { .. } => "let the user that runs millrace read and write below the target's path",
+            Self::NoHardLinks { .. } => "choose a path on a filesystem with hard links (ext4, xfs, btrfs, zfs, NFS)",
+            Self::NoFolder { .. } => "choose another path or prefix for the target, or move that file away",
+            Self::Newer { .. } => "run the version of millrace that wrote it, or a later one",
+            Self::OtherShape { .. } => "write to another path or prefix, or set format and layout back",
+            Self::Damaged { .. } => {
+                "run `millrace fsck`; put the file back from a copy, or begin anew at another prefix"
+            }
+            Self::NoTable { .. } => "`millrace status` lists the tables",
+            Self::Rule { .. } | Self::Encode { .. } => "this is a defect of Millrace; please report it with this line",
+            Self::BrokenPromise { .. } => "the lake cannot stand on this store; choose another path",
+        }
+    }
+}
+
+impl From<Cause> for Fault {
+    fn from(cause: Cause) -> Self {
+        let mut fault = Self {
+            code: cause.code(),
+            remedy: cause.remedy(),
+            message: cause.to_string(),
+            cure: cause.cure().into(),
+            cause: None,
+        };
+        match cause {
+            Cause::NoAnswer { cause, .. } | Cause::Permission { cause, .. } => {
+                fault.cause = cause.map(|cause| Box::new(cause) as _);
+            }
+            Cause::NoSpace { cause, .. } | Cause::NoHardLinks { cause, .. } => fault.cause = Some(Box::new(cause)),
+            Cause::Encode { cause, .. } => fault.cause = Some(cause),
+            _ => {}
+        }
+        fault
+    }
+}
+
+/// What an error of the operating system means for the lake.
+pub(crate) fn of_io(doing: &'static str, path: &str, cause: io::Error) -> Cause {
+    let path = path.to_owned();
+    match cause.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Cause::NoSpace { doing, path, cause },
+        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+            Cause::Permission { doing, path, cause: Some(cause) }
+        }
+        io::ErrorKind::NotADirectory => Cause::NoFolder { path },
+        _ => Cause::NoAnswer { doing, path, cause: Some(cause) },
+    }
+}
+
+/// A rule of the protocol that a caller would break.
+pub(crate) fn rule(what: impl Into<String>) -> Fault {
+    Cause::Rule { what: what.into() }.into()
+}
+
+/// A file that does not say what it should.
+pub(crate) fn damaged(path: &str, what: impl Into<String>) -> Fault {
+    Cause::Damaged { path: path.into(), what: what.into() }.into()
+}
+
+/// A blocking task that did not come back: it panicked, or the runtime is shutting down.
+pub(crate) fn lost_task(error: tokio::task::JoinError) -> Fault {
+    if error.is_panic() {
+        rule("a blocking task panicked").because(error)
+    } else {
+        Fault::retry("FL-001", "the process is shutting down").because(error)
+    }
+}

@@ -1,0 +1,310 @@
+//! The files of one round as they grow.
+//!
+//! A large batch goes to an open encoder, of which there are a few; small batches wait, up to a bound, and are encoded one
+//! at a time: thousands of quiet tables cost one encoder, not thousands. Encoding and disk run on blocking threads.
+//!
+//! Invariant: a file holds rows of one table under one version, of the stream or of one part of one snapshot, in sequence
+//! order; a part number is used once in a round.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use arrow_array::Array;
+use async_trait::async_trait;
+use millrace_model::{Batch, Fault, OpCounts, Origin, RoundWriter, Sequence, StagedFile, TableName, Timestamp};
+use parquet::errors::ParquetError;
+
+use crate::Lake;
+use crate::encode::{Encoded, Encoder};
+use crate::fault::{Cause, lost_task, of_io, rule};
+use crate::names::DataName;
+use crate::store::Upload;
+
+/// Encoders that are open at once.
+const OPEN_FILES: usize = 3;
+/// A batch of this many bytes in memory opens an encoder; a smaller one waits for others of its table.
+const LARGE_BATCH: usize = 1 << 20;
+/// Bytes in memory that may wait in small batches.
+const WAITING_BYTES: usize = 8 << 20;
+
+/// Which rows share a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Share {
+    table: TableName,
+    schema_version: u32,
+    /// Id and anchor.
+    snapshot: Option<(u64, Sequence)>,
+}
+
+/// A file that is being written.
+struct OpenFile {
+    share: Share,
+    path: String,
+    encoder: Encoder<Box<dyn Upload>>,
+    rows: u64,
+    ops: OpCounts,
+    sequences: Option<(Sequence, Sequence)>,
+    commits: Option<(Timestamp, Timestamp)>,
+}
+
+/// A round of the files target.
+pub(crate) struct FilesRound {
+    lake: Arc<Lake>,
+    claim: u64,
+    number: u64,
+    opened: Timestamp,
+    next_part: u32,
+    /// Least recently used first.
+    open: VecDeque<OpenFile>,
+    waiting: Vec<(Share, Batch)>,
+    waiting_bytes: usize,
+    staged: Vec<StagedFile>,
+    /// The round can be written: its number is fresh, and nothing has failed.
+    sound: bool,
+}
+
+impl FilesRound {
+    /// A round without files; `fresh` is false where its number was used before.
+    pub(crate) fn new(lake: Arc<Lake>, claim: u64, number: u64, opened: Timestamp, fresh: bool) -> Self {
+        Self {
+            lake,
+            claim,
+            number,
+            opened,
+            next_part: 0,
+            open: VecDeque::new(),
+            waiting: Vec::new(),
+            waiting_bytes: 0,
+            staged: Vec::new(),
+            sound: fresh,
+        }
+    }
+
+    fn check_sound(&self) -> Result<(), Fault> {
+        if self.sound { Ok(()) } else { Err(rule(format!("round {} was used before or has failed", self.number))) }
+    }
+
+    async fn take(&mut self, batch: Batch, share: Share) -> Result<(), Fault> {
+        if let Some(file) = self.take_open(&share) {
+            return self.encode(file, batch).await;
+        }
+        let bytes: usize = batch.columns.iter().map(|column| column.get_array_memory_size()).sum();
+        if bytes < LARGE_BATCH {
+            self.waiting.push((share, batch));
+            self.waiting_bytes += bytes;
+            if self.waiting_bytes > WAITING_BYTES {
+                self.encode_waiting().await?;
+            }
+            return Ok(());
+        }
+        let mut file = self.open_file(share.clone(), &batch).await?;
+        // Rows of the same file that wait came first.
+        let (same, others): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.waiting).into_iter().partition(|(waiting, _)| *waiting == share);
+        self.waiting = others;
+        for (_, earlier) in same {
+            file = self.fill(file, earlier).await?;
+        }
+        self.encode(file, batch).await?;
+        self.close_surplus().await
+    }
+
+    fn take_open(&mut self, share: &Share) -> Option<OpenFile> {
+        let at = self.open.iter().position(|file| file.share == *share)?;
+        self.open.remove(at)
+    }
+
+    /// Encodes what waits, table by table, each into a file that is closed at once.
+    async fn encode_waiting(&mut self) -> Result<(), Fault> {
+        self.waiting_bytes = 0;
+        let mut waiting = std::mem::take(&mut self.waiting);
+        // Stable: the batches of one file stay in order.
+        waiting.sort_by(|(one, _), (other, _)| {
+            let order = |share: &Share| (share.schema_version, share.snapshot);
+            one.table.cmp(&other.table).then_with(|| order(one).cmp(&order(other)))
+        });
+        let mut waiting = waiting.into_iter().peekable();
+        while let Some((share, batch)) = waiting.next() {
+            let mut file = self.open_file(share.clone(), &batch).await?;
+            file = self.fill(file, batch).await?;
+            while let Some((_, batch)) = waiting.next_if(|(next, _)| *next == share) {
+                file = self.fill(file, batch).await?;
+            }
+            self.close(file).await?;
+        }
+        Ok(())
+    }
+
+    /// Encodes a batch into a file, which stays open.
+    async fn encode(&mut self, file: OpenFile, batch: Batch) -> Result<(), Fault> {
+        let file = self.fill(file, batch).await?;
+        self.open.push_back(file);
+        Ok(())
+    }
+
+    /// Encodes a batch into a file and, where that is full, into the next parts; returns the last.
+    async fn fill(&mut self, mut file: OpenFile, batch: Batch) -> Result<OpenFile, Fault> {
+        let limit = self.lake.settings.file_max_bytes.get().max(1);
+        let batch = Arc::new(batch);
+        let mut row = 0;
+        loop {
+            let rows = Arc::clone(&batch);
+            (file, row) = blocking(move || {
+                let end = file.write(&rows, row, limit)?;
+                Ok((file, end))
+            })
+            .await?;
+            if row >= batch.rows() {
+                return Ok(file);
+            }
+            let share = file.share.clone();
+            let next = self.open_file(share, &batch).await?;
+            self.close(std::mem::replace(&mut file, next)).await?;
+        }
+    }
+
+    async fn open_file(&mut self, share: Share, batch: &Batch) -> Result<OpenFile, Fault> {
+        let name = DataName::new(self.claim, self.number, self.next_part, self.opened);
+        self.next_part += 1;
+        let path = name.path(&share.table, share.schema_version);
+        let upload = self.lake.store.begin(&path).await?;
+        let encoder = Encoder::new(&batch.schema, self.lake.settings.compression, upload)
+            .map_err(|error| encode_fault(&share.table, &path, error))?;
+        Ok(OpenFile { share, path, encoder, rows: 0, ops: OpCounts::default(), sequences: None, commits: None })
+    }
+
+    /// Ends a file: its bytes are durable and have their name; the name's folder is synced with the round's others.
+    async fn close(&mut self, file: OpenFile) -> Result<(), Fault> {
+        let (upload, staged) = blocking(move || file.finish()).await?;
+        upload.publish().await?;
+        self.staged.push(staged);
+        Ok(())
+    }
+
+    async fn close_surplus(&mut self) -> Result<(), Fault> {
+        while self.open.len() > OPEN_FILES {
+            if let Some(oldest) = self.open.pop_front() {
+                self.close(oldest).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn end(&mut self) -> Result<Vec<StagedFile>, Fault> {
+        self.encode_waiting().await?;
+        while let Some(file) = self.open.pop_front() {
+            self.close(file).await?;
+        }
+        let paths: Vec<String> = self.staged.iter().map(|file| file.path.clone()).collect();
+        if !paths.is_empty() {
+            self.lake.store.settle(&paths).await?;
+        }
+        let mut staged = std::mem::take(&mut self.staged);
+        staged.sort_by(|one, other| {
+            one.table.cmp(&other.table).then_with(|| one.first_sequence.cmp(&other.first_sequence))
+        });
+        Ok(staged)
+    }
+}
+
+#[async_trait]
+impl RoundWriter for FilesRound {
+    async fn write(&mut self, batch: Batch, schema_version: u32) -> Result<(), Fault> {
+        self.check_sound()?;
+        if batch.rows() == 0 {
+            return Ok(());
+        }
+        let snapshot = match &batch.origin {
+            Origin::Stream { .. } => None,
+            Origin::Snapshot { id, sequence, .. } => Some((*id, *sequence)),
+        };
+        let share = Share { table: batch.schema.table.clone(), schema_version, snapshot };
+        self.sound = false;
+        self.take(batch, share).await?;
+        self.sound = true;
+        Ok(())
+    }
+
+    async fn finish(mut self: Box<Self>) -> Result<Vec<StagedFile>, Fault> {
+        self.check_sound()?;
+        self.end().await
+    }
+}
+
+impl OpenFile {
+    /// Encodes rows from `from` on until the file is full; returns the row it stopped at.
+    fn write(&mut self, batch: &Batch, from: usize, limit: u64) -> Result<usize, Fault> {
+        let end = self
+            .encoder
+            .write(batch, from, limit)
+            .map_err(|error| encode_fault(&self.share.table, &self.path, error))?;
+        if end > from {
+            self.count(batch, from, end)?;
+        }
+        Ok(end)
+    }
+
+    fn count(&mut self, batch: &Batch, from: usize, end: usize) -> Result<(), Fault> {
+        self.rows += (end - from) as u64;
+        batch.ops.get(from..end).unwrap_or(&[]).iter().for_each(|&op| self.ops.count(op));
+        let (first, last) = match &batch.origin {
+            Origin::Snapshot { sequence, .. } => (*sequence, *sequence),
+            Origin::Stream { sequences, runs } => {
+                for (i, run) in runs.iter().enumerate() {
+                    let next = runs.get(i + 1).map_or(usize::MAX, |next| next.first_row);
+                    if run.first_row < end && next > from {
+                        let (first, last) = self.commits.unwrap_or((run.commit, run.commit));
+                        self.commits = Some((first.min(run.commit), last.max(run.commit)));
+                    }
+                }
+                let at = |row: usize| Sequence(sequences.get(row).copied().unwrap_or_default() as u64);
+                let (first, last) = (at(from), at(end - 1));
+                if self.sequences.is_some_and(|(_, before)| before >= first) {
+                    return Err(rule(format!("rows of `{}` come out of order", self.share.table)));
+                }
+                (first, last)
+            }
+        };
+        self.sequences = Some((self.sequences.map_or(first, |(first, _)| first), last));
+        Ok(())
+    }
+
+    fn finish(self) -> Result<(Box<dyn Upload>, StagedFile), Fault> {
+        let Self { share, path, encoder, rows, ops, sequences, commits } = self;
+        let Encoded { output, bytes, sha256 } =
+            encoder.finish().map_err(|error| encode_fault(&share.table, &path, error))?;
+        let (first_sequence, last_sequence) = sequences.unwrap_or_default();
+        let staged = StagedFile {
+            path,
+            table: share.table,
+            schema_version: share.schema_version,
+            rows,
+            ops,
+            bytes,
+            sha256,
+            first_sequence,
+            last_sequence,
+            first_commit: commits.map(|(first, _)| first),
+            last_commit: commits.map(|(_, last)| last),
+            snapshot: share.snapshot.map(|(id, _)| id),
+        };
+        Ok((output, staged))
+    }
+}
+
+/// Runs encoding where it blocks nobody.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, Fault> + Send + 'static) -> Result<T, Fault> {
+    tokio::task::spawn_blocking(work).await.map_err(lost_task)?
+}
+
+/// A full disk shows while a page is written; all else is a mistake of ours.
+fn encode_fault(table: &TableName, path: &str, error: ParquetError) -> Fault {
+    let error = match error {
+        ParquetError::External(inner) => match inner.downcast::<std::io::Error>() {
+            Ok(io) => return of_io("write", path, *io).into(),
+            Err(inner) => ParquetError::External(inner),
+        },
+        other => other,
+    };
+    Cause::Encode { table: table.to_string(), cause: Box::new(error) }.into()
+}

@@ -1,0 +1,241 @@
+//! What the tests share: a clock that stands until told, settings, a table, changes, and short ways through the ports.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use millrace_files::{Compression, Files, MemoryStore, Settings, Store};
+use millrace_model::{
+    Batch, ByteSize, Chain, Changes, Checkpoint, Claim, Claimed, Clock, Column, ColumnBuilder, CommitKind, Committed,
+    Head, Kind, Op, Position, Prepared, Registry, Round, Sequence, SourceIdentity, StagedFile, Standing, TableName,
+    TableSchema, Target, Timestamp, TransactionEnd,
+};
+
+/// A clock that a test sets.
+#[derive(Clone)]
+pub struct SetClock(Arc<AtomicI64>);
+
+impl SetClock {
+    pub fn new() -> Self {
+        Self(Arc::new(AtomicI64::new(Timestamp::parse("2026-11-22T14:03:07.412Z").unwrap().0)))
+    }
+
+    pub fn forward(&self, seconds: i64) {
+        self.0.fetch_add(seconds * 1_000_000, Ordering::SeqCst);
+    }
+}
+
+impl Clock for SetClock {
+    fn now(&self) -> Timestamp {
+        Timestamp(self.0.load(Ordering::SeqCst))
+    }
+}
+
+pub fn settings(instance: &str) -> Settings {
+    Settings {
+        prefix: String::new(),
+        compression: Compression::Zstd,
+        file_max_bytes: ByteSize::mib(128),
+        pipeline: "shop".into(),
+        instance: instance.into(),
+        epoch: None,
+        version: "0.1.0".into(),
+    }
+}
+
+pub fn writer(store: &MemoryStore, instance: &str) -> Files {
+    Files::new(settings(instance), Arc::new(store.clone()), Arc::new(SetClock::new()))
+}
+
+pub fn writer_at(store: &MemoryStore, instance: &str, clock: &SetClock) -> Files {
+    Files::new(settings(instance), Arc::new(store.clone()), Arc::new(clock.clone()))
+}
+
+pub fn writer_on(store: Arc<dyn Store>, instance: &str) -> Files {
+    Files::new(settings(instance), store, Arc::new(SetClock::new()))
+}
+
+pub fn identity() -> SourceIdentity {
+    SourceIdentity { kind: "postgres".into(), identity: "7312|timeline 1|slot millrace_shop".into() }
+}
+
+/// What a first claim says.
+pub fn nothing_yet() -> Standing {
+    Standing {
+        pipeline: "shop".into(),
+        epoch: None,
+        source: identity(),
+        checkpoint: Checkpoint::default(),
+        registry: Registry::default(),
+        snapshots: Vec::new(),
+        written_at: Timestamp::default(),
+    }
+}
+
+pub fn prepare_claim(files: &Files, head: &Head) -> Prepared {
+    let standing = head.standing.clone().unwrap_or_else(nothing_yet);
+    files.prepare_claim(head, &Claim { standing, removed: Vec::new() }).unwrap()
+}
+
+/// S2 and S3, alone.
+pub async fn claim(files: &Files) -> Box<dyn Chain> {
+    let head = files.head().await.unwrap();
+    match files.claim(&prepare_claim(files, &head)).await.unwrap() {
+        Claimed::Mine(chain) => chain,
+        Claimed::Taken => panic!("somebody else claimed"),
+    }
+}
+
+pub fn column(name: &str, id: u32, kind: Kind) -> Column {
+    Column { name: name.into(), id, kind, type_name: kind.to_string(), nullable: true }
+}
+
+/// `shop.public.<name>`: id int8 (the key), note text.
+pub fn table(name: &str) -> Arc<TableSchema> {
+    Arc::new(TableSchema {
+        table: TableName::new(["shop", "public", name]),
+        source_id: "16423.1".into(),
+        columns: vec![column("id", 1, Kind::Int64), column("note", 2, Kind::Text)],
+        key: vec![0],
+    })
+}
+
+/// A keyless form of `table`.
+pub fn keyless(name: &str) -> Arc<TableSchema> {
+    Arc::new(TableSchema { key: Vec::new(), ..(*table(name)).clone() })
+}
+
+/// One change of `table`: op, id, note (`None`: unavailable).
+pub type Row<'a> = (Op, i64, Option<&'a str>);
+
+pub fn append(changes: &mut Changes, slot: usize, (op, id, note): Row<'_>) {
+    let row = changes.row(slot, op, 20).unwrap();
+    if let ColumnBuilder::Int64(ids) = &mut row.columns[0] {
+        if op == Op::Truncate { ids.append_null() } else { ids.append_value(id) }
+    }
+    match note {
+        Some(note) => {
+            if let ColumnBuilder::Text(notes) = &mut row.columns[1] {
+                notes.append_value(note);
+            }
+        }
+        None if matches!(op, Op::Delete | Op::Truncate) => row.columns[1].append_null(),
+        None => row.append_unavailable(1),
+    }
+}
+
+pub fn end_of(transaction: u64) -> TransactionEnd {
+    TransactionEnd {
+        position: Position::new(format!("0/{transaction:08X}")),
+        id: transaction.to_string().into(),
+        commit: Timestamp(1_795_356_000_000_000 + transaction as i64 * 1_000_000),
+    }
+}
+
+/// Batches of transactions of one table; each transaction is a list of rows.
+pub fn batches(schema: &Arc<TableSchema>, after: u64, first_transaction: u64, rows: &[&[Row<'_>]]) -> Vec<Batch> {
+    let mut changes = Changes::new(Sequence(after), ByteSize::mib(1));
+    changes.define(0, Arc::clone(schema));
+    for (i, transaction) in rows.iter().enumerate() {
+        changes.begin();
+        transaction.iter().for_each(|row| append(&mut changes, 0, *row));
+        changes.commit(end_of(first_transaction + i as u64));
+    }
+    changes.take_all().unwrap()
+}
+
+/// A writer that has claimed, with what an engine would remember.
+pub struct Writer {
+    pub files: Files,
+    pub chain: Box<dyn Chain>,
+    pub registry: Registry,
+    pub sequence: u64,
+    pub transaction: u64,
+    pub round: u64,
+    pub clock: SetClock,
+}
+
+impl Writer {
+    pub async fn start(store: &MemoryStore, instance: &str) -> Self {
+        let clock = SetClock::new();
+        let files = writer_at(store, instance, &clock);
+        Self::over(files, clock).await
+    }
+
+    pub async fn over(files: Files, clock: SetClock) -> Self {
+        let chain = claim(&files).await;
+        let standing = files.head().await.unwrap().standing.unwrap();
+        Self {
+            files,
+            chain,
+            registry: standing.registry,
+            sequence: standing.checkpoint.sequence.0,
+            transaction: standing.checkpoint.sequence.0 * 100 + 1,
+            round: 0,
+            clock,
+        }
+    }
+
+    /// Stages the files of the next round.
+    pub async fn stage(&mut self, schema: &Arc<TableSchema>, rows: &[&[Row<'_>]]) -> Vec<StagedFile> {
+        self.round += 1;
+        let mut round = self.chain.round(self.round, self.clock.now());
+        let version = self.registry.version_of(schema);
+        for batch in batches(schema, self.sequence, self.transaction, rows) {
+            round.write(batch, version).await.unwrap();
+        }
+        round.finish().await.unwrap()
+    }
+
+    /// The round that names `files`.
+    pub fn round_of(&self, files: Vec<StagedFile>) -> Round {
+        let rows: u64 = files.iter().map(|file| file.rows - file.ops.read).sum();
+        let position = end_of(self.transaction).position;
+        Round {
+            number: self.round,
+            kind: if files.is_empty() { CommitKind::Heartbeat } else { CommitKind::Changes },
+            checkpoint: Checkpoint { position: Some(position), sequence: Sequence(self.sequence + rows) },
+            source: identity(),
+            registry: self.registry.clone(),
+            snapshots: Vec::new(),
+            transactions: 1,
+            files,
+            removed: Vec::new(),
+        }
+    }
+
+    /// A whole round: stage, prepare, commit.
+    pub async fn commit(&mut self, schema: &Arc<TableSchema>, rows: &[&[Row<'_>]]) -> Vec<StagedFile> {
+        let files = self.stage(schema, rows).await;
+        let round = self.round_of(files.clone());
+        self.commit_round(&round).await;
+        self.transaction += rows.len() as u64;
+        files
+    }
+
+    pub async fn commit_round(&mut self, round: &Round) {
+        let prepared = self.chain.prepare(round).unwrap();
+        assert_eq!(self.chain.commit(&prepared).await.unwrap(), Committed::Done);
+        self.sequence = round.checkpoint.sequence.0;
+    }
+}
+
+/// A round with a row of snapshot `id` for each key, anchored at the writer's sequence; the registry is as it was.
+pub async fn snapshot_round(one: &mut Writer, schema: &Arc<TableSchema>, id: u64, keys: &[i64]) -> Round {
+    one.round += 1;
+    let mut round = one.chain.round(one.round, one.clock.now());
+    let version = one.registry.version_of(schema);
+    for key in keys {
+        let mut rows = millrace_model::TableChanges::new(Arc::clone(schema));
+        rows.begin_read(20);
+        if let ColumnBuilder::Int64(ids) = &mut rows.columns[0] {
+            ids.append_value(*key);
+        }
+        if let ColumnBuilder::Text(notes) = &mut rows.columns[1] {
+            notes.append_value(format!("snapshot {id}"));
+        }
+        let position = end_of(one.transaction).position;
+        round.write(rows.take_snapshot(id, Sequence(one.sequence), position).unwrap(), version).await.unwrap();
+    }
+    let files = round.finish().await.unwrap();
+    Round { kind: CommitKind::Changes, ..one.round_of(files) }
+}
