@@ -6,12 +6,11 @@
 //! Invariant: n+1 is prepared only from a chain whose commit n is confirmed, and names the hash of its bytes.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_trait::async_trait;
 use millrace_model::{
-    Chain, Claim, Claimed, CommitKind, Committed, Fault, Head, Prepared, Round, RoundWriter, Sequence, Standing,
-    Timestamp,
+    Chain, Claim, Claimed, CommitKind, Committed, Fault, Head, Prepared, Round, RoundWriter, Sequence, Stager,
+    Standing, Sweeper, Timestamp,
 };
 
 use crate::Lake;
@@ -22,7 +21,7 @@ use crate::names::{commit_path, sha256_hex};
 use crate::round::FilesRound;
 use crate::state::StateFiles;
 use crate::store::Created;
-use crate::sweep::{Sweeper, sweep};
+use crate::sweep::FilesSweeper;
 
 /// The hint is written at most so often, in microseconds.
 const HINT_INTERVAL: i64 = 30_000_000;
@@ -33,10 +32,20 @@ pub(crate) struct FilesChain {
     claim: u64,
     /// The newest commit of this writer that is known to be there.
     confirmed: Confirmed,
-    /// The highest round number that was given out.
-    last_round: AtomicU64,
     hint_written: Option<Timestamp>,
-    sweeper: Sweeper,
+    sweeper: Arc<FilesSweeper>,
+}
+
+/// Writes files under one claim.
+struct FilesStager {
+    lake: Arc<Lake>,
+    claim: u64,
+}
+
+impl Stager for FilesStager {
+    fn round(&self, number: u64, opened: Timestamp) -> Box<dyn RoundWriter> {
+        Box::new(FilesRound::new(Arc::clone(&self.lake), self.claim, number, opened))
+    }
 }
 
 struct Confirmed {
@@ -86,9 +95,8 @@ pub(crate) async fn claim(lake: &Arc<Lake>, prepared: &Prepared) -> Result<Claim
                 lake: Arc::clone(lake),
                 claim: prepared.commit,
                 confirmed: Confirmed::after(prepared, 0),
-                last_round: AtomicU64::new(0),
                 hint_written: None,
-                sweeper: Sweeper::default(),
+                sweeper: Arc::new(FilesSweeper::new(Arc::clone(lake), prepared.commit)),
             };
             chain.hint().await;
             Ok(Claimed::Mine(Box::new(chain)))
@@ -106,9 +114,8 @@ impl Chain for FilesChain {
         self.confirmed.commit
     }
 
-    fn round(&self, number: u64, opened: Timestamp) -> Box<dyn RoundWriter> {
-        let fresh = self.last_round.fetch_max(number, Ordering::Relaxed) < number;
-        Box::new(FilesRound::new(Arc::clone(&self.lake), self.claim, number, opened, fresh))
+    fn stager(&self) -> Arc<dyn Stager> {
+        Arc::new(FilesStager { lake: Arc::clone(&self.lake), claim: self.claim })
     }
 
     fn prepare(&self, round: &Round) -> Result<Prepared, Fault> {
@@ -142,6 +149,7 @@ impl Chain for FilesChain {
         if committed == Committed::Done {
             let round = CommitJson::parse(prepared.commit, &prepared.bytes)?.writer.round;
             self.confirmed = Confirmed::after(prepared, round);
+            self.sweeper.confirmed(prepared.commit);
             self.hint().await;
         }
         Ok(committed)
@@ -156,8 +164,8 @@ impl Chain for FilesChain {
         Ok(writer.claim != self.claim || writer.instance != self.lake.settings.instance)
     }
 
-    async fn sweep(&self) -> Result<u64, Fault> {
-        sweep(&self.lake, self.claim, self.confirmed.commit, &self.sweeper).await
+    fn sweeper(&self) -> Arc<dyn Sweeper> {
+        Arc::clone(&self.sweeper) as Arc<dyn Sweeper>
     }
 }
 

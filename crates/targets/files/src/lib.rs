@@ -27,7 +27,7 @@ mod walk;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use millrace_model::{Claim, Claimed, Clock, Fault, Finding, Head, Prepared, Target};
+use millrace_model::{Claim, Claimed, Clock, Fault, Finding, Head, PastFile, Prepared, Target};
 
 pub use commit_json::{
     CheckpointJson, CommitJson, FileJson, OpsJson, PreviousJson, SnapshotJson, SourceJson, StateRef, WriterJson,
@@ -71,6 +71,10 @@ impl Target for Files {
 
     async fn head(&self) -> Result<Head, Fault> {
         head::head(&self.lake).await
+    }
+
+    async fn files_of(&self, last: u64, tables: Option<&[String]>) -> Result<Vec<PastFile>, Fault> {
+        walk::past_files(&*self.lake.store, last, tables).await
     }
 
     fn prepare_claim(&self, head: &Head, claim: &Claim) -> Result<Prepared, Fault> {

@@ -59,13 +59,13 @@ pub(crate) struct FilesRound {
     waiting: Vec<(Share, Batch)>,
     waiting_bytes: usize,
     staged: Vec<StagedFile>,
-    /// The round can be written: its number is fresh, and nothing has failed.
+    /// Nothing has failed.
     sound: bool,
 }
 
 impl FilesRound {
-    /// A round without files; `fresh` is false where its number was used before.
-    pub(crate) fn new(lake: Arc<Lake>, claim: u64, number: u64, opened: Timestamp, fresh: bool) -> Self {
+    /// A round without files.
+    pub(crate) fn new(lake: Arc<Lake>, claim: u64, number: u64, opened: Timestamp) -> Self {
         Self {
             lake,
             claim,
@@ -76,12 +76,12 @@ impl FilesRound {
             waiting: Vec::new(),
             waiting_bytes: 0,
             staged: Vec::new(),
-            sound: fresh,
+            sound: true,
         }
     }
 
     fn check_sound(&self) -> Result<(), Fault> {
-        if self.sound { Ok(()) } else { Err(rule(format!("round {} was used before or has failed", self.number))) }
+        if self.sound { Ok(()) } else { Err(rule(format!("round {} has failed", self.number))) }
     }
 
     async fn take(&mut self, batch: Batch, share: Share) -> Result<(), Fault> {

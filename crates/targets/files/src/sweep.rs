@@ -6,9 +6,11 @@
 //! deleted but what is unfinished in `tmp/`.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{Mutex, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use millrace_model::{Fault, Timestamp};
+use async_trait::async_trait;
+use millrace_model::{Fault, Sweeper, Timestamp};
 
 use crate::Lake;
 use crate::commit_json::CommitJson;
@@ -21,10 +23,38 @@ use crate::walk::data_files;
 const KEPT: i64 = 24 * 3600 * 1_000_000;
 const HOUR: i64 = 3600 * 1_000_000;
 
-/// What a writer remembers between its sweeps.
-#[derive(Debug, Default)]
-pub(crate) struct Sweeper {
-    removed: Mutex<RemovedFiles>,
+/// Sweeps for the writer of one claim.
+pub(crate) struct FilesSweeper {
+    lake: Arc<Lake>,
+    claim: u64,
+    /// The writer's newest confirmed commit.
+    confirmed: AtomicU64,
+    /// What is remembered between sweeps.
+    removed: tokio::sync::Mutex<RemovedFiles>,
+}
+
+impl FilesSweeper {
+    pub(crate) fn new(lake: Arc<Lake>, claim: u64) -> Self {
+        Self { lake, claim, confirmed: AtomicU64::new(claim), removed: Default::default() }
+    }
+
+    /// Tells how far the chain has come.
+    pub(crate) fn confirmed(&self, commit: u64) {
+        self.confirmed.store(commit, Ordering::Relaxed);
+    }
+}
+
+#[async_trait]
+impl Sweeper for FilesSweeper {
+    async fn sweep(&self) -> Result<u64, Fault> {
+        let store = &*self.lake.store;
+        let now = self.lake.clock.now();
+        let mut deleted = sweep_leftovers(store, self.claim).await?;
+        let mut known = self.removed.lock().await;
+        deleted += delete_removed(store, self.confirmed.load(Ordering::Relaxed), now, &mut known).await?;
+        sweep_unfinished(store, now).await?;
+        Ok(deleted)
+    }
 }
 
 #[derive(Debug, Default)]
@@ -41,16 +71,6 @@ struct EarlierWriter {
     last_commit: u64,
     /// The hour before the one in which its last committed round, else its claim, opened: `2026-11-22/13`.
     since: String,
-}
-
-/// Sweeps for the writer of `claim`, whose newest commit is `confirmed`. Returns how many files it deleted.
-pub(crate) async fn sweep(lake: &Lake, claim: u64, confirmed: u64, sweeper: &Sweeper) -> Result<u64, Fault> {
-    let store = &*lake.store;
-    let now = lake.clock.now();
-    let mut deleted = sweep_leftovers(store, claim).await?;
-    deleted += sweep_removed(store, confirmed, now, sweeper).await?;
-    sweep_unfinished(store, now).await?;
-    Ok(deleted)
 }
 
 async fn sweep_leftovers(store: &dyn Store, claim: u64) -> Result<u64, Fault> {
@@ -117,13 +137,6 @@ async fn named_from(store: &dyn Store, writer: &EarlierWriter, first_round: u64)
 }
 
 /// Deletes files that a commit removed over a day ago.
-async fn sweep_removed(store: &dyn Store, confirmed: u64, now: Timestamp, sweeper: &Sweeper) -> Result<u64, Fault> {
-    let mut known = std::mem::take(&mut *sweeper.removed.lock().unwrap_or_else(PoisonError::into_inner));
-    let result = delete_removed(store, confirmed, now, &mut known).await;
-    *sweeper.removed.lock().unwrap_or_else(PoisonError::into_inner) = known;
-    result
-}
-
 async fn delete_removed(
     store: &dyn Store,
     confirmed: u64,

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use millrace_model::{Fault, TableName};
+use millrace_model::{Fault, PastFile, TableName};
 
 use crate::commit_json::{CommitJson, FileJson};
 use crate::head::read_commit;
@@ -24,6 +24,30 @@ pub(crate) async fn files_of(
     }
     files.retain(|file| !removed.contains(&file.path));
     Ok(files)
+}
+
+/// The files that commits 1 to `last` name, also those that are removed by now.
+pub(crate) async fn past_files(
+    store: &dyn Store,
+    last: u64,
+    tables: Option<&[String]>,
+) -> Result<Vec<PastFile>, Fault> {
+    let mut past = Vec::new();
+    let mut removed = HashSet::new();
+    for number in 1..=last {
+        let commit = read_commit(store, number).await?.commit;
+        removed.extend(commit.removed);
+        for file in commit.files {
+            let table = TableName::parse(&file.table);
+            if tables.is_none_or(|tables| tables.iter().any(|name| table.answers_to(name))) {
+                past.push(PastFile { path: file.path, table, snapshot: file.snapshot, removed: false });
+            }
+        }
+    }
+    for file in &mut past {
+        file.removed = removed.contains(&file.path);
+    }
+    Ok(past)
 }
 
 /// Calls `see` with each commit from the newest to the first: what is removed is known before it is met.

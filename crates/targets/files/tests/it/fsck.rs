@@ -249,7 +249,7 @@ async fn i4_a_transaction_that_is_cut_is_found() {
     for (from, to) in [(0, 2), (2, 3)] {
         one.round += 1;
         let version = one.registry.version_of(&orders);
-        let mut round = one.chain.round(one.round, one.clock.now());
+        let mut round = one.chain.stager().round(one.round, one.clock.now());
         for batch in batches(&orders, 0, 1, &[rows]) {
             round.write(cut(batch, from, to), version).await.unwrap();
         }

@@ -178,7 +178,7 @@ impl Writer {
     /// Stages the files of the next round.
     pub async fn stage(&mut self, schema: &Arc<TableSchema>, rows: &[&[Row<'_>]]) -> Vec<StagedFile> {
         self.round += 1;
-        let mut round = self.chain.round(self.round, self.clock.now());
+        let mut round = self.chain.stager().round(self.round, self.clock.now());
         let version = self.registry.version_of(schema);
         for batch in batches(schema, self.sequence, self.transaction, rows) {
             round.write(batch, version).await.unwrap();
@@ -222,7 +222,7 @@ impl Writer {
 /// A round with a row of snapshot `id` for each key, anchored at the writer's sequence; the registry is as it was.
 pub async fn snapshot_round(one: &mut Writer, schema: &Arc<TableSchema>, id: u64, keys: &[i64]) -> Round {
     one.round += 1;
-    let mut round = one.chain.round(one.round, one.clock.now());
+    let mut round = one.chain.stager().round(one.round, one.clock.now());
     let version = one.registry.version_of(schema);
     for key in keys {
         let mut rows = millrace_model::TableChanges::new(Arc::clone(schema));

@@ -148,7 +148,7 @@ async fn without_a_key_the_state_is_a_multiset_above_its_snapshot() {
     append(&mut changes, 0, (Op::Delete, 1, Some("snapshot 1")));
     changes.commit(end_of(700));
     one.round += 1;
-    let mut round = one.chain.round(one.round, one.clock.now());
+    let mut round = one.chain.stager().round(one.round, one.clock.now());
     for batch in changes.take_all().unwrap() {
         round.write(batch, 1).await.unwrap();
     }
@@ -236,7 +236,7 @@ async fn every_kind_has_its_form() {
     let mut one = Writer::start(&store, "one").await;
     let version = one.registry.version_of(&schema);
     one.round = 1;
-    let mut round = one.chain.round(1, one.clock.now());
+    let mut round = one.chain.stager().round(1, one.clock.now());
     for batch in changes.take_all().unwrap() {
         round.write(batch, version).await.unwrap();
     }

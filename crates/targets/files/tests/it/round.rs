@@ -46,7 +46,7 @@ async fn thousands_of_quiet_tables_get_a_file_each() {
         append(&mut changes, slot, (Op::Create, 1, Some("a")));
     }
     changes.commit(end_of(1));
-    let mut round = one.chain.round(1, one.clock.now());
+    let mut round = one.chain.stager().round(1, one.clock.now());
     for batch in changes.take_all().unwrap() {
         round.write(batch, 1).await.unwrap();
     }
@@ -61,7 +61,7 @@ async fn batches_of_one_table_share_a_file_in_sequence_order_whatever_their_size
     let one = Writer::start(&store, "one").await;
     let schema = table("orders");
     let large = "x".repeat(2 << 20);
-    let mut round = one.chain.round(1, one.clock.now());
+    let mut round = one.chain.stager().round(1, one.clock.now());
     for (i, note) in ["small", &large, "small", "small"].iter().enumerate() {
         for batch in batches(&schema, i as u64, i as u64 + 1, &[&[(Op::Create, 1, Some(note))]]) {
             round.write(batch, 1).await.unwrap();
@@ -77,7 +77,7 @@ async fn rows_that_come_out_of_order_are_refused() {
     let store = MemoryStore::new();
     let one = Writer::start(&store, "one").await;
     let schema = table("orders");
-    let mut round = one.chain.round(1, one.clock.now());
+    let mut round = one.chain.stager().round(1, one.clock.now());
     for after in [5, 3] {
         for batch in batches(&schema, after, 1, &[&[(Op::Create, 1, Some("a"))]]) {
             round.write(batch, 1).await.unwrap();
@@ -95,7 +95,7 @@ async fn a_file_that_has_grown_large_goes_on_in_the_next_part() {
     let schema = table("orders");
     let notes: Vec<String> = (0..100_000u64).map(|i| sha256_hex(&i.to_le_bytes())).collect();
     let rows: Vec<crate::lake::Row<'_>> = notes.iter().map(|note| (Op::Create, 1, Some(note.as_str()))).collect();
-    let mut round = chain.round(1, SetClock::new().now());
+    let mut round = chain.stager().round(1, SetClock::new().now());
     for batch in batches(&schema, 0, 1, &[&rows]) {
         round.write(batch, 1).await.unwrap();
     }
@@ -112,16 +112,18 @@ async fn a_file_that_has_grown_large_goes_on_in_the_next_part() {
 }
 
 #[tokio::test]
-async fn a_round_number_is_used_once() {
+async fn a_data_name_is_never_written_twice() {
     let store = MemoryStore::new();
     let one = Writer::start(&store, "one").await;
-    drop(one.chain.round(2, one.clock.now()));
-    for number in [2, 1] {
-        let mut again = one.chain.round(number, one.clock.now());
+    let mut outcomes = Vec::new();
+    for _ in 0..2 {
+        let mut round = one.chain.stager().round(2, one.clock.now());
         for batch in batches(&table("orders"), 0, 1, &[&[(Op::Create, 1, Some("a"))]]) {
-            assert_eq!(again.write(batch, 1).await.unwrap_err().remedy, Remedy::Defect);
+            round.write(batch, 1).await.unwrap();
         }
+        outcomes.push(round.finish().await.is_ok());
     }
+    assert_eq!(outcomes, [true, false]);
 }
 
 #[tokio::test]
@@ -135,7 +137,7 @@ async fn a_round_that_has_failed_is_never_finished() {
     });
     let mut two = Writer::start(&failing, "two").await;
     two.round = 1;
-    let mut round = two.chain.round(1, two.clock.now());
+    let mut round = two.chain.stager().round(1, two.clock.now());
     for batch in batches(&table("orders"), 0, 1, &[&[(Op::Create, 1, Some("a"))]]) {
         round.write(batch, 1).await.unwrap();
     }

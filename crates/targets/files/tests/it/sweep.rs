@@ -18,14 +18,14 @@ async fn leftovers_of_earlier_writers_go_and_nothing_else_does() {
     let mut two = Writer::start(&store, "two").await;
     let own = two.stage(&table("orders"), ROW).await;
     let ours: Vec<String> = store.contents().into_keys().filter(|path| path.starts_with("_millrace/")).collect();
-    assert_eq!(two.chain.sweep().await.unwrap(), 2);
+    assert_eq!(two.chain.sweeper().sweep().await.unwrap(), 2);
     let left = store.contents();
     assert!(!left.contains_key(&lost[0].path) && !left.contains_key(&other[0].path));
     assert!(left.contains_key(&named[0].path), "a file that a commit names");
     assert!(left.contains_key(&own[0].path), "a file of a round that is under way");
     assert!(ours.iter().all(|path| left.contains_key(path)), "state and commits");
     assert!(fsck(&two.files).await.unwrap().ok);
-    assert_eq!(two.chain.sweep().await.unwrap(), 0);
+    assert_eq!(two.chain.sweeper().sweep().await.unwrap(), 0);
 }
 
 #[tokio::test]
@@ -37,7 +37,7 @@ async fn a_fenced_writers_sweep_harms_no_later_writer() {
     let under_way = two.stage(&table("orders"), ROW).await;
     // A state file that the next commit will name, written a moment ago.
     store.put("_millrace/state/00.json", &b"{}"[..]);
-    assert_eq!(one.chain.sweep().await.unwrap(), 0);
+    assert_eq!(one.chain.sweeper().sweep().await.unwrap(), 0);
     assert!(store.contents().contains_key(&under_way[0].path));
     assert!(store.contents().contains_key("_millrace/state/00.json"));
     let round = two.round_of(under_way);
@@ -59,7 +59,7 @@ async fn a_round_that_opened_in_the_hour_before_the_last_commit_is_swept_too() {
     early.clock.forward(7200);
     early.commit(&table("orders"), ROW).await;
     let three = Writer::start(&store, "three").await;
-    assert_eq!(three.chain.sweep().await.unwrap(), 1);
+    assert_eq!(three.chain.sweeper().sweep().await.unwrap(), 1);
     assert!(!store.contents().contains_key(&ahead[0].path) && store.contents().contains_key(&old[0].path));
 }
 
@@ -71,7 +71,7 @@ async fn leftovers_of_a_writer_that_never_committed_are_swept() {
     let two = Writer::start(&store, "two").await;
     let three = Writer::start(&store, "three").await;
     drop(two);
-    assert_eq!(three.chain.sweep().await.unwrap(), 1);
+    assert_eq!(three.chain.sweeper().sweep().await.unwrap(), 1);
     assert!(!store.contents().contains_key(&lost[0].path));
 }
 
@@ -83,7 +83,7 @@ async fn files_that_are_not_ours_are_left_alone() {
         ["notes.txt", "shop/public/orders/v0001/2026-11-22/14/part-0.parquet", "a/b/000000000001-000001-0000.parquet"];
     strange.iter().for_each(|path| store.put(path, &b"mine"[..]));
     let two = Writer::start(&store, "two").await;
-    assert_eq!(two.chain.sweep().await.unwrap(), 0);
+    assert_eq!(two.chain.sweeper().sweep().await.unwrap(), 0);
     assert!(strange.iter().all(|path| store.contents().contains_key(*path)));
 }
 
@@ -98,12 +98,12 @@ async fn removed_files_go_a_day_after_the_commit_that_removed_them() {
     (round.kind, round.removed) = (CommitKind::Changes, vec![gone[0].path.clone(), commit_path(1)]);
     one.commit_round(&round).await;
     clock.forward(24 * 3600);
-    assert_eq!(one.chain.sweep().await.unwrap(), 0);
+    assert_eq!(one.chain.sweeper().sweep().await.unwrap(), 0);
     clock.forward(1);
-    assert_eq!(one.chain.sweep().await.unwrap(), 1);
+    assert_eq!(one.chain.sweeper().sweep().await.unwrap(), 1);
     assert!(!store.contents().contains_key(&gone[0].path));
     assert!(store.contents().contains_key(&commit_path(1)), "whatever a commit says, a commit is never deleted");
     assert!(fsck(&one.files).await.unwrap().ok);
     let two = Writer::over(writer_at(&store, "two", &clock), clock.clone()).await;
-    assert_eq!(two.chain.sweep().await.unwrap(), 0);
+    assert_eq!(two.chain.sweeper().sweep().await.unwrap(), 0);
 }
