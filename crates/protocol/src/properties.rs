@@ -72,19 +72,18 @@ fn find(name: &str, text: &str, path: &str, line: u64, report: &mut Report) -> O
         return Some((key, theirs.map_or(text, |(_, ours)| ours).to_owned()));
     }
     for key in KEYS {
-        for alias in key.aliases.iter().filter(|alias| alias.name == name) {
-            let ours = match alias.translate {
-                Translate::Same => text.to_owned(),
-                // Elsewhere 0 turns it off; here it cannot be: a checkpoint that stands still pins the source's log.
-                Translate::Milliseconds if text == "0" => key.default.to_owned(),
-                Translate::Milliseconds => format!("{text}ms"),
-                Translate::Words(words) => {
-                    words.iter().find(|(theirs, _)| *theirs == text).map_or(text, |(_, ours)| ours).to_owned()
-                }
-            };
-            report.finding(Finding::info(HONOURED, path, format!("honoured as `{}: {ours}`", key.name)));
-            return Some((key, ours));
-        }
+        let Some(alias) = key.aliases.iter().find(|alias| alias.name == name) else { continue };
+        let ours = match alias.translate {
+            Translate::Same => text.to_owned(),
+            // Elsewhere 0 turns it off; here it cannot be: a checkpoint that stands still pins the source's log.
+            Translate::Milliseconds if text == "0" => key.default.to_owned(),
+            Translate::Milliseconds => format!("{text}ms"),
+            Translate::Words(words) => {
+                words.iter().find(|(theirs, _)| *theirs == text).map_or(text, |(_, ours)| ours).to_owned()
+            }
+        };
+        report.finding(Finding::info(HONOURED, path, format!("honoured as `{}: {ours}`", key.name)));
+        return Some((key, ours));
     }
     if sounds_secret(name) {
         let wrong = "looks like a secret, and secrets do not belong in the file";
