@@ -1,1 +1,99 @@
-//! engine
+//! The engine: takes the source, claims the chain, streams rounds into the target, and never loses or doubles a change.
+//!
+//! It knows the ports of `millrace-model` and nothing else. `start` and `reconnect` decide whether the log can be read on
+//! (S1–S4 and *Reconnect* of `docs/specs/file-lake.md`), `reader` fills rounds and closes them at boundaries, `writer`
+//! stages and commits them one after the other, `retry` waits where nobody said no.
+//!
+//! Reader and writer of one stream run side by side in one task: a dropped engine leaves nothing behind that still acts.
+
+mod fault;
+mod judge;
+mod reader;
+mod restart;
+mod resume;
+mod retry;
+mod settings;
+mod start;
+mod stop;
+mod stream;
+mod telemetry;
+mod writer;
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use millrace_model::{Clock, Fault, Source, Sweeper, Target};
+
+pub use restart::Restart;
+pub use settings::Settings;
+pub use stop::{Stop, StopHandle};
+
+use retry::Halt;
+
+/// One pipeline's engine.
+#[derive(Clone)]
+pub struct Engine {
+    /// Where changes come from.
+    pub source: Arc<dyn Source>,
+    /// Where they go.
+    pub target: Arc<dyn Target>,
+    /// Wall-clock time.
+    pub clock: Arc<dyn Clock>,
+    /// What the pipeline file says about pace and limits.
+    pub settings: Settings,
+}
+
+impl Engine {
+    /// Runs the pipeline until it is stopped (`Ok`), until it has come to the log's end where `until_now` asks for that
+    /// (`Ok`), or until a fault that waiting does not cure.
+    pub async fn run(&self, mut stop: Stop) -> Result<(), Fault> {
+        telemetry::started(&self.settings.pipeline);
+        let ended = tokio::select! {
+            ended = self.pipeline(stop.clone()) => ended,
+            () = stop.deadline(self.settings.stop_deadline) => {
+                telemetry::left_at_deadline(self.settings.stop_deadline);
+                Err(Halt::Stopped)
+            }
+        };
+        match ended {
+            Ok(()) | Err(Halt::Stopped) => {
+                telemetry::stopped(&self.settings.pipeline);
+                Ok(())
+            }
+            Err(Halt::Fault(fault)) => {
+                telemetry::fault(&fault);
+                Err(fault)
+            }
+        }
+    }
+
+    async fn pipeline(&self, mut stop: Stop) -> Result<(), Halt> {
+        let mut writing = start::start(self, &mut stop).await?;
+        let sweep = sweep_regularly(writing.chain.sweeper(), self.settings.sweep_interval);
+        let streaming = async {
+            loop {
+                match stream::stream(self, &mut writing, &mut stop).await {
+                    stream::Ended::Done => return Ok(()),
+                    stream::Ended::Failed(fault) => return Err(Halt::Fault(fault)),
+                    stream::Ended::Lost(fault) => resume::after_loss(self, &mut writing, fault, &mut stop).await?,
+                }
+            }
+        };
+        tokio::select! {
+            ended = streaming => ended,
+            never = sweep => match never {},
+        }
+    }
+}
+
+/// Sweeps after the claim and then once an interval; a sweep that fails is tried again at the next.
+async fn sweep_regularly(sweeper: Arc<dyn Sweeper>, interval: Duration) -> Infallible {
+    loop {
+        match sweeper.sweep().await {
+            Ok(files) => telemetry::swept(files),
+            Err(fault) => telemetry::sweep_failed(&fault),
+        }
+        tokio::time::sleep(interval).await;
+    }
+}

@@ -145,6 +145,8 @@ pub struct Changes {
     last_sequence: u64,
     position: Option<Position>,
     wire_bytes: u64,
+    /// The part of `wire_bytes` that has not been taken.
+    held_bytes: u64,
     batch_limit: ByteSize,
     batch_ready: bool,
     /// Asked for by the engine: `read` returns at the next boundary.
@@ -163,6 +165,7 @@ impl Changes {
             last_sequence: after.0,
             position: None,
             wire_bytes: 0,
+            held_bytes: 0,
             batch_limit,
             batch_ready: false,
             pause: false,
@@ -208,6 +211,7 @@ impl Changes {
         table.sequences.push(self.last_sequence as i64);
         table.wire_bytes += wire_bytes as u64;
         self.wire_bytes += wire_bytes as u64;
+        self.held_bytes += wire_bytes as u64;
         self.batch_ready |= table.wire_bytes >= self.batch_limit.get();
         Some(table)
     }
@@ -223,6 +227,7 @@ impl Changes {
             }
             open.end = Some(end);
             self.wire_bytes += TRANSACTION_BYTES;
+            self.held_bytes += TRANSACTION_BYTES;
         }
     }
 
@@ -273,6 +278,11 @@ impl Changes {
         self.wire_bytes
     }
 
+    /// The part of it that still lies in the builders.
+    pub fn held_bytes(&self) -> u64 {
+        self.held_bytes
+    }
+
     /// At a boundary: the batches of the tables that have grown large enough, oldest rows first.
     pub fn take_ready(&mut self) -> Result<Vec<Batch>, ArrowError> {
         if !self.batch_ready || self.in_transaction {
@@ -292,6 +302,8 @@ impl Changes {
                 self.dirty.push(slot);
             }
         }
+        let taken: u64 = batches.iter().map(|batch| batch.wire_bytes).sum();
+        self.held_bytes = self.held_bytes.saturating_sub(taken);
         Ok(batches)
     }
 
@@ -309,6 +321,7 @@ impl Changes {
         }
         self.transactions.clear();
         self.wire_bytes = 0;
+        self.held_bytes = 0;
         self.batch_ready = false;
         Ok(batches)
     }

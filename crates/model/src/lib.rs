@@ -26,7 +26,7 @@ pub use fault::{Fault, Refusal, Remedy};
 pub use finding::{Finding, Severity};
 pub use ports::{
     Chain, Claim, Claimed, Clock, Committed, Gulp, Held, Log, Opened, Prepared, Release, RoundWriter, SecretReference,
-    SecretStore, SecretValue, Slot, SlotState, Source, Taken, Target,
+    SecretStore, SecretValue, Slot, SlotState, Source, Sweeper, Taken, Target,
 };
 pub use position::{Checkpoint, Mark, Position, Sequence};
 pub use registry::{Registry, SchemaVersion, SnapshotDone, TableEntry};

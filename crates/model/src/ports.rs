@@ -118,7 +118,7 @@ pub trait Log: Send {
     async fn read(&mut self, into: &mut Changes) -> Result<Gulp, Fault>;
 
     /// Asks for a mark before the first transaction that ends past `position`, or, idle, once the log is known to have
-    /// come there.
+    /// come there. With the mark the log has come to `position` (`Changes::reached`), or it stood beyond it already.
     fn watch(&mut self, position: &Position) -> Mark;
 
     /// Leaves the log in good order, so that another process can take it at once.
@@ -150,6 +150,10 @@ pub trait Target: Send + Sync {
 
     /// S2: the newest commit. Reads only.
     async fn head(&self) -> Result<Head, Fault>;
+
+    /// Paths of the files up to `head` that are still in the lake and hold rows of `tables` (names as in commits, with or
+    /// without the database; `None`: all tables).
+    async fn files_of(&self, head: &Head, tables: Option<&[String]>) -> Result<Vec<String>, Fault>;
 
     /// The bytes of a claim after `head`: made once, so that it can be repeated verbatim.
     fn prepare_claim(&self, head: &Head, claim: &Claim) -> Result<Prepared, Fault>;
@@ -219,7 +223,14 @@ pub trait Chain: Send + Sync {
     /// Whether another writer's commit stands after ours.
     async fn superseded(&self) -> Result<bool, Fault>;
 
-    /// S5 for this claim. Returns how many files it deleted.
+    /// Deletes the leftovers of earlier writers (S5), beside the stream.
+    fn sweeper(&self) -> Arc<dyn Sweeper>;
+}
+
+/// S5 for one claim.
+#[async_trait]
+pub trait Sweeper: Send + Sync {
+    /// Sweeps once. Returns how many files it deleted.
     async fn sweep(&self) -> Result<u64, Fault>;
 }
 

@@ -39,7 +39,7 @@ impl fmt::Display for ByteSize {
         for (unit, name) in UNITS {
             if self.0 >= unit {
                 let value = self.0 as f64 / unit as f64;
-                return if self.0 % unit == 0 {
+                return if self.0.is_multiple_of(unit) {
                     write!(f, "{value:.0} {name}")
                 } else {
                     write!(f, "{value:.1} {name}")

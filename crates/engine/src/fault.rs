@@ -1,0 +1,87 @@
+//! What the engine itself finds wrong: the refusals of S2 and *Reconnect*, and the fence.
+
+use millrace_model::{Fault, Refusal};
+use thiserror::Error;
+
+const CURE_GAP: &str =
+    "changes are missing from the log: run `millrace restart FILE --snapshot`, which reads all tables anew";
+
+/// Causes of the engine's own faults; each has a page in `docs/errors/`.
+#[derive(Debug, Error)]
+pub(crate) enum Cause {
+    #[error("the chain at this root belongs to pipeline \"{found}\", not to \"{wanted}\"")]
+    OtherPipeline { found: String, wanted: String },
+    #[error("the chain at this root was written from another source ({found}) than the one that answers ({answers})")]
+    OtherSource { found: String, answers: String },
+    #[error("a newer epoch ({found}) of this pipeline has written to the chain; this process was given epoch {mine}")]
+    NewerEpoch { found: u64, mine: u64 },
+    #[error("the slot of this pipeline is missing, but the lake goes up to {checkpoint}")]
+    SlotMissing { checkpoint: String },
+    #[error("the log behind the slot is gone: {reason}")]
+    SlotLost { reason: String },
+    #[error(
+        "the slot was moved beyond the lake: the source may have forgotten everything before {confirmed}, the lake goes up to {checkpoint}"
+    )]
+    SlotBeyond { confirmed: String, checkpoint: String },
+    #[error("the slot cannot be read: {reason}")]
+    SlotUnreadable { reason: String },
+    #[error(
+        "the slot of this pipeline's default name stands, but there is no commit at this root: it serves another lake"
+    )]
+    SlotOfAnotherLake,
+    #[error("another process has this pipeline's slot: {holder}")]
+    Busy { holder: String },
+    #[error("another writer has taken over the chain: commit {commit} is not ours")]
+    Fenced { commit: u64 },
+    #[error("a batch could not be built: {0}")]
+    Batch(String),
+}
+
+impl From<Cause> for Fault {
+    fn from(cause: Cause) -> Self {
+        let message = cause.to_string();
+        match cause {
+            Cause::OtherPipeline { .. } => Fault::refused(
+                "EN-001",
+                Refusal::Spec,
+                message,
+                "give this pipeline a root of its own (`path`, `prefix`), or take the old chain over with `millrace restart FILE --snapshot --adopt`",
+            ),
+            Cause::OtherSource { .. } => Fault::refused(
+                "EN-002",
+                Refusal::Gap,
+                message,
+                "check host, port, database and slot.name; if the database was really replaced, run `millrace restart FILE --snapshot --adopt`",
+            ),
+            Cause::NewerEpoch { .. } => Fault::refused(
+                "EN-003",
+                Refusal::Fenced,
+                message,
+                "another process runs this pipeline by the hub's order; stop this one",
+            ),
+            Cause::SlotMissing { .. } => Fault::refused("EN-004", Refusal::Gap, message, CURE_GAP),
+            Cause::SlotLost { .. } => Fault::refused("EN-005", Refusal::Gap, message, CURE_GAP),
+            Cause::SlotBeyond { .. } => Fault::refused("EN-006", Refusal::Gap, message, CURE_GAP),
+            Cause::SlotUnreadable { .. } => Fault::refused("EN-007", Refusal::Gap, message, CURE_GAP),
+            Cause::SlotOfAnotherLake => Fault::refused(
+                "EN-008",
+                Refusal::Gap,
+                message,
+                "point the pipeline at the lake that the slot serves, or choose another `slot.name`, or run `millrace restart FILE --snapshot`",
+            ),
+            Cause::Busy { .. } => Fault::refused(
+                "EN-009",
+                Refusal::Busy,
+                message,
+                "stop the other process first; a pipeline is run by one process at a time",
+            ),
+            Cause::Fenced { .. } => Fault::refused(
+                "EN-010",
+                Refusal::Fenced,
+                message,
+                "another process runs this pipeline; if none is left, start again",
+            ),
+            Cause::Batch(_) => Fault::defect("EN-011", message),
+        }
+    }
+}

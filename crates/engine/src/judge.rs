@@ -1,0 +1,95 @@
+//! Whether a slot fits a chain: the stops of S2 and of *Reconnect*, as plain decisions over what was noted.
+//!
+//! Pure on purpose: each "no" is a sentence of `docs/specs/file-lake.md` and has its test below.
+
+use millrace_model::{Fault, Head, Held, Position, Slot, Source, SourceIdentity, Standing, Taken};
+
+use crate::fault::Cause;
+
+/// What S2 decides.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// Claim and read on.
+    Fits,
+    /// S1 found no slot, the head has a position: another start may have made both meanwhile. Once more from S1.
+    LookAgain,
+}
+
+/// S2: may this process claim after `head`, given what S1 took and noted?
+pub(crate) fn start(
+    head: &Head,
+    taken: &Taken,
+    source: &dyn Source,
+    pipeline: &str,
+    epoch: Option<u64>,
+    looked_again: bool,
+) -> Result<Verdict, Fault> {
+    let Some(standing) = &head.standing else {
+        return first_start(&taken.slot).map(|()| Verdict::Fits);
+    };
+    ours(standing, pipeline, epoch)?;
+    same_source(standing, &taken.identity, source)?;
+    match (&taken.slot, &standing.checkpoint.position) {
+        (Slot::Missing, Some(_)) if !looked_again => Ok(Verdict::LookAgain),
+        (Slot::Missing, None) => Ok(Verdict::Fits),
+        (slot, position) => continues(slot, position.as_ref()).map(|()| Verdict::Fits),
+    }
+}
+
+/// Whether the chain belongs to this pipeline, and no newer epoch has written to it.
+pub(crate) fn ours(standing: &Standing, pipeline: &str, epoch: Option<u64>) -> Result<(), Fault> {
+    if standing.pipeline != pipeline {
+        return Err(Cause::OtherPipeline { found: standing.pipeline.clone(), wanted: pipeline.into() }.into());
+    }
+    newest_epoch(standing, epoch)
+}
+
+/// 76 where the head's epoch is above mine; null is not compared.
+pub(crate) fn newest_epoch(standing: &Standing, epoch: Option<u64>) -> Result<(), Fault> {
+    match (standing.epoch, epoch) {
+        (Some(found), Some(mine)) if found > mine => Err(Cause::NewerEpoch { found, mine }.into()),
+        _ => Ok(()),
+    }
+}
+
+fn same_source(standing: &Standing, answers: &SourceIdentity, source: &dyn Source) -> Result<(), Fault> {
+    if source.same(&standing.source, answers) {
+        return Ok(());
+    }
+    Err(Cause::OtherSource { found: standing.source.identity.clone(), answers: answers.identity.clone() }.into())
+}
+
+/// No commit at the root: a slot of the default name serves another lake; one that the user named is used.
+fn first_start(slot: &Slot) -> Result<(), Fault> {
+    match slot {
+        Slot::Held(held) if held.state().default_name => Err(Cause::SlotOfAnotherLake.into()),
+        Slot::Missing => Ok(()),
+        slot => continues(slot, None),
+    }
+}
+
+/// Whether the log behind `slot` still has everything after `checkpoint` (`None`: whatever the slot still has).
+pub(crate) fn continues(slot: &Slot, checkpoint: Option<&Position>) -> Result<(), Fault> {
+    match slot {
+        Slot::Held(held) => held_continues(held.as_ref(), checkpoint),
+        Slot::Missing => {
+            let checkpoint = checkpoint.map_or_else(String::new, ToString::to_string);
+            Err(Cause::SlotMissing { checkpoint }.into())
+        }
+        Slot::Lost { reason } => Err(Cause::SlotLost { reason: reason.clone() }.into()),
+        Slot::Busy { holder, .. } => Err(Cause::Busy { holder: holder.clone() }.into()),
+    }
+}
+
+fn held_continues(held: &dyn Held, checkpoint: Option<&Position>) -> Result<(), Fault> {
+    if let Some(reason) = &held.state().unreadable {
+        return Err(Cause::SlotUnreadable { reason: reason.clone() }.into());
+    }
+    match checkpoint {
+        Some(checkpoint) if !held.covers(checkpoint) => {
+            Err(Cause::SlotBeyond { confirmed: held.state().confirmed.to_string(), checkpoint: checkpoint.to_string() }
+                .into())
+        }
+        _ => Ok(()),
+    }
+}

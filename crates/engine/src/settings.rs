@@ -1,0 +1,55 @@
+//! What the engine needs to know of the pipeline file, validated.
+
+use std::time::Duration;
+
+use millrace_model::ByteSize;
+
+/// Pace and limits of one pipeline.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Name (under a hub: id) of the pipeline; it owns the chain.
+    pub pipeline: String,
+    /// The pipeline's epoch; `None` without a hub.
+    pub epoch: Option<u64>,
+    /// A round with changes is closed when it is this old.
+    pub commit_interval: Duration,
+    /// A round is closed when it was read from so many bytes.
+    pub commit_bytes: ByteSize,
+    /// With nothing new for so long, a log that moved is committed without files.
+    pub heartbeat_interval: Duration,
+    /// Ceiling of the whole process.
+    pub memory_limit: ByteSize,
+    /// How long a stop may take.
+    pub stop_deadline: Duration,
+    /// How often leftovers are swept.
+    pub sweep_interval: Duration,
+    /// Stop when the lake has come to where the log's end was at the start.
+    pub until_now: bool,
+}
+
+impl Settings {
+    /// The defaults of the pipeline file.
+    pub fn new(pipeline: impl Into<String>) -> Self {
+        Self {
+            pipeline: pipeline.into(),
+            epoch: None,
+            commit_interval: Duration::from_secs(10),
+            commit_bytes: ByteSize::mib(128),
+            heartbeat_interval: Duration::from_secs(60),
+            memory_limit: ByteSize::mib(200),
+            stop_deadline: Duration::from_secs(20),
+            sweep_interval: Duration::from_secs(24 * 3600),
+            until_now: false,
+        }
+    }
+
+    /// A table that has gathered so many bytes is encoded before its round closes.
+    pub(crate) fn batch_limit(&self) -> ByteSize {
+        ByteSize::bytes((self.memory_limit.get() / 32).clamp(64 << 10, 8 << 20))
+    }
+
+    /// So many bytes may lie in the builders of the open round before it is closed.
+    pub(crate) fn held_limit(&self) -> ByteSize {
+        ByteSize::bytes(self.memory_limit.get() / 8)
+    }
+}

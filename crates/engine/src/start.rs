@@ -1,0 +1,139 @@
+//! Start: S1 takes the source, S2 reads the head and judges, S3 claims; S4 is `resume`.
+//!
+//! Nothing is written before the claim and nothing but the claim, so a wrong pipeline file never fences a rightful writer.
+
+use std::time::Duration;
+
+use millrace_model::{
+    Chain, Checkpoint, Claim, Claimed, Head, Opened, Position, Registry, Slot, SnapshotProgress, SourceIdentity,
+    Standing, Taken,
+};
+use tokio::time::Instant;
+
+use crate::Engine;
+use crate::fault::Cause;
+use crate::judge::{self, Verdict};
+use crate::resume;
+use crate::retry::{Halt, until_answered};
+use crate::stop::Stop;
+use crate::telemetry;
+
+/// How often a slot that another process has is looked at.
+pub(crate) const LOOK: Duration = Duration::from_secs(1);
+
+/// What the newest confirmed commit of this writer says; a round that is given up goes back to it.
+#[derive(Clone, Debug)]
+pub(crate) struct Confirmed {
+    pub source: SourceIdentity,
+    pub checkpoint: Checkpoint,
+    pub registry: Registry,
+    pub snapshots: Vec<SnapshotProgress>,
+}
+
+/// A claimed chain with the log that feeds it.
+pub(crate) struct Writing {
+    pub chain: Box<dyn Chain>,
+    pub confirmed: Confirmed,
+    /// The open log; a stream takes it.
+    pub opened: Option<Opened>,
+    /// Where the log was first opened under this claim: the yardstick while no commit has a position.
+    pub first_opened: Option<Position>,
+    /// Rounds are numbered once under a claim, also those that are given up.
+    pub next_round: u64,
+    /// `run --until now`: where the log's end was at the start.
+    pub until: Option<Position>,
+    /// Attempts to get the log back since the last commit.
+    pub losses: crate::retry::Backoff,
+}
+
+/// S1 to S4.
+pub(crate) async fn start(engine: &Engine, stop: &mut Stop) -> Result<Writing, Halt> {
+    let (taken, head) = take_and_judge(engine, stop).await?;
+    let (mut taken, mut head) = (taken, head);
+    loop {
+        if let Some(writing) = claim(engine, &head, &taken, stop).await? {
+            return resume::first(engine, writing, taken, stop).await;
+        }
+        // S3, taken: back to S2 with what S1 noted.
+        head = until_answered("head", stop, async || engine.target.head().await).await?;
+        if judge_once(engine, &head, &taken, false)? == Verdict::LookAgain {
+            (taken, head) = take_and_judge(engine, stop).await?;
+        }
+    }
+}
+
+/// S1, then S2; once more from S1 where no slot was found although the head has a position.
+async fn take_and_judge(engine: &Engine, stop: &mut Stop) -> Result<(Taken, Head), Halt> {
+    let mut looked_again = false;
+    loop {
+        let taken = take(engine, stop).await?;
+        let head = until_answered("head", stop, async || engine.target.head().await).await?;
+        match judge_once(engine, &head, &taken, looked_again)? {
+            Verdict::Fits => return Ok((taken, head)),
+            Verdict::LookAgain => looked_again = true,
+        }
+    }
+}
+
+fn judge_once(engine: &Engine, head: &Head, taken: &Taken, looked_again: bool) -> Result<Verdict, Halt> {
+    let settings = &engine.settings;
+    Ok(judge::start(head, taken, engine.source.as_ref(), &settings.pipeline, settings.epoch, looked_again)?)
+}
+
+/// S1: waits while another process has the slot, for as long as a dead one can keep it (then 75).
+pub(crate) async fn take(engine: &Engine, stop: &mut Stop) -> Result<Taken, Halt> {
+    let mut waiting_since = None;
+    loop {
+        let taken = until_answered("take", stop, async || engine.source.take().await).await?;
+        let Slot::Busy { holder, patience } = &taken.slot else { return Ok(taken) };
+        let since = *waiting_since.get_or_insert_with(|| {
+            telemetry::waiting_for_slot(holder);
+            Instant::now()
+        });
+        if since.elapsed() >= *patience {
+            return Err(Halt::Fault(Cause::Busy { holder: holder.clone() }.into()));
+        }
+        tokio::select! {
+            () = tokio::time::sleep(LOOK) => {}
+            () = stop.requested() => return Err(Halt::Stopped),
+        }
+    }
+}
+
+/// S3: creates the claim after `head`; `None` where another commit has its number.
+async fn claim(engine: &Engine, head: &Head, taken: &Taken, stop: &mut Stop) -> Result<Option<Writing>, Halt> {
+    let standing = claimed_standing(engine, head, &taken.identity);
+    let claim = Claim { standing, removed: Vec::new() };
+    let prepared = engine.target.prepare_claim(head, &claim)?;
+    match until_answered("claim", stop, async || engine.target.claim(&prepared).await).await? {
+        Claimed::Taken => Ok(None),
+        Claimed::Mine(chain) => {
+            let Standing { checkpoint, source, registry, snapshots, .. } = claim.standing;
+            let position = checkpoint.position.as_ref().map(Position::as_str);
+            telemetry::claimed(chain.claim(), position, checkpoint.sequence.0);
+            Ok(Some(Writing {
+                chain,
+                confirmed: Confirmed { source, checkpoint, registry, snapshots },
+                opened: None,
+                first_opened: None,
+                next_round: 1,
+                until: None,
+                losses: Default::default(),
+            }))
+        }
+    }
+}
+
+/// A claim repeats the commit before; it may restate the source's identity, and it carries this process's epoch.
+fn claimed_standing(engine: &Engine, head: &Head, identity: &SourceIdentity) -> Standing {
+    let before = head.standing.clone();
+    Standing {
+        pipeline: engine.settings.pipeline.clone(),
+        epoch: engine.settings.epoch,
+        source: identity.clone(),
+        checkpoint: before.as_ref().map(|before| before.checkpoint.clone()).unwrap_or_default(),
+        registry: before.as_ref().map(|before| before.registry.clone()).unwrap_or_default(),
+        snapshots: before.map(|before| before.snapshots).unwrap_or_default(),
+        written_at: engine.clock.now(),
+    }
+}

@@ -1,0 +1,97 @@
+//! When rounds close: by time, by bytes, by heartbeat, at a stop; and never inside a transaction.
+
+use std::time::Duration;
+
+use millrace_engine::{Engine, Stop};
+use millrace_model::ByteSize;
+use millrace_testkit::fuse::Fuse;
+use millrace_testkit::scripted_source::ScriptedRow;
+
+use crate::stage::{Stage, block_on};
+
+fn live(stage: &Stage) -> Engine {
+    let mut engine = stage.engine(&Fuse::never(), "live");
+    engine.settings.until_now = false;
+    engine.settings.commit_interval = Duration::from_secs(10);
+    engine.settings.commit_bytes = ByteSize::mib(1);
+    engine.settings.heartbeat_interval = Duration::from_secs(60);
+    engine
+}
+
+/// Runs `act` beside a live process and then stops it; everything must be in the lake by then.
+fn beside(act: impl AsyncFnOnce(&Stage)) {
+    block_on(async {
+        let stage = Stage::default();
+        let engine = live(&stage);
+        let (handle, stop) = Stop::new();
+        let acting = async {
+            tokio::time::sleep(Duration::from_millis(500)).await;
+            act(&stage).await;
+            handle.request();
+        };
+        let (ended, ()) = tokio::join!(engine.run(stop), acting);
+        assert!(ended.is_ok(), "{ended:?}");
+        stage.assert_whole("after a stop");
+    });
+}
+
+#[test]
+fn the_chain_learns_at_once_where_its_log_begins() {
+    beside(async |stage| {
+        assert_eq!(stage.lake.head(), 2);
+        assert!(stage.lake.checkpoint().position.is_some());
+    });
+}
+
+#[test]
+fn after_a_quiet_time_a_change_is_committed_at_once_and_the_next_one_after_the_interval() {
+    beside(async |stage| {
+        tokio::time::sleep(Duration::from_secs(20)).await;
+        let head = stage.lake.head();
+        stage.append(1);
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        assert_eq!(stage.lake.head(), head + 1);
+        stage.append(1);
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        assert_eq!(stage.lake.head(), head + 1, "the interval is not over");
+        tokio::time::sleep(Duration::from_secs(6)).await;
+        assert_eq!(stage.lake.head(), head + 2);
+    });
+}
+
+#[test]
+fn a_log_that_moves_without_changes_of_ours_is_committed_by_a_heartbeat() {
+    beside(async |stage| {
+        let head = stage.lake.head();
+        stage.world.append([]);
+        tokio::time::sleep(Duration::from_secs(30)).await;
+        assert_eq!(stage.lake.head(), head, "the heartbeat interval is not over");
+        tokio::time::sleep(Duration::from_secs(31)).await;
+        assert_eq!(stage.lake.head(), head + 1);
+        assert_eq!(stage.world.confirmed(), Some(stage.world.end()));
+        tokio::time::sleep(Duration::from_secs(300)).await;
+        assert_eq!(stage.lake.head(), head + 1, "a log that stands makes no heartbeat");
+    });
+}
+
+#[test]
+fn a_transaction_larger_than_the_commit_is_committed_whole() {
+    beside(async |stage| {
+        let rows = (0..40_000).map(|id| ScriptedRow::create("a", id, "x"));
+        let head = stage.lake.head();
+        stage.world.append(rows);
+        tokio::time::sleep(Duration::from_secs(12)).await;
+        assert_eq!(stage.lake.head(), head + 1);
+        assert_eq!(stage.lake.rows().len(), 40_000);
+    });
+}
+
+#[test]
+fn a_stop_commits_what_is_whole() {
+    beside(async |stage| {
+        stage.append(1);
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        stage.append(3);
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    });
+}
