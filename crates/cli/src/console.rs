@@ -90,6 +90,7 @@ impl Console {
     pub(crate) fn report(&self, failure: &Failure) -> u8 {
         let text = match (self.log, failure) {
             (Format::Human, failure) => human(failure),
+            (Format::Json, Failure::Logged(fault)) => return fault.exit_code(),
             (Format::Json, Failure::Fault(fault)) => {
                 let mut message = fault.to_string();
                 message.drain(..fault.code.len() + ": ".len());
@@ -120,13 +121,11 @@ pub(crate) fn print(text: &str) -> Result<(), Failure> {
 
 /// One line of the log as JSON: `ts level code msg` and the fields.
 pub(crate) fn log_line(now: Timestamp, level: &str, code: &str, message: &str, fields: Vec<(String, Value)>) -> String {
-    let mut line = serde_json::Map::new();
-    line.insert("ts".into(), now.to_string().into());
-    line.insert("level".into(), level.into());
-    line.insert("code".into(), code.into());
-    line.insert("msg".into(), message.into());
-    line.extend(fields);
-    Value::Object(line).to_string()
+    let head = [("ts", now.to_string()), ("level", level.into()), ("code", code.into()), ("msg", message.into())];
+    let head = head.map(|(name, text)| (name.to_owned(), Value::String(text)));
+    // By hand, because a map would sort them: whoever looks at the log wants the time first.
+    let pairs = head.into_iter().chain(fields).map(|(name, value)| format!("{}:{value}", Value::String(name)));
+    format!("{{{}}}", pairs.collect::<Vec<_>>().join(","))
 }
 
 fn json_line(code: &str, message: &str, cure: &str, more: Value) -> String {
@@ -139,7 +138,7 @@ fn json_line(code: &str, message: &str, cure: &str, more: Value) -> String {
 
 fn human(failure: &Failure) -> String {
     match failure {
-        Failure::Fault(fault) => {
+        Failure::Fault(fault) | Failure::Logged(fault) => {
             let mut message = fault.to_string();
             message.drain(..fault.code.len() + ": ".len());
             let cure = if fault.cure.is_empty() { String::new() } else { format!("cure: {}\n", fault.cure) };

@@ -16,6 +16,8 @@ pub(crate) enum Failure {
         /// Everything that is wrong with it.
         problems: Problems,
     },
+    /// The engine ended, and its log has said why.
+    Logged(Fault),
     /// Anything else.
     Fault(Fault),
 }
@@ -83,7 +85,7 @@ impl Failure {
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
             Self::File { .. } => Fault::refused("PL-002", Refusal::Spec, "", "").exit_code(),
-            Self::Fault(fault) => fault.exit_code(),
+            Self::Logged(fault) | Self::Fault(fault) => fault.exit_code(),
         }
     }
 }

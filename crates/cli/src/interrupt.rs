@@ -1,9 +1,8 @@
-//! SIGTERM and SIGINT: the first asks, the second ends.
+//! SIGTERM and SIGINT: the first asks the engine to stop, the second ends the process.
 
-use std::time::Duration;
-
+use millrace_engine::StopHandle;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tracing::{info, warn};
+use tracing::warn;
 
 use crate::fault::{Cause, Failure};
 
@@ -20,16 +19,12 @@ impl Interrupt {
         Ok(Self { terminate: listen(SignalKind::terminate())?, interrupt: listen(SignalKind::interrupt())? })
     }
 
-    /// Calls `ask` at the first signal, and returns at the second, or when `deadline` has passed since the first. Leaving
-    /// then is safe: what is not committed is read again.
-    pub(crate) async fn watch(mut self, deadline: Duration, ask: impl FnOnce()) {
+    /// Asks at the first signal and returns at the second. Leaving then is safe: what is not committed is read again.
+    pub(crate) async fn watch(mut self, stop: &StopHandle) {
         self.next().await;
-        info!(code = "stopping", "asked to stop; what is whole is committed first");
-        ask();
-        tokio::select! {
-            () = self.next() => warn!(code = "stopping", "asked again: leaving at once"),
-            () = tokio::time::sleep(deadline) => warn!(code = "stopping", "stop.deadline has passed: leaving"),
-        }
+        stop.request();
+        self.next().await;
+        warn!(code = "stopping", "asked to stop again: leaving at once");
     }
 
     async fn next(&mut self) {

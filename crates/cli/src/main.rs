@@ -36,9 +36,13 @@ fn main() -> ExitCode {
     };
     let console = Console::new(arguments.format);
     telemetry::start(&console, arguments.log_level);
-    let ended = tokio::runtime::Runtime::new()
-        .map_err(|error| Failure::from(Cause::NoRuntime(error)))
-        .and_then(|runtime| runtime.block_on(dispatch(arguments.command, &console)));
+    let ended =
+        tokio::runtime::Runtime::new().map_err(|error| Failure::from(Cause::NoRuntime(error))).and_then(|runtime| {
+            let ended = runtime.block_on(dispatch(arguments.command, &console));
+            // Without waiting for file operations that hang: the deadline of a stop holds for them too.
+            runtime.shutdown_background();
+            ended
+        });
     ExitCode::from(ended.unwrap_or_else(|failure| console.report(&failure)))
 }
 

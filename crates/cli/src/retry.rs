@@ -22,10 +22,10 @@ impl Backoff {
     }
 
     /// Says so and waits.
-    pub(crate) async fn wait(&mut self, fault: &Fault) {
+    pub(crate) async fn wait(&mut self, stage: &str, fault: &Fault) {
         let pause = self.step();
         let milliseconds = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX);
-        warn!(code = "retrying", fault = fault.code, retry_in_ms = milliseconds, "{}", fault.message);
+        warn!(code = "retrying", stage, fault = fault.code, wait_ms = milliseconds, "{fault}");
         tokio::time::sleep(pause).await;
     }
 

@@ -3,7 +3,7 @@
 //! An event carries its code in the field `code` (`committed`, `PG-004`); the other fields stand beside it. Off a terminal
 //! a line is JSON: `ts level code msg` and the fields. On one it is time, level, message, fields, and a cure on its own line.
 
-use std::fmt::{self, Write as _};
+use std::fmt;
 use std::sync::Arc;
 
 use serde_json::Value;
@@ -40,6 +40,10 @@ impl<S: Subscriber> Layer<S> for Lines {
     fn on_event(&self, event: &Event<'_>, _context: Context<'_, S>) {
         let mut parts = Parts::default();
         event.record(&mut parts);
+        // On a terminal the command's last lines say it, with the cure.
+        if self.format == Format::Human && parts.code == "fault" {
+            return;
+        }
         self.screen.line(&match self.format {
             Format::Json => parts.json(*event.metadata().level()),
             Format::Human => parts.human(*event.metadata().level()),
@@ -69,13 +73,13 @@ impl Parts {
         for (name, value) in &self.fields {
             match value {
                 Value::String(text) if name == "cure" => cure = format!("\n               cure: {text}"),
-                Value::String(text) if !text.contains(' ') => drop(write!(line, "  {name}={text}")),
-                value => drop(write!(line, "  {name}={value}")),
+                Value::String(text) if !text.contains(' ') => line += &format!("  {name}={text}"),
+                value => line += &format!("  {name}={value}"),
             }
         }
         // Codes of errors lead to a page; words such as `committed` say nothing that the message does not say.
         if self.code.contains('-') {
-            drop(write!(line, "  ({})", self.code));
+            line += &format!("  ({})", self.code);
         }
         line + &cure
     }
