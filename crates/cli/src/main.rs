@@ -1,2 +1,61 @@
-//! cli
-fn main() {}
+//! `millrace`: the one binary. Reads the command line, runs one command, and ends with its exit code.
+//!
+//! Nothing of a pipeline is decided here: `commands` holds one file a command, `wiring` puts source, target and engine
+//! together, `console` owns the terminal.
+
+mod args;
+mod clock;
+mod commands;
+mod console;
+mod fault;
+mod interrupt;
+mod load;
+mod retry;
+mod stand_in;
+mod telemetry;
+mod wiring;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use args::{Arguments, Command};
+use commands::{check, cleanup, discover, fsck, read, restart, run, schema, status};
+use console::Console;
+use fault::{Cause, Failure};
+
+fn main() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        // `--help` and `--version` are answers, not mistakes.
+        Err(answer) if !answer.use_stderr() => {
+            let _ = answer.print();
+            return ExitCode::SUCCESS;
+        }
+        Err(mistake) => return ExitCode::from(Console::before_arguments().report(&mistake.into())),
+    };
+    let console = Console::new(arguments.format);
+    telemetry::start(&console, arguments.log_level);
+    let ended =
+        tokio::runtime::Runtime::new().map_err(|error| Failure::from(Cause::NoRuntime(error))).and_then(|runtime| {
+            let ended = runtime.block_on(dispatch(arguments.command, &console));
+            // Without waiting for file operations that hang: the deadline of a stop holds for them too.
+            runtime.shutdown_background();
+            ended
+        });
+    ExitCode::from(ended.unwrap_or_else(|failure| console.report(&failure)))
+}
+
+async fn dispatch(command: Command, console: &Console) -> Result<u8, Failure> {
+    match command {
+        Command::Run(arguments) => run::run(arguments).await,
+        Command::Check(arguments) => check::check(arguments, console).await,
+        Command::Discover(arguments) => discover::discover(arguments, console).await,
+        Command::Status(arguments) => status::status(arguments, console).await,
+        Command::Read(arguments) => read::read(arguments).await,
+        Command::Fsck(arguments) => fsck::fsck(arguments, console).await,
+        Command::Restart(arguments) => restart::restart(arguments, console).await,
+        Command::Cleanup(arguments) => cleanup::cleanup(arguments, console).await,
+        Command::Schema => schema::schema(),
+    }
+}

@@ -1,1 +1,28 @@
-//! protocol
+//! What a pipeline looks like on the wire: the file that people write, its JSON Schema, its problems and their cures.
+//!
+//! The only room that reads this format. It knows no source, no target and no secret's value, and it opens no file:
+//! whoever has the text asks here what it means.
+
+mod advanced;
+mod connection;
+mod fault;
+mod fields;
+mod measure;
+mod name;
+mod nearest;
+mod properties;
+mod schema;
+mod shape;
+mod spec;
+mod tree;
+mod validate;
+
+pub use advanced::{AdvancedProperties, Binary, MysqlPosition, PublicationMode, SchemaChange, SnapshotMode};
+pub use fault::{Problem, Problems};
+pub use measure::{parse_duration, parse_size};
+pub use name::default_slot_name;
+pub use schema::{advanced_table, format_table, json_schema};
+pub use spec::{
+    Compression, ConnectionSpec, Format, Layout, PipelineSpec, SourceSpec, StoreSpec, TableSpec, TargetSpec,
+};
+pub use tree::Notation;

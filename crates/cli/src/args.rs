@@ -1,0 +1,127 @@
+//! The command line as it is written. What it means is for each command to find out.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Streams every change of a database into a data lake, exactly once.
+#[derive(Debug, Parser)]
+#[command(name = "millrace", version, about, max_term_width = 100)]
+pub(crate) struct Arguments {
+    /// How to print: human on a terminal, else json
+    #[arg(long, global = true, value_enum)]
+    pub(crate) format: Option<Format>,
+    /// What to log
+    #[arg(long, global = true, value_enum, default_value_t = LogLevel::Info)]
+    pub(crate) log_level: LogLevel,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// How to print.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    Human,
+    Json,
+}
+
+/// What to log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogLevel {
+    Error,
+    Warn,
+    Info,
+    Debug,
+    Trace,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run a pipeline until it is stopped
+    Run(RunArguments),
+    /// Look for everything that is in the way of a pipeline
+    Check(FileArguments),
+    /// Show the tables of the source
+    Discover(DiscoverArguments),
+    /// Show how far the lake is; asks only the target
+    Status(FileArguments),
+    /// Print a table's committed rows as JSON lines
+    Read(ReadArguments),
+    /// Prove that the lake is whole; reads every file
+    Fsck(FileArguments),
+    /// Begin tables anew
+    Restart(RestartArguments),
+    /// Drop what the pipeline made in the source; the lake stays
+    Cleanup(CleanupArguments),
+    /// Print the JSON Schema of the pipeline file
+    Schema,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct FileArguments {
+    /// The pipeline file
+    pub(crate) file: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RunArguments {
+    /// The pipeline file
+    pub(crate) file: PathBuf,
+    /// Stop when everything that is in the log now is in the lake
+    #[arg(long, value_enum)]
+    pub(crate) until: Option<Until>,
+}
+
+/// When a run ends by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Until {
+    Now,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DiscoverArguments {
+    /// The pipeline file
+    pub(crate) file: PathBuf,
+    /// Only tables of this schema
+    #[arg(long)]
+    pub(crate) schema: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ReadArguments {
+    /// The pipeline file
+    pub(crate) file: PathBuf,
+    /// The table: database.schema.table or schema.table
+    #[arg(long)]
+    pub(crate) table: String,
+    /// Its current rows instead of its changes
+    #[arg(long)]
+    pub(crate) state: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RestartArguments {
+    /// The pipeline file
+    pub(crate) file: PathBuf,
+    /// Earlier files leave the lake, and the next run reads the tables anew
+    #[arg(long, required = true)]
+    pub(crate) snapshot: bool,
+    /// Only these tables, as schema.table; all of them where this is left out
+    #[arg(long, value_delimiter = ',', value_name = "TABLE,…")]
+    pub(crate) tables: Option<Vec<String>>,
+    /// Also where the lake belongs to another pipeline or another source
+    #[arg(long)]
+    pub(crate) adopt: bool,
+    /// Do not ask
+    #[arg(long)]
+    pub(crate) yes: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CleanupArguments {
+    /// The pipeline file
+    pub(crate) file: PathBuf,
+    /// Do not ask
+    #[arg(long)]
+    pub(crate) yes: bool,
+}

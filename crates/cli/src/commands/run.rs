@@ -1,0 +1,115 @@
+//! `millrace run FILE`: runs a pipeline until it is stopped, or with `--until now` until the lake has caught up.
+//!
+//! It checks first and ends at an error. A missing answer is no error: it waits, longer each time, and asks again.
+
+use std::path::PathBuf;
+
+use millrace_engine::Stop;
+use millrace_model::{Fault, Finding, Refusal, Severity, Source, Target};
+use millrace_protocol::PipelineSpec;
+use tracing::{error, info, warn};
+
+use super::DONE;
+use crate::args::{RunArguments, Until};
+use crate::fault::Failure;
+use crate::interrupt::Interrupt;
+use crate::load::load;
+use crate::retry::Backoff;
+use crate::wiring;
+
+/// What a run needs to know.
+struct Settings {
+    file: PathBuf,
+    until_now: bool,
+}
+
+impl From<RunArguments> for Settings {
+    fn from(arguments: RunArguments) -> Self {
+        Self { file: arguments.file, until_now: arguments.until == Some(Until::Now) }
+    }
+}
+
+/// Runs it.
+pub(crate) async fn run(arguments: RunArguments) -> Result<u8, Failure> {
+    let settings = Settings::from(arguments);
+    let spec = load(&settings.file)?;
+    let interrupt = Interrupt::listen()?;
+    let (handle, stop) = Stop::new();
+    tokio::select! {
+        ended = pipeline(&settings, &spec, stop) => ended,
+        () = interrupt.watch(&handle) => Ok(DONE),
+    }
+}
+
+async fn pipeline(settings: &Settings, spec: &PipelineSpec, mut stop: Stop) -> Result<u8, Failure> {
+    let engine = wiring::engine(spec, &settings.file, settings.until_now).await?;
+    report(&spec.findings);
+    let asked = tokio::select! {
+        findings = check(&*engine.source, &*engine.target) => findings?,
+        () = stop.requested() => {
+            info!(code = "stopped", "stopped before anything was begun");
+            return Ok(DONE);
+        }
+    };
+    report(&asked);
+    if let Some(code) = exit_code(&asked) {
+        return Ok(code);
+    }
+    engine.run(stop).await.map_err(Failure::Logged)?;
+    Ok(DONE)
+}
+
+/// What source and target find; asks until both have answered.
+async fn check(source: &dyn Source, target: &dyn Target) -> Result<Vec<Finding>, Fault> {
+    let mut backoff = Backoff::new();
+    loop {
+        let answer = async {
+            let mut findings = source.check().await?;
+            findings.extend(target.check().await?);
+            Ok(findings)
+        };
+        match answer.await {
+            Err(fault) if Fault::is_retry(&fault) => backoff.wait("check", &fault).await,
+            answer => return answer,
+        }
+    }
+}
+
+/// The findings, as lines of the log.
+fn report(findings: &[Finding]) {
+    for Finding { code, severity, subject, message, cure, .. } in findings {
+        match severity {
+            Severity::Error => error!(code, subject, cure, "{subject}: {message}"),
+            Severity::Warning => warn!(code, subject, cure, "{subject}: {message}"),
+            Severity::Info => info!(code, subject, "{subject}: {message}"),
+        }
+    }
+}
+
+/// The code to end with; nothing where no error is among them. Of several, a file that has to change comes first.
+fn exit_code(findings: &[Finding]) -> Option<u8> {
+    let errors: Vec<Refusal> =
+        findings.iter().filter(|finding| finding.severity == Severity::Error).map(|finding| finding.refusal).collect();
+    let first = errors.first()?;
+    let order = [Refusal::Spec, Refusal::Gap, Refusal::Permission];
+    let gravest = order.into_iter().find(|refusal| errors.contains(refusal)).unwrap_or(*first);
+    Some(Fault::refused("", gravest, "", "").exit_code())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn error(refusal: Refusal) -> Finding {
+        Finding::error("PG-001", refusal, "slot", "is lost", "restart")
+    }
+
+    #[test]
+    fn a_run_ends_with_the_code_of_its_gravest_error_and_never_for_a_warning() {
+        assert_eq!(exit_code(&[Finding::warning("PG-002", "x", "y", "z"), Finding::info("PG-003", "x", "y")]), None);
+        assert_eq!(exit_code(&[error(Refusal::Check)]), Some(1));
+        assert_eq!(exit_code(&[error(Refusal::Check), error(Refusal::Permission)]), Some(77));
+        assert_eq!(exit_code(&[error(Refusal::Permission), error(Refusal::Gap)]), Some(66));
+        assert_eq!(exit_code(&[error(Refusal::Gap), error(Refusal::Spec)]), Some(64));
+    }
+}

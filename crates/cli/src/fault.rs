@@ -1,0 +1,91 @@
+//! What ends a command before its time: faults of other rooms, problems of the pipeline file, and our own.
+
+use std::io;
+use std::path::PathBuf;
+
+use millrace_model::{Fault, Refusal};
+use millrace_protocol::Problems;
+
+/// How a command failed.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// The pipeline file was refused.
+    File {
+        /// Which.
+        file: PathBuf,
+        /// Everything that is wrong with it.
+        problems: Problems,
+    },
+    /// The engine ended, and its log has said why.
+    Logged(Fault),
+    /// Anything else.
+    Fault(Fault),
+}
+
+/// The causes that this room knows.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Cause {
+    #[error("{0}")]
+    Usage(String),
+    #[error("the pipeline file `{file}` cannot be read: {error}")]
+    FileUnreadable { file: PathBuf, error: io::Error },
+    #[error("this asks first, and there is no terminal to ask on")]
+    NobodyToAsk,
+    #[error("the answer was no; nothing was changed")]
+    Declined,
+    #[error("the result cannot be written: {0}")]
+    OutputLost(io::Error),
+    #[error("the system refuses what every process needs: {0}")]
+    NoRuntime(io::Error),
+}
+
+impl From<Cause> for Fault {
+    fn from(cause: Cause) -> Self {
+        let message = cause.to_string();
+        let (code, refusal, cure) = match &cause {
+            Cause::Usage(_) => ("CL-001", Refusal::Spec, "`millrace help` shows the commands and their options"),
+            Cause::FileUnreadable { error, .. } => match error.kind() {
+                io::ErrorKind::NotFound => ("CL-002", Refusal::Spec, "correct the path of the pipeline file"),
+                io::ErrorKind::PermissionDenied => {
+                    ("CL-002", Refusal::Permission, "let the user that millrace runs as read the file")
+                }
+                io::ErrorKind::InvalidData => ("CL-002", Refusal::Spec, "store the file as UTF-8 text"),
+                _ => ("CL-002", Refusal::Spec, "give the path of a pipeline file, YAML or JSON"),
+            },
+            Cause::NobodyToAsk => ("CL-003", Refusal::Spec, "add `--yes` to say that it is meant"),
+            Cause::Declined => ("CL-004", Refusal::Check, ""),
+            Cause::OutputLost(_) => ("CL-005", Refusal::Check, "look at where standard output goes: is the disk full?"),
+            Cause::NoRuntime(_) => ("CL-006", Refusal::Check, "raise the limits on threads and open files"),
+        };
+        Self::refused(code, refusal, message, cure)
+    }
+}
+
+impl From<Fault> for Failure {
+    fn from(fault: Fault) -> Self {
+        Self::Fault(fault)
+    }
+}
+
+impl From<Cause> for Failure {
+    fn from(cause: Cause) -> Self {
+        Self::Fault(cause.into())
+    }
+}
+
+impl From<clap::Error> for Failure {
+    fn from(mistake: clap::Error) -> Self {
+        let text = mistake.render().to_string();
+        Cause::Usage(text.trim().trim_start_matches("error: ").to_owned()).into()
+    }
+}
+
+impl Failure {
+    /// The exit code of `docs/reference/cli.md`.
+    pub(crate) fn exit_code(&self) -> u8 {
+        match self {
+            Self::File { .. } => Fault::refused("PL-002", Refusal::Spec, "", "").exit_code(),
+            Self::Logged(fault) | Self::Fault(fault) => fault.exit_code(),
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! The log: every `tracing` event as one line on standard error.
+//!
+//! An event carries its code in the field `code` (`committed`, `PG-004`); the other fields stand beside it. Off a terminal
+//! a line is JSON: `ts level code msg` and the fields. On one it is time, level, message, fields, and a cure on its own line.
+
+use std::fmt;
+use std::sync::Arc;
+
+use serde_json::Value;
+use tracing::field::{Field, Visit};
+use tracing::level_filters::LevelFilter;
+use tracing::{Event, Level, Subscriber};
+use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
+use tracing_subscriber::registry::Registry;
+
+use crate::args::{Format, LogLevel};
+use crate::clock::SystemClock;
+use crate::console::{Console, Screen, log_line};
+
+/// Turns the log on, for the whole process and once.
+pub(crate) fn start(console: &Console, level: LogLevel) {
+    let level = match level {
+        LogLevel::Error => LevelFilter::ERROR,
+        LogLevel::Warn => LevelFilter::WARN,
+        LogLevel::Info => LevelFilter::INFO,
+        LogLevel::Debug => LevelFilter::DEBUG,
+        LogLevel::Trace => LevelFilter::TRACE,
+    };
+    let lines = Lines { format: console.log_format(), screen: console.screen() };
+    tracing::subscriber::set_global_default(Registry::default().with(level).with(lines))
+        .expect("main starts the log once, before anything else could");
+}
+
+struct Lines {
+    format: Format,
+    screen: Arc<Screen>,
+}
+
+impl<S: Subscriber> Layer<S> for Lines {
+    fn on_event(&self, event: &Event<'_>, _context: Context<'_, S>) {
+        let mut parts = Parts::default();
+        event.record(&mut parts);
+        // On a terminal the command's last lines say it, with the cure.
+        if self.format == Format::Human && parts.code == "fault" {
+            return;
+        }
+        self.screen.line(&match self.format {
+            Format::Json => parts.json(*event.metadata().level()),
+            Format::Human => parts.human(*event.metadata().level()),
+        });
+    }
+}
+
+/// The fields of one event.
+#[derive(Default)]
+struct Parts {
+    code: String,
+    message: String,
+    fields: Vec<(String, Value)>,
+}
+
+impl Parts {
+    fn json(self, level: Level) -> String {
+        log_line(SystemClock::time(), word(level), &self.code, &self.message, self.fields)
+    }
+
+    fn human(self, level: Level) -> String {
+        let now = SystemClock::time().to_string();
+        let clock = now.split_once('T').map_or(now.as_str(), |(_, clock)| clock.get(..8).unwrap_or(clock));
+        let mut line = format!("{clock} {:<5} ", word(level).to_uppercase());
+        line += if self.message.is_empty() { &self.code } else { &self.message };
+        let mut cure = String::new();
+        for (name, value) in &self.fields {
+            match value {
+                Value::String(text) if name == "cure" => cure = format!("\n               cure: {text}"),
+                Value::String(text) if !text.contains(' ') => line += &format!("  {name}={text}"),
+                value => line += &format!("  {name}={value}"),
+            }
+        }
+        // Codes of errors lead to a page; words such as `committed` say nothing that the message does not say.
+        if self.code.contains('-') {
+            line += &format!("  ({})", self.code);
+        }
+        line + &cure
+    }
+
+    fn put(&mut self, field: &Field, value: Value) {
+        let text = |value: Value| if let Value::String(text) = value { text } else { value.to_string() };
+        match field.name() {
+            "code" => self.code = text(value),
+            "message" => self.message = text(value),
+            name => self.fields.push((name.to_owned(), value)),
+        }
+    }
+}
+
+impl Visit for Parts {
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        self.put(field, format!("{value:?}").into());
+    }
+
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.put(field, value.into());
+    }
+
+    fn record_i64(&mut self, field: &Field, value: i64) {
+        self.put(field, value.into());
+    }
+
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        self.put(field, value.into());
+    }
+
+    fn record_bool(&mut self, field: &Field, value: bool) {
+        self.put(field, value.into());
+    }
+
+    fn record_f64(&mut self, field: &Field, value: f64) {
+        self.put(field, value.into());
+    }
+}
+
+fn word(level: Level) -> &'static str {
+    match level {
+        Level::ERROR => "error",
+        Level::WARN => "warn",
+        Level::INFO => "info",
+        Level::DEBUG => "debug",
+        _ => "trace",
+    }
+}

@@ -1,0 +1,127 @@
+//! Puts source, target and engine together from a pipeline file. The only room that knows which packages there are.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use millrace_engine::{Engine, Settings};
+use millrace_model::{Fault, SecretStore};
+use millrace_protocol::{Binary, Compression, PipelineSpec, PublicationMode, SourceSpec, StoreSpec};
+use millrace_secrets::Secrets;
+use serde::Serialize;
+use serde_json::Value;
+use uuid::Uuid;
+
+use crate::clock::SystemClock;
+use crate::load::folder_of;
+use crate::stand_in::millrace_files::{self, Files, LocalStore};
+use crate::stand_in::millrace_postgres::{self, Postgres, TableSelection};
+
+pub(crate) use crate::stand_in::millrace_postgres::{CleanupPlan, DiscoveredTable};
+
+/// Code of what `millrace_protocol` should have refused.
+const NOT_BUILT: &str = "CL-007";
+
+/// The source, its password read.
+pub(crate) async fn source(spec: &PipelineSpec, file: &Path) -> Result<Postgres, Fault> {
+    let SourceSpec::Postgres { connection, database } = &spec.source else {
+        return Err(Fault::defect(NOT_BUILT, "a source that is not built was not refused"));
+    };
+    let password = match &connection.password {
+        Some(reference) => Some(Secrets::new(folder_of(file)).read(reference).await?),
+        None => None,
+    };
+    let select = |table: &millrace_protocol::TableSpec| TableSelection {
+        schema: table.schema.clone(),
+        table: table.table.clone(),
+    };
+    Ok(Postgres::new(millrace_postgres::Settings {
+        host: connection.host.clone(),
+        port: connection.port,
+        database: database.clone(),
+        username: connection.username.clone(),
+        password,
+        tables: spec.tables.iter().map(select).collect(),
+        slot: spec.slot_name(),
+        slot_is_default: spec.advanced.slot_name.is_none(),
+        publication: spec.publication_name(),
+        publication_mode: match spec.advanced.publication_mode {
+            PublicationMode::Create => millrace_postgres::PublicationMode::Create,
+            PublicationMode::Use => millrace_postgres::PublicationMode::Use,
+        },
+        binary: match spec.advanced.pgoutput_binary {
+            Binary::Auto => millrace_postgres::Binary::Auto,
+            Binary::On => millrace_postgres::Binary::On,
+            Binary::Off => millrace_postgres::Binary::Off,
+        },
+        streaming: spec.advanced.pgoutput_streaming,
+    }))
+}
+
+/// The target. Opens nothing yet.
+pub(crate) fn target(spec: &PipelineSpec) -> Result<Files, Fault> {
+    let StoreSpec::Local { path } = &spec.target.store else {
+        return Err(Fault::defect(NOT_BUILT, "a target that is not built was not refused"));
+    };
+    let compression = match spec.target.compression {
+        Compression::Zstd => millrace_files::Compression::Zstd,
+        Compression::Snappy => millrace_files::Compression::Snappy,
+        Compression::None => millrace_files::Compression::None,
+        Compression::Deflate | Compression::Gzip => {
+            return Err(Fault::defect(NOT_BUILT, "a compression that the format lacks was not refused"));
+        }
+    };
+    let settings = millrace_files::Settings {
+        prefix: spec.target.prefix.clone(),
+        compression,
+        file_max_bytes: spec.advanced.file_max_bytes,
+        pipeline: spec.name.clone(),
+        // Made anew by each process: it tells the commits of two processes apart.
+        instance: Uuid::now_v7().to_string(),
+        epoch: None,
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+    };
+    Ok(Files::new(settings, Arc::new(LocalStore::new(path.clone())), Arc::new(SystemClock)))
+}
+
+/// The engine between the two.
+pub(crate) async fn engine(spec: &PipelineSpec, file: &Path, until_now: bool) -> Result<Engine, Fault> {
+    let advanced = &spec.advanced;
+    Ok(Engine {
+        source: Arc::new(source(spec, file).await?),
+        target: Arc::new(target(spec)?),
+        clock: Arc::new(SystemClock),
+        settings: Settings {
+            commit_interval: advanced.commit_interval,
+            commit_bytes: advanced.commit_bytes,
+            heartbeat_interval: advanced.heartbeat_interval,
+            memory_limit: advanced.memory_limit,
+            stop_deadline: advanced.stop_deadline,
+            until_now,
+            ..Settings::new(spec.name.clone())
+        },
+    })
+}
+
+/// What the newest commit says.
+pub(crate) async fn status(files: &Files) -> Result<Value, Fault> {
+    as_json(&millrace_files::status(files).await?)
+}
+
+/// Whether the lake is whole.
+pub(crate) async fn fsck(files: &Files) -> Result<Value, Fault> {
+    as_json(&millrace_files::fsck(files).await?)
+}
+
+/// Gives `out` the rows of a table, one line of JSON each.
+pub(crate) async fn read(
+    files: &Files,
+    table: &str,
+    state: bool,
+    out: &mut (dyn FnMut(&str) -> Result<(), Fault> + Send),
+) -> Result<(), Fault> {
+    millrace_files::read(files, table, state, out).await
+}
+
+fn as_json(result: &impl Serialize) -> Result<Value, Fault> {
+    serde_json::to_value(result).map_err(|error| Fault::defect("CL-008", "a result is no JSON").because(error))
+}

@@ -1,0 +1,67 @@
+//! The program from the outside: command line, exit codes, and what stands on which output.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod files;
+mod usage;
+
+use std::path::PathBuf;
+use std::process::{Command, Output};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// A pipeline that this version can run, were there a server.
+const SHOP: &str = "\
+version: 1
+name: shop
+streamingSource:
+  type: postgres
+  connection:
+    host: 127.0.0.1
+    port: 1
+    database: shop
+    username: millrace
+    jdbcProperties: {sslmode: disable}
+  tables: [{schema: public, table: orders}]
+streamingTarget: {type: local, path: ./lake, format: parquet, layout: flat}
+advancedProperties: {snapshot.mode: never}
+";
+
+/// A folder with a pipeline file in it.
+struct Place {
+    folder: TempDir,
+    file: PathBuf,
+}
+
+impl Place {
+    fn new(text: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("shop.yaml");
+        std::fs::write(&file, text).unwrap();
+        Self { folder, file }
+    }
+
+    /// Runs a command on the file.
+    fn run(&self, command: &str, more: &[&str]) -> Output {
+        millrace().arg(command).arg(&self.file).args(more).output().unwrap()
+    }
+}
+
+fn millrace() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_millrace"));
+    command.stdin(std::process::Stdio::null());
+    command
+}
+
+fn code(output: &Output) -> i32 {
+    output.status.code().unwrap()
+}
+
+/// The lines on standard error, each of which is JSON off a terminal.
+fn log(output: &Output) -> Vec<Value> {
+    String::from_utf8_lossy(&output.stderr).lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}

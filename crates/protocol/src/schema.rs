@@ -1,0 +1,125 @@
+//! The shape of the pipeline file as JSON Schema (2020-12), for editors and for scripts that write such files.
+//!
+//! It is a little narrower than the file may be: words only in lower case, and no `null` for what is absent.
+
+use serde_json::{Map, Value, json};
+
+use crate::advanced::{KEYS, Rule};
+use crate::fields::{FILE, SECRET};
+use crate::shape::{Case, Field, Shape};
+
+/// The schema of the whole file.
+pub fn json_schema() -> Value {
+    let mut schema = json!({
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "Millrace pipeline, version 1",
+    });
+    if let (Value::Object(schema), Value::Object(file)) = (&mut schema, shape(&FILE)) {
+        schema.extend(file);
+    }
+    schema
+}
+
+fn shape(of: &Shape) -> Value {
+    match of {
+        Shape::Text(_) => json!({"type": "string"}),
+        Shape::Whole { least, most } => {
+            json!({"type": "integer", "minimum": *least as i64, "maximum": *most as i64})
+        }
+        Shape::Bool => json!({"type": "boolean"}),
+        Shape::Word(words) => json!({"enum": words.iter().map(|word| word.word).collect::<Vec<_>>()}),
+        Shape::Map(fields) => map(fields, None),
+        Shape::Tagged { cases, .. } => {
+            json!({"oneOf": cases.iter().map(|Case { word, fields, .. }| map(fields, Some(word))).collect::<Vec<_>>()})
+        }
+        Shape::List(of) => json!({"type": "array", "minItems": 1, "items": shape(of)}),
+        Shape::Texts => json!({"type": "object", "additionalProperties": {"type": "string"}}),
+        Shape::Advanced => advanced(),
+        Shape::Secret => map(SECRET, None),
+    }
+}
+
+fn map(fields: &[Field], tag: Option<&str>) -> Value {
+    let mut properties = Map::new();
+    let mut required = Vec::new();
+    if let Some(word) = tag {
+        properties.insert("type".into(), json!({"const": word}));
+        required.push("type");
+    }
+    for field in fields {
+        let mut value = shape(&field.shape);
+        value["description"] = field.about.into();
+        if let Some(default) = field.default {
+            value["default"] = default.into();
+        }
+        properties.insert(field.name.into(), value);
+        if field.required {
+            required.push(field.name);
+        }
+    }
+    json!({"type": "object", "additionalProperties": false, "required": required, "properties": properties})
+}
+
+fn advanced() -> Value {
+    let mut properties = Map::new();
+    for key in KEYS {
+        let mut value = match &key.rule {
+            Rule::Words(words) => json!({"enum": words.iter().map(|word| word.word).collect::<Vec<_>>()}),
+            Rule::Bool => json!({"enum": ["true", "false"]}),
+            Rule::Duration => json!({"type": "string", "examples": ["500ms", "10s", "5m"]}),
+            Rule::Size => json!({"type": "string", "examples": ["64MiB", "1GiB"]}),
+            Rule::Count { .. } | Rule::Slot | Rule::Publication | Rule::Path => json!({"type": "string"}),
+        };
+        value["description"] = key.about.into();
+        if !key.default.is_empty() {
+            value["default"] = key.default.into();
+        }
+        properties.insert(key.name.into(), value);
+    }
+    json!({"type": "object", "additionalProperties": {"type": "string"}, "properties": properties})
+}
+
+/// The table of `advancedProperties` as it stands in `docs/specs/pipeline.md`.
+pub fn advanced_table() -> String {
+    let mut table = String::from("| key | values | default | for | what it does |\n|---|---|---|---|---|\n");
+    for key in KEYS {
+        let values = match &key.rule {
+            Rule::Words(words) => words.iter().map(|word| word.word).collect::<Vec<_>>().join(", "),
+            Rule::Bool => "true, false".into(),
+            Rule::Duration => "duration".into(),
+            Rule::Size => "size".into(),
+            Rule::Count { least, most } => format!("{least} to {most}"),
+            Rule::Slot | Rule::Publication => "name".into(),
+            Rule::Path => "path".into(),
+        };
+        let mut about = key.about.to_owned();
+        if let Rule::Words(words) = &key.rule {
+            let missing: Vec<String> =
+                words.iter().filter(|word| !word.built).map(|word| format!("`{}`", word.word)).collect();
+            if !missing.is_empty() {
+                about += &format!("; not built yet: {}", missing.join(", "));
+            }
+        }
+        if !key.effect {
+            about += "; no effect yet";
+        }
+        for alias in key.aliases {
+            about += &format!("; also `{}`", alias.name);
+        }
+        let source = if key.source.is_empty() { "all" } else { key.source };
+        table += &format!("| `{}` | {values} | {} | {source} | {about} |\n", key.name, key.shown);
+    }
+    table
+}
+
+/// The table of formats and compressions as it stands in `docs/specs/pipeline.md`.
+pub fn format_table() -> String {
+    let mut table = String::from("| format | `compression` (first = default) | ending |\n|---|---|---|\n");
+    for (format, compressions) in crate::fields::FORMATS {
+        let names: Vec<&str> = compressions.iter().map(|(name, _)| *name).collect();
+        let mut endings: Vec<String> = compressions.iter().map(|(_, ending)| format!("`{ending}`")).collect();
+        endings.dedup();
+        table += &format!("| {format} | {} | {} |\n", names.join(", "), endings.join(", "));
+    }
+    table
+}

@@ -1,0 +1,275 @@
+//! The pipeline as it was written: every value checked, every default filled in, every path made absolute to the file.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use millrace_model::{Finding, SecretReference};
+
+use crate::advanced::{AdvancedProperties, words};
+use crate::connection::check_postgres;
+use crate::fault::{NOT_VALID, Problem, Problems};
+use crate::fields::{FILE, FORMATS};
+use crate::name::default_slot_name;
+use crate::properties;
+use crate::tree::{Node, Notation};
+use crate::validate::{Report, validate};
+
+/// One pipeline.
+#[derive(Clone, Debug)]
+pub struct PipelineSpec {
+    /// Its name.
+    pub name: String,
+    /// Where changes come from.
+    pub source: SourceSpec,
+    /// Which tables, at least one, none twice.
+    pub tables: Vec<TableSpec>,
+    /// Where they go to.
+    pub target: TargetSpec,
+    /// Fine tuning.
+    pub advanced: AdvancedProperties,
+    /// What is worth saying about the file; never errors.
+    pub findings: Vec<Finding>,
+    /// What it asks for that this version cannot do: `runnable` refuses it.
+    pub unbuilt: Vec<Problem>,
+}
+
+/// A table, or with the name `*` all tables of a schema.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct TableSpec {
+    /// The schema; for MySQL the database.
+    pub schema: String,
+    /// The table, or `*`.
+    pub table: String,
+}
+
+/// Where changes come from.
+#[derive(Clone, Debug)]
+pub enum SourceSpec {
+    /// PostgreSQL.
+    Postgres {
+        /// How to reach it.
+        connection: ConnectionSpec,
+        /// Name of the database.
+        database: String,
+    },
+    /// MySQL or MariaDB.
+    Mysql {
+        /// How to reach it.
+        connection: ConnectionSpec,
+    },
+}
+
+/// How to reach a database.
+#[derive(Clone, Debug)]
+pub struct ConnectionSpec {
+    /// Name or address.
+    pub host: String,
+    /// Port.
+    pub port: u16,
+    /// User to log in as.
+    pub username: String,
+    /// Where the password is to be found; `None` where the server asks for none.
+    pub password: Option<SecretReference>,
+    /// As written.
+    pub jdbc_properties: Vec<(String, String)>,
+}
+
+/// Where changes go to.
+#[derive(Clone, Debug)]
+pub struct TargetSpec {
+    /// The store.
+    pub store: StoreSpec,
+    /// Folder inside it, without outer slashes; empty for the root.
+    pub prefix: String,
+    /// Format of the files.
+    pub format: Format,
+    /// Layout of the records.
+    pub layout: Layout,
+    /// Compression of the files; one that the format has.
+    pub compression: Compression,
+}
+
+/// A place for files.
+#[derive(Clone, Debug)]
+pub enum StoreSpec {
+    /// A folder.
+    Local {
+        /// Absolute, or relative to the working directory.
+        path: PathBuf,
+    },
+    /// Amazon S3 and what speaks its language.
+    S3 {
+        /// Name of the bucket.
+        bucket: String,
+    },
+    /// Azure Blob Storage.
+    Abs {
+        /// Name of the container.
+        container: String,
+    },
+    /// Google Cloud Storage.
+    Gcs {
+        /// Name of the bucket.
+        bucket: String,
+    },
+}
+
+words! {
+    /// Format of the files.
+    Format {
+        /// Apache Avro.
+        Avro = "avro",
+        /// Apache Parquet.
+        Parquet = "parquet",
+        /// JSON lines.
+        Json = "json",
+    }
+}
+
+words! {
+    /// Layout of the records.
+    Layout {
+        /// `before` and `after` side by side.
+        Envelope = "envelope",
+        /// Columns on top.
+        Flat = "flat",
+    }
+}
+
+words! {
+    /// Compression of the files.
+    Compression {
+        /// Zstandard.
+        Zstd = "zstd",
+        /// Snappy.
+        Snappy = "snappy",
+        /// None.
+        None = "none",
+        /// Deflate.
+        Deflate = "deflate",
+        /// Gzip.
+        Gzip = "gzip",
+    }
+}
+
+impl PipelineSpec {
+    /// Reads a file's text. `folder` is the one it lies in, which relative paths are relative to. Refused with every
+    /// problem at once; what is valid but not built yet is left to [`Self::runnable`], unless there are problems anyway.
+    pub fn parse(text: &str, notation: Notation, folder: &Path) -> Result<Self, Problems> {
+        let node = Node::parse(text, notation)?;
+        let mut report = Report::default();
+        validate(&node, &FILE, "", &mut report);
+        let kind =
+            child(&node, &["streamingSource", "type"]).and_then(Node::as_text).unwrap_or_default().to_lowercase();
+        let properties = properties::read(node.get("advancedProperties"), &kind, &mut report);
+        if kind == "postgres" {
+            check_postgres(child(&node, &["streamingSource", "connection", "jdbcProperties"]), &mut report);
+        }
+        let tables = tables(&node, &mut report);
+        let target = target(&node, folder, &mut report);
+        let advanced = properties.settings(folder);
+        if !report.problems.is_empty() {
+            return Err(Problems(report.problems.into_iter().chain(report.unbuilt).collect()));
+        }
+        let (Some(source), Some(target), Some(advanced)) = (source(&node, &kind), target, advanced) else {
+            return Err(Problem::new(NOT_VALID, "", "the file could not be read as a pipeline").into());
+        };
+        let name = text_of(&node, "name");
+        Ok(Self { name, source, tables, target, advanced, findings: report.findings, unbuilt: report.unbuilt })
+    }
+
+    /// Refuses what this version cannot do.
+    pub fn runnable(self) -> Result<Self, Problems> {
+        if self.unbuilt.is_empty() { Ok(self) } else { Err(Problems(self.unbuilt)) }
+    }
+
+    /// Name of the replication slot: the written one, or the default.
+    pub fn slot_name(&self) -> String {
+        self.advanced.slot_name.clone().unwrap_or_else(|| default_slot_name(&self.name))
+    }
+
+    /// Name of the publication: the written one, or the default.
+    pub fn publication_name(&self) -> String {
+        self.advanced.publication_name.clone().unwrap_or_else(|| default_slot_name(&self.name))
+    }
+}
+
+fn child<'a>(node: &'a Node, path: &[&str]) -> Option<&'a Node> {
+    path.iter().try_fold(node, |node, name| node.get(name))
+}
+
+/// The text of a field; empty where there is none, which for a required field has been reported before.
+fn text_of(node: &Node, name: &str) -> String {
+    node.get(name).and_then(Node::as_text).unwrap_or_default().to_owned()
+}
+
+fn source(node: &Node, kind: &str) -> Option<SourceSpec> {
+    let written = child(node, &["streamingSource", "connection"])?;
+    let properties = written.get("jdbcProperties").into_iter().flat_map(Node::entries);
+    let connection = ConnectionSpec {
+        host: text_of(written, "host"),
+        port: written.get("port").and_then(Node::as_whole).and_then(|port| u16::try_from(port).ok())?,
+        username: text_of(written, "username"),
+        password: written.get("password").map(secret),
+        jdbc_properties: properties
+            .map(|(name, value)| (name.to_owned(), value.as_text().unwrap_or_default().to_owned()))
+            .collect(),
+    };
+    match kind {
+        "postgres" => Some(SourceSpec::Postgres { connection, database: text_of(written, "database") }),
+        "mysql" => Some(SourceSpec::Mysql { connection }),
+        _ => None,
+    }
+}
+
+fn secret(node: &Node) -> SecretReference {
+    SecretReference {
+        store: text_of(node, "secretType").to_lowercase(),
+        name: text_of(node, "secretName"),
+        key: node.get("key").and_then(Node::as_text).map(str::to_owned),
+    }
+}
+
+fn tables(node: &Node, report: &mut Report) -> Vec<TableSpec> {
+    let mut seen = BTreeSet::new();
+    let mut tables = Vec::new();
+    for (index, node) in child(node, &["streamingSource", "tables"]).map_or(&[][..], Node::elements).iter().enumerate()
+    {
+        let table = TableSpec { schema: text_of(node, "schema"), table: text_of(node, "table") };
+        if !seen.insert(table.clone()) {
+            let twice = format!("`{}.{}` stands twice", table.schema, table.table);
+            let path = format!("streamingSource.tables[{index}]");
+            report.problem(Problem::new(NOT_VALID, path, twice).line(node.line).cure("keep one of the two"));
+        }
+        tables.push(table);
+    }
+    tables
+}
+
+fn target(node: &Node, folder: &Path, report: &mut Report) -> Option<TargetSpec> {
+    let node = node.get("streamingTarget")?;
+    let word = |name: &str| node.get(name).and_then(Node::as_text).map(str::to_lowercase);
+    let format = Format::from_word(word("format").as_deref().unwrap_or("avro"))?;
+    let (_, known) = FORMATS.iter().find(|(name, _)| *name == format.as_str())?;
+    let compression = word("compression").unwrap_or_else(|| known[0].0.to_owned());
+    if !known.iter().any(|(name, _)| *name == compression) && Compression::from_word(&compression).is_some() {
+        let names: Vec<&str> = known.iter().map(|(name, _)| *name).collect();
+        let wrong = format!("{} files can be {}, not `{compression}`", format.as_str(), names.join(", "));
+        let line = node.get("compression").map_or(0, |node| node.line);
+        report.problem(Problem::new(NOT_VALID, "streamingTarget.compression", wrong).line(line));
+    }
+    let store = match word("type")?.as_str() {
+        "local" => StoreSpec::Local { path: folder.join(text_of(node, "path")) },
+        "s3" => StoreSpec::S3 { bucket: text_of(node, "bucket") },
+        "abs" => StoreSpec::Abs { container: text_of(node, "container") },
+        "gcs" => StoreSpec::Gcs { bucket: text_of(node, "bucket") },
+        _ => return None,
+    };
+    Some(TargetSpec {
+        store,
+        prefix: text_of(node, "prefix").trim_matches('/').to_owned(),
+        format,
+        layout: Layout::from_word(word("layout").as_deref().unwrap_or("envelope"))?,
+        compression: Compression::from_word(&compression)?,
+    })
+}

@@ -1,0 +1,213 @@
+//! The pipeline file as a tree of plain values with the lines they stand in, before anybody asks what they mean.
+//!
+//! Why not straight into the settings: a reader that stops at the first wrong field shows one problem a run. The tree
+//! lets `shape` look at everything and report all of it. Keys that stand twice are refused here, in JSON too.
+
+use std::fmt;
+
+use serde::Deserialize;
+use serde::de::{self, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde_saphyr::Spanned;
+
+use crate::fault::{Problem, UNREADABLE};
+
+/// A value and the line where it stands; 0 where the reader does not say (JSON).
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Node {
+    pub(crate) value: Value,
+    pub(crate) line: u64,
+}
+
+/// What YAML and JSON have in common.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Value {
+    Null,
+    Bool(bool),
+    Whole(i128),
+    Real(f64),
+    Text(String),
+    List(Vec<Node>),
+    Map(Vec<(String, Node)>),
+}
+
+/// How a pipeline is written down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Notation {
+    /// YAML 1.2.
+    Yaml,
+    /// JSON.
+    Json,
+}
+
+impl Node {
+    /// Reads a whole document.
+    pub(crate) fn parse(text: &str, notation: Notation) -> Result<Self, Problem> {
+        let read = match notation {
+            // Without the excerpt that the parser would quote: a secret written by mistake may stand on that line.
+            Notation::Yaml => serde_saphyr::from_str_with_options(text, serde_saphyr::options! { with_snippet: false })
+                .map_err(|error| error.to_string()),
+            Notation::Json => serde_json::from_str(text).map_err(|error| error.to_string()),
+        };
+        read.map(|spanned: Spanned<Value>| spanned.into()).map_err(|reason| {
+            let name = if notation == Notation::Yaml { "YAML" } else { "JSON" };
+            Problem::new(UNREADABLE, "", format!("this is not {name}: {reason}"))
+                .cure("look at that line: indentation is spaces, a text with `: ` or `#` in it needs quotes, and no key stands twice")
+        })
+    }
+
+    /// The value of a key; `null` is as good as absent.
+    pub(crate) fn get(&self, name: &str) -> Option<&Node> {
+        let Value::Map(entries) = &self.value else { return None };
+        entries.iter().find(|(key, node)| key == name && node.value != Value::Null).map(|(_, node)| node)
+    }
+
+    /// Its entries, without those that are `null`; none if it is no map.
+    pub(crate) fn entries(&self) -> impl Iterator<Item = (&str, &Node)> {
+        let entries = if let Value::Map(entries) = &self.value { entries.as_slice() } else { &[] };
+        entries.iter().filter(|(_, node)| node.value != Value::Null).map(|(key, node)| (key.as_str(), node))
+    }
+
+    /// Its elements; none if it is no list.
+    pub(crate) fn elements(&self) -> &[Node] {
+        if let Value::List(elements) = &self.value { elements } else { &[] }
+    }
+
+    /// Its number, if it is a whole one.
+    pub(crate) fn as_whole(&self) -> Option<i128> {
+        if let Value::Whole(number) = self.value { Some(number) } else { None }
+    }
+
+    /// Its text, if it is one.
+    pub(crate) fn as_text(&self) -> Option<&str> {
+        if let Value::Text(text) = &self.value { Some(text) } else { None }
+    }
+}
+
+impl fmt::Display for Value {
+    /// What was found, for messages: short, and only the kind where it is large.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const LONGEST: usize = 60;
+        match self {
+            Self::Null => f.write_str("nothing"),
+            Self::Bool(value) => write!(f, "{value}"),
+            Self::Whole(value) => write!(f, "{value}"),
+            Self::Real(value) => write!(f, "{value}"),
+            Self::Text(text) if text.chars().count() > LONGEST => f.write_str("a long text"),
+            Self::Text(text) => write!(f, "`{text}`"),
+            Self::List(_) => f.write_str("a list"),
+            Self::Map(_) => f.write_str("a map"),
+        }
+    }
+}
+
+impl From<Spanned<Value>> for Node {
+    fn from(spanned: Spanned<Value>) -> Self {
+        Self { line: spanned.referenced.line(), value: spanned.value }
+    }
+}
+
+impl<'de> Deserialize<'de> for Value {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(ValueVisitor)
+    }
+}
+
+struct ValueVisitor;
+
+impl<'de> Visitor<'de> for ValueVisitor {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a value")
+    }
+
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_none<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+        Value::deserialize(deserializer)
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
+        Ok(Value::Bool(value))
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
+        Ok(Value::Whole(value.into()))
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
+        Ok(Value::Whole(value.into()))
+    }
+
+    fn visit_i128<E>(self, value: i128) -> Result<Value, E> {
+        Ok(Value::Whole(value))
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
+        Ok(Value::Real(value))
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
+        Ok(Value::Text(value.to_owned()))
+    }
+
+    fn visit_string<E>(self, value: String) -> Result<Value, E> {
+        Ok(Value::Text(value))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut access: A) -> Result<Value, A::Error> {
+        let mut elements = Vec::new();
+        while let Some(element) = access.next_element::<Spanned<Value>>()? {
+            elements.push(element.into());
+        }
+        Ok(Value::List(elements))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Value, A::Error> {
+        let mut entries: Vec<(String, Node)> = Vec::new();
+        while let Some((key, value)) = access.next_entry::<String, Spanned<Value>>()? {
+            if entries.iter().any(|(earlier, _)| *earlier == key) {
+                return Err(de::Error::custom(format!("the key `{key}` stands twice")));
+            }
+            entries.push((key, value.into()));
+        }
+        Ok(Value::Map(entries))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn yaml_and_json_give_the_same_tree_and_yaml_knows_its_lines() {
+        let yaml = Node::parse("a: 1\nb:\n  - x\n  - {c: true, d: null}\n", Notation::Yaml).unwrap();
+        let json = Node::parse(r#"{"a":1,"b":["x",{"c":true,"d":null}]}"#, Notation::Json).unwrap();
+        let b = yaml.get("b").unwrap();
+        assert_eq!(b.elements()[0].as_text(), Some("x"));
+        assert_eq!(b.elements()[1].line, 4);
+        assert_eq!(b.elements()[1].get("d"), None);
+        assert_eq!(json.get("b").unwrap().elements()[1].get("c").unwrap().value, Value::Bool(true));
+        assert_eq!(json.get("a").unwrap().value, yaml.get("a").unwrap().value);
+    }
+
+    #[test]
+    fn a_key_that_stands_twice_is_refused_in_both_notations() {
+        for (text, notation) in [("a: 1\na: 2\n", Notation::Yaml), (r#"{"a":1,"a":2}"#, Notation::Json)] {
+            assert!(Node::parse(text, notation).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_syntax_error_names_its_line_and_quotes_nothing_of_it() {
+        let problem = Node::parse("a: 1\nb: [s3cret\nc: }\n", Notation::Yaml).unwrap_err();
+        assert!(problem.message.contains("line"), "{}", problem.message);
+        assert!(!problem.message.contains("s3cret"), "{}", problem.message);
+    }
+}

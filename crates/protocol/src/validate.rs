@@ -1,0 +1,186 @@
+//! Holds a file's tree against the shape and reports everything at once: unknown fields with the nearest known name,
+//! missing ones, wrong values, and what is valid but not built yet.
+
+use millrace_model::Finding;
+
+use crate::fault::{NOT_BUILT, NOT_VALID, PLAIN_SECRET, Problem};
+use crate::fields::SECRET;
+use crate::nearest::nearest;
+use crate::shape::{Case, Field, Shape, Word};
+use crate::tree::{Node, Value};
+
+/// What was found on the way through a file.
+#[derive(Default)]
+pub(crate) struct Report {
+    pub(crate) problems: Vec<Problem>,
+    pub(crate) unbuilt: Vec<Problem>,
+    pub(crate) findings: Vec<Finding>,
+}
+
+impl Report {
+    pub(crate) fn problem(&mut self, problem: Problem) {
+        self.problems.push(problem);
+    }
+
+    pub(crate) fn unbuilt(&mut self, problem: Problem) {
+        self.unbuilt.push(problem);
+    }
+
+    pub(crate) fn finding(&mut self, finding: Finding) {
+        self.findings.push(finding);
+    }
+}
+
+/// Whether a property of this name would hold a secret's value. Paths and names of secrets are none.
+pub(crate) fn sounds_secret(name: &str) -> bool {
+    let name = name.to_lowercase();
+    ["password", "passphrase", "secret", "token", "passwd", "privatekey"].iter().any(|word| name.contains(word))
+}
+
+/// Holds `node` against `shape`.
+pub(crate) fn validate(node: &Node, shape: &Shape, path: &str, report: &mut Report) {
+    match (shape, &node.value) {
+        (Shape::Text(refuse), Value::Text(text)) => {
+            if let Some(reason) = refuse(text) {
+                report.problem(Problem::new(NOT_VALID, path, reason).line(node.line));
+            }
+        }
+        (Shape::Whole { least, most }, Value::Whole(number)) if (least..=most).contains(&number) => {}
+        (Shape::Bool, Value::Bool(_)) => {}
+        (Shape::Word(words), Value::Text(text)) => word(node, text, words, path, report),
+        (Shape::Map(fields), Value::Map(_)) => map(node, fields, &[], path, report),
+        (Shape::Tagged { cases, later }, Value::Map(_)) => tagged(node, cases, later, path, report),
+        (Shape::List(of), Value::List(elements)) if !elements.is_empty() => {
+            for (index, element) in elements.iter().enumerate() {
+                validate(element, of, &format!("{path}[{index}]"), report);
+            }
+        }
+        (Shape::Texts, Value::Map(_)) => texts(node, path, report),
+        // `properties` looks at the values.
+        (Shape::Advanced, Value::Map(_)) => {}
+        (Shape::Secret, Value::Map(_)) => map(node, SECRET, &[], path, report),
+        (Shape::Secret, _) => {
+            // The value is not quoted: it may be the secret itself.
+            let wrong = "must be a reference to a secret, never the secret itself";
+            let cure = "write for example `{secretType: env, secretName: SHOP_PASSWORD}`";
+            report.problem(Problem::new(PLAIN_SECRET, path, wrong).line(node.line).cure(cure));
+        }
+        _ => wrong_kind(node, shape, path, report),
+    }
+}
+
+fn wrong_kind(node: &Node, shape: &Shape, path: &str, report: &mut Report) {
+    let expected = match shape {
+        Shape::Text(_) | Shape::Word(_) => "a text".into(),
+        Shape::Whole { least, most } if least == most => format!("{least}"),
+        Shape::Whole { least, most } => format!("a whole number from {least} to {most}"),
+        Shape::Bool => "true or false".into(),
+        Shape::List(_) => "a list of at least one".into(),
+        Shape::Map(_) | Shape::Tagged { .. } | Shape::Texts | Shape::Advanced | Shape::Secret => "a map".into(),
+    };
+    let mut problem = Problem::new(NOT_VALID, path, format!("must be {expected}, not {}", node.value)).line(node.line);
+    match (shape, &node.value) {
+        (Shape::Text(_), Value::Whole(_) | Value::Real(_) | Value::Bool(_)) => {
+            problem = problem.cure(format!("put it in quotes: \"{}\"", node.value));
+        }
+        (Shape::Whole { .. }, Value::Text(text)) if text.parse::<i128>().is_ok() => {
+            problem = problem.cure("write it without quotes");
+        }
+        (Shape::List(_), Value::List(_)) => problem.message = "must not be empty".into(),
+        _ => {}
+    }
+    report.problem(problem);
+}
+
+/// The map's fields, where some of them are known by `also`.
+fn map(node: &Node, fields: &[Field], also: &[&str], path: &str, report: &mut Report) {
+    let known = || fields.iter().map(|field| field.name).chain(also.iter().copied());
+    for (name, value) in node.entries() {
+        match fields.iter().find(|field| field.name == name) {
+            Some(field) => validate(value, &field.shape, &join(path, name), report),
+            None if also.contains(&name) => {}
+            None => {
+                let cure = match nearest(name, known()) {
+                    Some(meant) => format!("did you mean `{meant}`?"),
+                    None => format!("known here: {}", known().collect::<Vec<_>>().join(", ")),
+                };
+                let problem = Problem::new(NOT_VALID, join(path, name), "is not a field of the pipeline file");
+                report.problem(problem.line(value.line).cure(cure));
+            }
+        }
+    }
+    for field in fields.iter().filter(|field| node.get(field.name).is_none()) {
+        if field.required {
+            let problem = Problem::new(NOT_VALID, join(path, field.name), "is missing");
+            report.problem(problem.cure(format!("add it: {}", field.about)));
+        } else if let (Some(default), Shape::Word(words)) = (field.default, &field.shape) {
+            refuse_word(default, words, &join(path, field.name), "left out, it is ", 0, report);
+        }
+    }
+}
+
+fn tagged(node: &Node, cases: &[Case], later: &[&str], path: &str, report: &mut Report) {
+    let names: Vec<&str> = cases.iter().map(|case| case.word).chain(later.iter().copied()).collect();
+    let at = join(path, "type");
+    let Some(kind) = node.get("type") else {
+        let problem = Problem::new(NOT_VALID, at, "is missing").line(node.line);
+        return report.problem(problem.cure(format!("add it; known: {}", names.join(", "))));
+    };
+    let built: Vec<&str> = cases.iter().filter(|case| case.built).map(|case| case.word).collect();
+    let unbuilt = |word: &str| {
+        let problem = Problem::new(NOT_BUILT, at.clone(), format!("`{word}` is not built yet")).line(kind.line);
+        problem.cure(format!("what works today: {}", built.join(", ")))
+    };
+    let written = kind.as_text().unwrap_or_default();
+    if let Some(case) = cases.iter().find(|case| case.word.eq_ignore_ascii_case(written)) {
+        map(node, case.fields, &["type"], path, report);
+        if !case.built {
+            report.unbuilt(unbuilt(case.word));
+        }
+    } else if let Some(word) = later.iter().find(|word| word.eq_ignore_ascii_case(written)) {
+        // What such a map holds is not known yet, so there is nothing to read on with.
+        report.problem(unbuilt(word));
+    } else {
+        let cure = nearest(written, names.iter().copied()).map(|meant| format!("did you mean `{meant}`?"));
+        let wrong = format!("must be one of {}, not {}", names.join(", "), kind.value);
+        report.problem(Problem::new(NOT_VALID, at, wrong).line(kind.line).cure(cure.unwrap_or_default()));
+    }
+}
+
+fn word(node: &Node, text: &str, words: &[Word], path: &str, report: &mut Report) {
+    if words.iter().any(|word| word.word.eq_ignore_ascii_case(text)) {
+        return refuse_word(text, words, path, "", node.line, report);
+    }
+    let known: Vec<&str> = words.iter().map(|word| word.word).collect();
+    let cure = nearest(text, known.iter().copied()).map(|meant| format!("did you mean `{meant}`?"));
+    let wrong = format!("must be one of {}, not {}", known.join(", "), node.value);
+    report.problem(Problem::new(NOT_VALID, path, wrong).line(node.line).cure(cure.unwrap_or_default()));
+}
+
+fn refuse_word(text: &str, words: &[Word], path: &str, prelude: &str, line: u64, report: &mut Report) {
+    if words.iter().any(|word| word.word.eq_ignore_ascii_case(text) && !word.built) {
+        let name = path.rsplit('.').next().unwrap_or(path);
+        let works: Vec<String> =
+            words.iter().filter(|word| word.built).map(|word| format!("`{name}: {}`", word.word)).collect();
+        let message = format!("{prelude}`{}`, which is not built yet", text.to_lowercase());
+        report.unbuilt(Problem::new(NOT_BUILT, path, message).line(line).cure(format!("write {}", works.join(" or "))));
+    }
+}
+
+fn texts(node: &Node, path: &str, report: &mut Report) {
+    for (name, value) in node.entries() {
+        let at = join(path, name);
+        if sounds_secret(name) {
+            let wrong = "looks like a secret, and secrets do not belong in the file";
+            let cure = "remove it; a password is a reference: `password: {secretType: env, secretName: NAME}`";
+            report.problem(Problem::new(PLAIN_SECRET, at, wrong).line(value.line).cure(cure));
+        } else if value.as_text().is_none() {
+            let problem = Problem::new(NOT_VALID, at, format!("must be a text, not {}", value.value)).line(value.line);
+            report.problem(problem.cure(format!("put it in quotes: `{name}: \"…\"`")));
+        }
+    }
+}
+
+fn join(path: &str, name: &str) -> String {
+    if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") }
+}

@@ -1,0 +1,104 @@
+//! Files that are accepted, and what comes out of them.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use millrace_model::ByteSize;
+use millrace_protocol::*;
+
+use crate::{BILLING, SHOP, parse};
+
+#[test]
+fn the_first_example_gives_a_postgres_pipeline_to_a_folder_beside_the_file() {
+    let spec = parse(SHOP).unwrap();
+    assert_eq!(spec.name, "shop");
+    let SourceSpec::Postgres { connection, database } = &spec.source else { panic!("{:?}", spec.source) };
+    assert_eq!((connection.host.as_str(), connection.port, database.as_str()), ("127.0.0.1", 5432, "shop"));
+    let password = connection.password.as_ref().unwrap();
+    assert_eq!((password.store.as_str(), password.name.as_str()), ("env", "SHOP_PASSWORD"));
+    assert_eq!(spec.tables[1], TableSpec { schema: "public".into(), table: "customers".into() });
+    let StoreSpec::Local { path } = &spec.target.store else { panic!("{:?}", spec.target) };
+    assert_eq!(path, &PathBuf::from("/etc/millrace/./lake"));
+    assert_eq!(
+        (spec.target.format, spec.target.layout, spec.target.compression),
+        (Format::Parquet, Layout::Flat, Compression::Zstd)
+    );
+    assert_eq!(spec.advanced.commit_interval, Duration::from_secs(1));
+    assert_eq!(spec.slot_name(), "millrace_shop");
+    assert_eq!(spec.findings, []);
+}
+
+#[test]
+fn the_second_example_parses_and_what_is_not_built_of_it_is_refused_with_what_works_today() {
+    let spec = parse(BILLING).unwrap();
+    assert_eq!(spec.advanced.server_id, Some(184_054));
+    assert_eq!(spec.advanced.memory_limit, ByteSize::mib(400));
+    assert_eq!(spec.target.prefix, "raw/billing");
+    let refused = spec.runnable().unwrap_err().0;
+    let of = |path: &str| refused.iter().find(|problem| problem.path == path).unwrap().cure.clone();
+    assert_eq!(of("streamingSource.type"), "what works today: postgres");
+    assert_eq!(of("streamingTarget.type"), "what works today: local");
+    assert_eq!(of("streamingTarget.format"), "write `format: parquet`");
+    assert_eq!(of("streamingTarget.layout"), "write `layout: flat`");
+    assert!(of("streamingSource.connection.password.secretType").contains("secretType: env"));
+}
+
+#[test]
+fn a_file_that_leaves_out_format_and_layout_is_told_what_to_write() {
+    let spec = parse(&SHOP.replace("format: parquet, layout: flat, ", "")).unwrap();
+    let refused = spec.runnable().unwrap_err();
+    let cures: Vec<&str> = refused.0.iter().map(|problem| problem.cure.as_str()).collect();
+    assert!(cures.contains(&"write `format: parquet`") && cures.contains(&"write `layout: flat`"), "{refused:?}");
+    let fault = millrace_model::Fault::from(refused);
+    assert_eq!((fault.code, fault.exit_code()), ("PL-003", 64));
+}
+
+#[test]
+fn json_means_the_same_as_yaml() {
+    let json = r#"{"version":1,"name":"shop","streamingSource":{"type":"Postgres","connection":{"host":"h","port":5432,
+        "database":"d","username":"u","password":null},"tables":[{"schema":"public","table":"*"}]},
+        "streamingTarget":{"type":"local","path":"/lake","format":"PARQUET","layout":"flat"},
+        "advancedProperties":{"snapshot.mode":"never"}}"#;
+    let spec = PipelineSpec::parse(json, Notation::Json, Path::new("")).unwrap().runnable().unwrap();
+    let SourceSpec::Postgres { connection, .. } = &spec.source else { panic!("{:?}", spec.source) };
+    assert_eq!(connection.password, None);
+    assert_eq!(spec.target.compression, Compression::Zstd, "the format's default");
+    let codes: Vec<&str> = spec.findings.iter().map(|finding| finding.code).collect();
+    assert_eq!(codes, ["PL-009"], "without sslmode the connection would like to be encrypted, and is not");
+}
+
+#[test]
+fn keys_of_other_products_are_honoured_and_keys_without_meaning_are_reported() {
+    let text = SHOP.replace(
+        "commit.interval: 1s",
+        "heartbeat.interval.ms: '5000', publication.autocreate.mode: disabled, tombstones.on.delete: 'false', \
+         comit.interval: 1s, server.id: '7', snapshot.parallelism: '4'",
+    );
+    let spec = parse(&text.replace("snapshot.mode: initial", "snapshot.mode: no_data")).unwrap().runnable().unwrap();
+    assert_eq!(spec.advanced.heartbeat_interval, Duration::from_secs(5));
+    assert_eq!(spec.advanced.publication_mode, PublicationMode::Use);
+    assert_eq!(spec.advanced.snapshot_mode, SnapshotMode::Never);
+    let found: Vec<(&str, &str)> =
+        spec.findings.iter().map(|finding| (finding.code, finding.subject.as_str())).collect();
+    assert_eq!(
+        found,
+        [
+            ("PL-007", "advancedProperties.heartbeat.interval.ms"),
+            ("PL-007", "advancedProperties.publication.autocreate.mode"),
+            ("PL-006", "advancedProperties.tombstones.on.delete"),
+            ("PL-006", "advancedProperties.comit.interval"),
+            ("PL-006", "advancedProperties.server.id"),
+            ("PL-008", "advancedProperties.snapshot.parallelism"),
+        ]
+    );
+    assert!(spec.findings[3].cure.contains("`commit.interval`"), "{}", spec.findings[3].cure);
+}
+
+#[test]
+fn a_written_slot_name_is_used_as_it_is_and_a_heartbeat_cannot_be_turned_off() {
+    let text = SHOP.replace("commit.interval: 1s", "slot.name: mine, heartbeat.interval.ms: '0'");
+    let spec = parse(&text).unwrap();
+    assert_eq!(spec.slot_name(), "mine");
+    assert_eq!(spec.publication_name(), "millrace_shop");
+    assert_eq!(spec.advanced.heartbeat_interval, Duration::from_secs(60));
+}

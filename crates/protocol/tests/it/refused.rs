@@ -1,0 +1,99 @@
+//! Files that are refused: each problem with its path, all of them at once, no secret in any message.
+
+use crate::{SHOP, parse, problems};
+
+#[test]
+fn an_unknown_field_is_refused_with_the_name_that_was_meant() {
+    let text = SHOP.replace("  connection:", "  conection:");
+    let refused = parse(&text).unwrap_err().0;
+    let unknown = refused.iter().find(|problem| problem.path == "streamingSource.conection").unwrap();
+    assert_eq!(unknown.cure, "did you mean `connection`?");
+    assert_eq!((unknown.code, unknown.line), ("PL-002", 6));
+    assert!(refused.iter().any(|problem| problem.path == "streamingSource.connection"), "and it is missing");
+}
+
+#[test]
+fn all_problems_are_reported_at_once_with_their_paths() {
+    let text = SHOP
+        .replace("version: 1", "version: 2")
+        .replace("port: 5432", "port: abc")
+        .replace("table: customers", "tabel: customers")
+        .replace("compression: zstd", "compression: gzip")
+        .replace("commit.interval: 1s", "commit.interval: soon, memory.limit: 200MB");
+    let refused = problems(&text);
+    for expected in [
+        "version: must be 1, not 2",
+        "streamingSource.connection.port: must be a whole number from 1 to 65535, not `abc`",
+        "streamingSource.tables[1].tabel: is not a field of the pipeline file",
+        "streamingSource.tables[1].table: is missing",
+        "streamingTarget.compression: parquet files can be zstd, snappy, none, not `gzip`",
+        "advancedProperties.commit.interval: must be a duration such as `500ms`, `10s` or `5m`, not `soon`",
+        "advancedProperties.memory.limit: must be a size such as `64MiB` or `1GiB`, not `200MB`",
+    ] {
+        assert!(refused.iter().any(|problem| problem == expected), "{expected}\nnot in {refused:#?}");
+    }
+}
+
+#[test]
+fn each_wrong_value_names_its_field() {
+    for (from, to, path) in [
+        ("version: 1 ", "", "version"),
+        ("name: shop", "name: 7", "name"),
+        ("name: shop", "name: ''", "name"),
+        ("port: 5432", "port: 0", "streamingSource.connection.port"),
+        ("port: 5432", "port: '5432'", "streamingSource.connection.port"),
+        ("host: 127.0.0.1", "host: 'postgres://u:s3cret@h'", "streamingSource.connection.host"),
+        ("type: postgres", "type: postgrs", "streamingSource.type"),
+        ("type: postgres", "type: oracle", "streamingSource.type"),
+        ("type: local", "type: snowflake", "streamingTarget.type"),
+        ("path: ./lake, ", "", "streamingTarget.path"),
+        ("prefix: \"\"", "prefix: a/../b", "streamingTarget.prefix"),
+        ("layout: flat", "layout: flatt", "streamingTarget.layout"),
+        ("table: customers", "table: orders", "streamingSource.tables[1]"),
+        ("schema: public, table: orders", "schema: '*', table: orders", "streamingSource.tables[0].schema"),
+        ("secretType: env", "secretType: vault", "streamingSource.connection.password.secretType"),
+        ("sslmode: disable", "sslmode: require", "streamingSource.connection.jdbcProperties.sslmode"),
+        ("sslmode: disable", "sslmode: s3cret", "streamingSource.connection.jdbcProperties.sslmode"),
+        ("sslmode: disable", "ssl: 'true'", "streamingSource.connection.jdbcProperties.ssl"),
+        ("sslmode: disable", "sslpassword: s3cret", "streamingSource.connection.jdbcProperties.sslpassword"),
+        ("commit.interval: 1s", "commit.interval: 1", "advancedProperties.commit.interval"),
+        ("commit.interval: 1s", "slot.name: Shop-1", "advancedProperties.slot.name"),
+        ("commit.interval: 1s", "ssl.key.password: s3cret", "advancedProperties.ssl.key.password"),
+        ("commit.interval: 1s", "snapshot.mode.x: a, pgoutput.binary: maybe", "advancedProperties.pgoutput.binary"),
+    ] {
+        assert!(SHOP.contains(from), "{from}");
+        let refused = problems(&SHOP.replace(from, to));
+        assert!(refused.iter().any(|problem| problem.starts_with(&format!("{path}: "))), "{to}: {refused:#?}");
+        assert!(!refused.iter().any(|problem| problem.contains("s3cret")), "{refused:#?}");
+    }
+}
+
+#[test]
+fn an_empty_list_of_tables_is_refused() {
+    let at = SHOP.find("tables: [").unwrap();
+    let end = at + SHOP[at..].find('\n').unwrap();
+    let refused = problems(&SHOP.replace(&SHOP[at..end], "tables: []"));
+    assert_eq!(refused[0], "streamingSource.tables: must not be empty");
+}
+
+#[test]
+fn a_password_in_plain_text_is_refused_and_never_shown() {
+    for plain in ["s3cret", "['s3cret']", "{secretType: env, secretName: X, value: s3cret}"] {
+        let refused = parse(&SHOP.replace("{secretType: env, secretName: SHOP_PASSWORD}", plain)).unwrap_err();
+        assert!(refused.0.iter().any(|problem| problem.path.starts_with("streamingSource.connection.password")));
+        assert!(!format!("{refused:?}").contains("s3cret"), "{refused:?}");
+    }
+}
+
+#[test]
+fn an_alias_beside_the_key_it_stands_for_is_refused() {
+    let text = SHOP.replace("commit.interval: 1s", "heartbeat.interval: 5s, heartbeat.interval.ms: '5000'");
+    assert!(problems(&text)[0].contains("says the same thing as `heartbeat.interval`"));
+}
+
+#[test]
+fn what_is_no_map_at_all_is_refused() {
+    for text in ["", "null", "- a", "just text", "version: 1\n  name: x"] {
+        assert!(parse(text).is_err(), "{text}");
+    }
+}
