@@ -273,7 +273,7 @@ mod tests {
     #[test]
     fn a_version_is_read_from_its_text() {
         assert_eq!(version_number("15.18 (Debian 15.18-1.pgdg12+1)"), 150_018);
-        assert_eq!(version_number("17beta1"), 170_001);
+        assert_eq!(version_number("17beta1"), 170_000);
         assert_eq!(version_number("9.6.24"), 90_600);
     }
 }
