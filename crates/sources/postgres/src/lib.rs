@@ -1,1 +1,138 @@
-//! sources/postgres
+//! The PostgreSQL source: publication, replication slot, and the log in pgoutput's protocol, straight into columns.
+//!
+//! The door is [`Postgres`], which is what the engine knows as a `Source`. Rooms: `client` speaks the server's protocol;
+//! `slot`, `held` and `log` are S1, the held slot and the reading of `docs/specs/file-lake.md`; `decode` is pure; all SQL
+//! lies in `queries`; `check`, `discover` and `cleanup` serve the commands of those names.
+
+mod check;
+mod cleanup;
+mod client;
+mod decode;
+mod discover;
+mod fault;
+mod held;
+mod log;
+mod position;
+mod publication;
+mod queries;
+mod relation;
+mod settings;
+mod slot;
+mod types;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use async_trait::async_trait;
+use millrace_model::{Fault, Finding, Held, Position, Slot, Source, SourceIdentity, Taken};
+
+pub use cleanup::CleanupPlan;
+pub use discover::{DiscoveredColumn, DiscoveredTable};
+pub use settings::{Binary, PublicationMode, Settings, TableSelection};
+
+use client::connect::{Purpose, connect};
+use client::session::Session;
+use decode::message::Relation;
+use fault::Cause;
+use held::HeldSlot;
+use position::Lsn;
+use relation::Description;
+use slot::Take;
+
+/// A PostgreSQL database, seen through one pipeline's settings.
+pub struct Postgres {
+    shared: Arc<Shared>,
+}
+
+/// What the source and its logs share.
+pub(crate) struct Shared {
+    pub(crate) settings: Settings,
+    /// A column came that the binary form cannot carry: from then on the log is read as text.
+    pub(crate) text_only: AtomicBool,
+}
+
+impl Shared {
+    /// Asks the catalogue about a table, on the session given or, where that is gone, on a new one.
+    async fn describe(&self, session: Option<Session>, relation: &Relation) -> Result<(Session, Description), Cause> {
+        let publication = &self.settings.publication;
+        if let Some(mut session) = session {
+            match relation::describe(&mut session, relation, publication).await {
+                Ok(description) => return Ok((session, description)),
+                // An idle session may have been cut by something in between.
+                Err(Cause::Lost { .. } | Cause::Ended | Cause::NotReady(_)) => {}
+                Err(cause) => return Err(cause),
+            }
+        }
+        let mut session = connect(&self.settings, Purpose::Queries).await?;
+        let description = relation::describe(&mut session, relation, publication).await?;
+        Ok((session, description))
+    }
+}
+
+impl Postgres {
+    /// A source with these settings. Nothing is connected yet.
+    pub fn new(settings: Settings) -> Self {
+        Self { shared: Arc::new(Shared { settings, text_only: AtomicBool::new(false) }) }
+    }
+
+    /// The tables of a schema, or of all but the system's.
+    pub async fn discover(&self, schema: Option<&str>) -> Result<Vec<DiscoveredTable>, Fault> {
+        Ok(discover::discover(&self.shared.settings, schema).await?)
+    }
+
+    /// What `cleanup` would drop.
+    pub async fn cleanup_plan(&self) -> Result<CleanupPlan, Fault> {
+        Ok(cleanup::plan(&self.shared.settings).await?)
+    }
+
+    /// Drops the slot and, where we made it, the publication. Returns what was dropped.
+    pub async fn cleanup(&self) -> Result<CleanupPlan, Fault> {
+        Ok(cleanup::run(&self.shared.settings).await?)
+    }
+
+    fn text_only(&self) -> bool {
+        self.shared.text_only.load(Ordering::Acquire)
+    }
+}
+
+#[async_trait]
+impl Source for Postgres {
+    async fn check(&self) -> Result<Vec<Finding>, Fault> {
+        check::check(&self.shared.settings).await
+    }
+
+    async fn take(&self) -> Result<Taken, Fault> {
+        Ok(match slot::take(&self.shared.settings, self.text_only()).await? {
+            Take::Held(grip) => {
+                let identity = grip.identity.clone();
+                Taken { identity, slot: Slot::Held(Box::new(HeldSlot { shared: Arc::clone(&self.shared), grip })) }
+            }
+            Take::Missing(identity) => Taken { identity, slot: Slot::Missing },
+            Take::Lost(identity, reason) => Taken { identity, slot: Slot::Lost { reason } },
+            Take::Busy(identity, holder, patience) => Taken { identity, slot: Slot::Busy { holder, patience } },
+        })
+    }
+
+    async fn create(&self) -> Result<Box<dyn Held>, Fault> {
+        let settings = &self.shared.settings;
+        let take = slot::create(settings, self.text_only()).await?;
+        let grip = slot::held(take, settings)?;
+        Ok(Box::new(HeldSlot { shared: Arc::clone(&self.shared), grip }))
+    }
+
+    async fn recreate(&self) -> Result<(SourceIdentity, Position), Fault> {
+        let (identity, position) = slot::recreate(&self.shared.settings).await?;
+        Ok((identity, position.position()))
+    }
+
+    fn same(&self, one: &SourceIdentity, other: &SourceIdentity) -> bool {
+        slot::same(one, other)
+    }
+
+    async fn end(&self) -> Result<Position, Fault> {
+        let mut session = connect(&self.shared.settings, Purpose::Queries).await?;
+        let row = session.row(queries::END).await?;
+        let end = Lsn::parse(row.text(0)?).ok_or(Cause::Answer("the end of the log"))?;
+        Ok(end.position())
+    }
+}

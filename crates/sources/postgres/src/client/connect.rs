@@ -1,0 +1,156 @@
+//! From a host name to a session that is ready for queries: TCP, startup, authentication.
+
+use std::io;
+use std::time::Duration;
+
+use bytes::BytesMut;
+use postgres_protocol::authentication::md5_hash;
+use postgres_protocol::authentication::sasl::{ChannelBinding, SCRAM_SHA_256, ScramSha256};
+use postgres_protocol::message::frontend;
+use tokio::net::TcpStream;
+
+use crate::client::server_error::{ServerError, state};
+use crate::client::session::Session;
+use crate::decode::reader::Reader;
+use crate::fault::Cause;
+use crate::settings::Settings;
+
+/// A server that takes longer than this to let us in is taken for dead.
+const CONNECT_DEADLINE: Duration = Duration::from_secs(20);
+
+/// What every session sets, of snapshot and log alike, so that the same value always has the same text. A startup option
+/// beats what was set for the role or the database. `search_path` is empty: only `pg_catalog` is searched.
+const OPTIONS: &str = "-c TimeZone=UTC -c DateStyle=ISO -c IntervalStyle=iso_8601 -c extra_float_digits=3 \
+    -c bytea_output=hex -c search_path= -c row_security=off -c statement_timeout=0 -c lock_timeout=0 \
+    -c idle_in_transaction_session_timeout=0";
+
+/// What a session is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// Queries.
+    Queries,
+    /// Replication commands too; only simple queries work there.
+    Replication,
+}
+
+/// Opens a session.
+pub(crate) async fn connect(settings: &Settings, purpose: Purpose) -> Result<Session, Cause> {
+    let unreachable = |source| Cause::Unreachable { address: settings.address(), source };
+    match tokio::time::timeout(CONNECT_DEADLINE, connect_at_leisure(settings, purpose)).await {
+        Ok(Err(Cause::Lost { source })) => Err(unreachable(source)),
+        Ok(Err(Cause::Ended)) => Err(unreachable(io::ErrorKind::ConnectionReset.into())),
+        Ok(answer) => answer,
+        Err(_) => Err(unreachable(io::ErrorKind::TimedOut.into())),
+    }
+}
+
+async fn connect_at_leisure(settings: &Settings, purpose: Purpose) -> Result<Session, Cause> {
+    let stream = TcpStream::connect((settings.host.as_str(), settings.port)).await.map_err(lost)?;
+    stream.set_nodelay(true).map_err(lost)?;
+    let mut session = Session::new(stream);
+    let mut parameters = vec![
+        ("user", settings.username.as_str()),
+        ("database", settings.database.as_str()),
+        ("client_encoding", "UTF8"),
+        ("application_name", "millrace"),
+        ("options", OPTIONS),
+    ];
+    if purpose == Purpose::Replication {
+        parameters.push(("replication", "database"));
+    }
+    let mut out = BytesMut::new();
+    frontend::startup_message(parameters, &mut out).map_err(lost)?;
+    session.send(&out).await?;
+    authenticate(&mut session, settings).await?;
+    session.finish_startup().await.map_err(|cause| refusal(cause, settings))?;
+    match session.version() / 10_000 {
+        0..13 => Err(Cause::TooOld { version: session.version() / 10_000 }),
+        _ => Ok(session),
+    }
+}
+
+fn lost(source: io::Error) -> Cause {
+    Cause::Lost { source }
+}
+
+/// What an error during startup means.
+fn refusal(cause: Cause, settings: &Settings) -> Cause {
+    match cause {
+        Cause::Statement(answer) if answer.is(state::WRONG_PASSWORD) || answer.is(state::NOT_AUTHORIZED) => {
+            Cause::Refused { user: settings.username.clone(), answer }
+        }
+        Cause::Statement(answer) if answer.is(state::NO_DATABASE) => {
+            Cause::NoDatabase { database: settings.database.clone() }
+        }
+        // CONNECT is not granted, or the role may not replicate: the message says which.
+        other => other,
+    }
+}
+
+/// Kinds of authentication request (manual, "Message Formats", Authentication…).
+mod request {
+    pub(super) const OK: u32 = 0;
+    pub(super) const CLEARTEXT: u32 = 3;
+    pub(super) const MD5: u32 = 5;
+    pub(super) const SASL: u32 = 10;
+    pub(super) const SASL_CONTINUE: u32 = 11;
+    pub(super) const SASL_FINAL: u32 = 12;
+}
+
+async fn authenticate(session: &mut Session, settings: &Settings) -> Result<(), Cause> {
+    let user = settings.username.as_str();
+    let method = |what| Cause::Method { user: user.to_owned(), what };
+    let password = || settings.password.as_ref().map(|it| it.reveal().as_bytes()).ok_or(method("a password"));
+    let mut scram: Option<ScramSha256> = None;
+    loop {
+        let (kind, challenge) = next_request(session, settings).await?;
+        let mut out = BytesMut::new();
+        match kind {
+            request::OK => return Ok(()),
+            request::CLEARTEXT => frontend::password_message(password()?, &mut out).map_err(lost)?,
+            request::MD5 => {
+                let salt = challenge.as_slice().try_into().map_err(|_| Cause::Answer("an md5 request"))?;
+                let hash = md5_hash(user.as_bytes(), password()?, salt);
+                frontend::password_message(hash.as_bytes(), &mut out).map_err(lost)?;
+            }
+            request::SASL => {
+                if !challenge.split(|&byte| byte == 0).any(|name| name == SCRAM_SHA_256.as_bytes()) {
+                    return Err(method("an unknown kind of authentication"));
+                }
+                let exchange = scram.insert(ScramSha256::new(password()?, ChannelBinding::unsupported()));
+                frontend::sasl_initial_response(SCRAM_SHA_256, exchange.message(), &mut out).map_err(lost)?;
+            }
+            request::SASL_CONTINUE => {
+                let exchange = scram.as_mut().ok_or(Cause::Answer("a SCRAM exchange"))?;
+                exchange.update(&challenge).map_err(|_| Cause::Answer("a SCRAM exchange"))?;
+                frontend::sasl_response(exchange.message(), &mut out).map_err(lost)?;
+            }
+            request::SASL_FINAL => {
+                let exchange = scram.as_mut().ok_or(Cause::Answer("a SCRAM exchange"))?;
+                // A server that cannot prove that it knows the password is not the one that was meant.
+                exchange.finish(&challenge).map_err(|_| method("a password, without proving that it knows it"))?;
+                continue;
+            }
+            _ => return Err(method("a kind of authentication other than trust, password, md5 and scram-sha-256")),
+        }
+        session.send(&out).await?;
+    }
+}
+
+async fn next_request(session: &mut Session, settings: &Settings) -> Result<(u32, Vec<u8>), Cause> {
+    loop {
+        let frame = session.frame().await?;
+        let body = session.body(&frame);
+        match frame.tag {
+            b'R' => {
+                let mut reader = Reader::new(body);
+                let kind = reader.u32().map_err(|_| Cause::Answer("an authentication request"))?;
+                let challenge = reader.rest().to_vec();
+                session.consume(&frame);
+                return Ok((kind, challenge));
+            }
+            b'E' => return Err(refusal(Cause::of(ServerError::parse(body)), settings)),
+            _ => session.consume(&frame),
+        }
+    }
+}

@@ -1,0 +1,77 @@
+//! What tables there are, with their columns and keys, and what would keep a pipeline from carrying them.
+
+use millrace_model::{Finding, Kind};
+
+use crate::check;
+use crate::client::connect::{Purpose, connect};
+use crate::fault::Cause;
+use crate::settings::Settings;
+use crate::{publication, types};
+
+/// A table as `discover` shows it (`docs/reference/cli.md`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DiscoveredTable {
+    /// Its schema.
+    pub schema: String,
+    /// Its name.
+    pub table: String,
+    /// Names of its key columns; empty where it has none.
+    pub key: Vec<String>,
+    /// Its columns.
+    pub columns: Vec<DiscoveredColumn>,
+    /// The planner's estimate.
+    pub rows_estimate: u64,
+    /// With indexes and out-of-line values; 0 for a partitioned table.
+    pub bytes: u64,
+    /// What a pipeline would say of it.
+    pub findings: Vec<Finding>,
+}
+
+/// A column as `discover` shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DiscoveredColumn {
+    /// Its name.
+    pub name: String,
+    /// Its type, as the server writes it.
+    pub type_name: String,
+    /// What its values mean.
+    pub kind: Kind,
+    /// Whether it may be null.
+    pub nullable: bool,
+}
+
+/// The tables of a schema, or of all but the system's. Partitions are part of their root; views have no log.
+pub(crate) async fn discover(settings: &Settings, schema: Option<&str>) -> Result<Vec<DiscoveredTable>, Cause> {
+    let mut session = connect(settings, Purpose::Queries).await?;
+    let schemas = schema.map(|schema| [schema]);
+    let candidates = publication::candidates(&mut session, schemas.as_ref().map(|it| it.as_slice())).await?;
+    let tables: Vec<_> =
+        candidates.into_iter().filter(|it| matches!(it.kind, b'r' | b'p') && !it.is_partition).collect();
+    let oids: Vec<_> = tables.iter().map(|table| table.oid).collect();
+    let columns = types::columns(&mut session, &oids).await?;
+    Ok(tables
+        .into_iter()
+        .map(|table| {
+            let columns: Vec<_> = columns.iter().filter(|column| column.relation == table.oid).collect();
+            let mut findings: Vec<_> = check::obstacle(&table, true).into_iter().collect();
+            findings.extend(check::columns(&table.full_name(), &columns));
+            DiscoveredTable {
+                key: columns.iter().filter(|it| it.is_key && it.is_carried).map(|it| it.name.clone()).collect(),
+                columns: columns
+                    .iter()
+                    .map(|it| DiscoveredColumn {
+                        name: it.name.clone(),
+                        type_name: it.base.name.clone(),
+                        kind: it.base.mapping().kind,
+                        nullable: it.nullable,
+                    })
+                    .collect(),
+                findings,
+                schema: table.schema,
+                table: table.table,
+                rows_estimate: table.rows_estimate,
+                bytes: table.bytes,
+            }
+        })
+        .collect())
+}

@@ -1,0 +1,209 @@
+//! What can go wrong at this source, with its code, remedy and cure.
+//!
+//! | code | what | | code | what |
+//! |---|---|---|---|---|
+//! | PG-001 | no answer from the server | | PG-016 | a table is not there |
+//! | PG-002 | the server is not ready | | PG-017 | a table without a key |
+//! | PG-003 | user or password refused | | PG-018 | the primary key is deferrable |
+//! | PG-004 | no such database | | PG-019 | not a table that has a log |
+//! | PG-005 | a privilege is missing | | PG-020 | generated columns are left out |
+//! | PG-006 | the server asks for what we do not have | | PG-021 | columns that are carried as text |
+//! | PG-007 | `wal_level` is not `logical` | | PG-022 | values come as text, not binary |
+//! | PG-008 | no free slot or walsender | | PG-023 | the publication cannot be made |
+//! | PG-009 | the role lacks REPLICATION | | PG-024 | the log cannot be read |
+//! | PG-010 | the slot has another plugin | | PG-025 | the catalogue does not agree with the log |
+//! | PG-011 | the slot is of another database | | PG-026 | running transactions block the slot |
+//! | PG-012 | the slot is in use | | PG-027 | the server is too old |
+//! | PG-013 | the slot has lost its log | | PG-028 | a partitioned table |
+//! | PG-014 | the publication is missing or younger than the slot | | PG-029 | the server refused a statement |
+//! | PG-015 | the publication does not fit | | PG-030 | the server is a standby |
+//! | | | | PG-031 | a column that binary mode cannot carry |
+
+use std::io;
+
+use millrace_model::{Fault, Refusal};
+
+use crate::client::server_error::{ServerError, state};
+use crate::decode::reader::Malformed;
+
+/// What happened.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Cause {
+    #[error("no answer from {address}")]
+    Unreachable { address: String, source: io::Error },
+    #[error("the connection to the server was lost")]
+    Lost { source: io::Error },
+    #[error("the server ended the connection")]
+    Ended,
+    #[error("the server has not answered for {seconds} s")]
+    Silent { seconds: u64 },
+    #[error("the server is not ready: {0}")]
+    NotReady(ServerError),
+    #[error("the server is shutting down")]
+    ShuttingDown,
+    #[error("the server refused user {user}: {answer}")]
+    Refused { user: String, answer: ServerError },
+    #[error("the server asks user {user} for {what}")]
+    Method { user: String, what: &'static str },
+    #[error("there is no database {database}")]
+    NoDatabase { database: String },
+    #[error("a privilege is missing: {0}")]
+    Denied(ServerError),
+    #[error("the server's wal_level is {level}, not logical")]
+    WalLevel { level: String },
+    #[error("all replication slots are in use")]
+    NoFreeSlot,
+    #[error("slot {slot} has the plugin {plugin}, not pgoutput")]
+    OtherPlugin { slot: String, plugin: String },
+    #[error("slot {slot} belongs to database {database}")]
+    OtherDatabase { slot: String, database: String },
+    #[error("slot {slot} is in use by {holder}")]
+    SlotInUse { slot: String, holder: String },
+    #[error("slot {slot} has lost its log: {reason}")]
+    SlotLost { slot: String, reason: String },
+    #[error("slot {slot} is confirmed up to {confirmed}, beyond {from}")]
+    Skipped { slot: String, confirmed: String, from: String },
+    #[error("there is no publication {publication}")]
+    NoPublication { publication: String },
+    #[error("slot {slot} cannot be read: publication {publication} is missing, or younger than the slot")]
+    Unreadable { slot: String, publication: String },
+    #[error("publication {publication} does not fit: {why}")]
+    UnfitPublication { publication: String, why: String },
+    #[error("there is no table to read: {0}")]
+    NoTables(String),
+    #[error("table {table} has no key and no full replica identity")]
+    NoKey { table: String },
+    #[error("the log cannot be read: {what} ({place})")]
+    Undecodable { what: Malformed, place: String },
+    #[error("the server is version {version}; the oldest that can be read is 13")]
+    TooOld { version: u32 },
+    #[error("the server refused a statement: {0}")]
+    Statement(ServerError),
+    #[error("the log ended with an error: {0}")]
+    Stream(ServerError),
+    #[error("column {column} of table {table} has no binary decoder ({type_name})")]
+    NoDecoder { table: String, column: String, type_name: String },
+    #[error("the server's answer has an unexpected form: {0}")]
+    Answer(&'static str),
+}
+
+impl Cause {
+    /// The cause behind an error of the server that means the same whatever was asked.
+    pub(crate) fn of(error: ServerError) -> Self {
+        if error.state.starts_with("08") || state::NOT_NOW.contains(&error.state.as_str()) {
+            Self::NotReady(error)
+        } else if error.is(state::NO_PRIVILEGE) {
+            Self::Denied(error)
+        } else if error.is(state::LIMIT) {
+            Self::NoFreeSlot
+        } else {
+            Self::Statement(error)
+        }
+    }
+
+    /// A message of the log that the protocol does not allow.
+    pub(crate) fn malformed(what: Malformed, place: impl Into<String>) -> Self {
+        Self::Undecodable { what, place: place.into() }
+    }
+
+    /// The server's own error, if this is one.
+    pub(crate) fn server_error(&self) -> Option<&ServerError> {
+        match self {
+            Self::NotReady(error) | Self::Denied(error) | Self::Statement(error) | Self::Stream(error) => Some(error),
+            _ => None,
+        }
+    }
+}
+
+impl From<Cause> for Fault {
+    fn from(cause: Cause) -> Self {
+        let message = cause.to_string();
+        let refused = |code, refusal, cure: String| Self::refused(code, refusal, message.clone(), cure);
+        match cause {
+            Cause::Unreachable { source, .. } | Cause::Lost { source } => {
+                Self::retry("PG-001", message).because(source)
+            }
+            Cause::Ended | Cause::Silent { .. } => Self::retry("PG-001", message),
+            Cause::NotReady(_) | Cause::ShuttingDown => Self::retry("PG-002", message),
+            Cause::Refused { user, .. } => refused("PG-003", Refusal::Permission, cure::password(&user)),
+            Cause::NoDatabase { .. } => {
+                refused("PG-004", Refusal::Spec, "correct connection.database in the pipeline file".into())
+            }
+            Cause::Denied(_) => refused("PG-005", Refusal::Permission, cure::privilege()),
+            Cause::Method { user, .. } => refused("PG-006", Refusal::Spec, cure::method(&user)),
+            Cause::WalLevel { .. } => refused("PG-007", Refusal::Check, cure::wal_level()),
+            Cause::NoFreeSlot => refused("PG-008", Refusal::Check, cure::slots()),
+            Cause::OtherPlugin { slot, .. } => refused("PG-010", Refusal::Spec, cure::other_slot(&slot)),
+            Cause::OtherDatabase { slot, .. } => refused("PG-011", Refusal::Spec, cure::other_slot(&slot)),
+            Cause::SlotInUse { .. } => refused("PG-012", Refusal::Busy, "stop the other process first".into()),
+            Cause::SlotLost { .. } | Cause::Skipped { .. } => refused("PG-013", Refusal::Gap, cure::gap()),
+            Cause::NoPublication { publication } => {
+                refused("PG-014", Refusal::Spec, cure::no_publication(&publication))
+            }
+            Cause::Unreadable { .. } => refused("PG-014", Refusal::Gap, cure::gap()),
+            Cause::UnfitPublication { publication, .. } => {
+                refused("PG-015", Refusal::Spec, cure::unfit_publication(&publication))
+            }
+            Cause::NoTables(_) => refused("PG-016", Refusal::Spec, "correct tables in the pipeline file".into()),
+            Cause::NoKey { table } => refused("PG-017", Refusal::Spec, cure::no_key(&table)),
+            Cause::Undecodable { .. } | Cause::Answer(_) => Self::defect("PG-024", message),
+            Cause::TooOld { .. } => refused("PG-027", Refusal::Check, "use a server of version 13 or later".into()),
+            Cause::Statement(_) | Cause::Stream(_) => {
+                refused("PG-029", Refusal::Check, "see the server's log for the whole story".into())
+            }
+            Cause::NoDecoder { .. } => Self::retry("PG-031", message)
+                .cure("nothing: the log is read as text from here on; pgoutput.binary: false avoids the reconnect"),
+        }
+    }
+}
+
+/// What to do, in words that `check` uses too.
+pub(crate) mod cure {
+    pub(crate) fn password(user: &str) -> String {
+        format!("check connection.username and connection.password, and that pg_hba.conf lets {user} in from here")
+    }
+
+    pub(crate) fn privilege() -> String {
+        "grant the role what the message names; docs/errors/PG-005.md lists what a pipeline needs".into()
+    }
+
+    pub(crate) fn method(user: &str) -> String {
+        format!(
+            "give connection.password in the pipeline file, or a pg_hba.conf line for {user} with scram-sha-256, md5, \
+             password or trust"
+        )
+    }
+
+    pub(crate) fn wal_level() -> String {
+        "ALTER SYSTEM SET wal_level = logical; then restart the server (managed services: see docs/errors/PG-007.md)"
+            .into()
+    }
+
+    pub(crate) fn slots() -> String {
+        "raise max_replication_slots (or max_wal_senders) and restart the server, or drop slots that nobody uses".into()
+    }
+
+    pub(crate) fn replication(user: &str) -> String {
+        format!("ALTER ROLE {user} REPLICATION (on Amazon RDS: GRANT rds_replication TO {user})")
+    }
+
+    pub(crate) fn other_slot(slot: &str) -> String {
+        format!("choose another slot.name, or drop slot {slot} if nobody needs it")
+    }
+
+    pub(crate) fn gap() -> String {
+        "millrace restart FILE --snapshot reads the tables anew with a new slot".into()
+    }
+
+    pub(crate) fn no_publication(publication: &str) -> String {
+        format!("CREATE PUBLICATION {publication} FOR TABLE …, or publication.mode: create")
+    }
+
+    pub(crate) fn unfit_publication(publication: &str) -> String {
+        format!("ALTER PUBLICATION {publication}, or publication.mode: create with another publication.name")
+    }
+
+    pub(crate) fn no_key(table: &str) -> String {
+        format!("add a primary key, or ALTER TABLE {table} REPLICA IDENTITY FULL")
+    }
+}

@@ -1,0 +1,71 @@
+//! A held slot as the engine sees it, and how its log is opened.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use millrace_model::{Fault, Held, Opened, Position, Registry, Release, SlotState, SourceIdentity};
+
+use crate::Shared;
+use crate::client::replies::Replies;
+use crate::fault::Cause;
+use crate::log::PostgresLog;
+use crate::position::Lsn;
+use crate::slot::Grip;
+
+/// A slot that this process holds; its log is open already, and kept ours by the replier.
+pub(crate) struct HeldSlot {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) grip: Box<Grip>,
+}
+
+#[async_trait]
+impl Held for HeldSlot {
+    fn state(&self) -> &SlotState {
+        &self.grip.state
+    }
+
+    fn identity(&self) -> &SourceIdentity {
+        &self.grip.identity
+    }
+
+    fn covers(&self, position: &Position) -> bool {
+        Lsn::of(position).is_some_and(|position| self.grip.confirmed <= position)
+    }
+
+    async fn open(self: Box<Self>, from: Option<&Position>, registry: &Registry) -> Result<Opened, Fault> {
+        let confirmed = self.grip.confirmed;
+        let from = match from {
+            None => confirmed,
+            Some(position) => {
+                Lsn::of(position).ok_or(Cause::Answer("a checkpoint that is no position of PostgreSQL"))?
+            }
+        };
+        if from < confirmed {
+            let (slot, confirmed) = (self.shared.settings.slot.clone(), confirmed.to_string());
+            return Err(Cause::Skipped { slot, confirmed, from: from.to_string() }.into());
+        }
+        if self.grip.state.unreadable.is_some() {
+            let settings = &self.shared.settings;
+            let (slot, publication) = (settings.slot.clone(), settings.publication.clone());
+            return Err(Cause::Unreadable { slot, publication }.into());
+        }
+        if let Some(exported) = &self.grip.exported {
+            tracing::debug!(snapshot = exported.snapshot, position = %exported.position, "the exported snapshot ends");
+        }
+        let release = Arc::new(Releaser(Arc::clone(self.grip.replier.replies())));
+        let log = Box::new(PostgresLog::new(self.shared, *self.grip, from, registry));
+        Ok(Opened { position: from.position(), log, release })
+    }
+}
+
+/// Lets the server forget.
+struct Releaser(Arc<Replies>);
+
+impl Release for Releaser {
+    fn release(&self, position: &Position) {
+        match Lsn::of(position) {
+            Some(lsn) => self.0.flushed(lsn),
+            None => tracing::error!(code = "PG-024", "a released position is none of PostgreSQL's"),
+        }
+    }
+}

@@ -1,0 +1,247 @@
+//! All SQL and all replication commands of this source. Names and literals are quoted here and nowhere else.
+//!
+//! Sessions search `pg_catalog` only, so its functions and tables need no schema.
+
+use postgres_protocol::escape::{escape_identifier, escape_literal};
+
+use crate::decode::message::Relation;
+use crate::position::Lsn;
+
+/// A name as SQL and replication commands write it.
+pub(crate) fn name(text: &str) -> String {
+    escape_identifier(text)
+}
+
+/// `"schema"."table"`.
+pub(crate) fn table_name(schema: &str, table: &str) -> String {
+    format!("{}.{}", name(schema), name(table))
+}
+
+fn literal(text: &str) -> String {
+    // `escape_literal` puts a blank before `E''`, which SQL allows anywhere.
+    escape_literal(text)
+}
+
+/// A string of a replication command: only quotes are doubled there.
+fn option_literal(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "''"))
+}
+
+// ---- replication commands ----
+
+/// systemid, timeline, xlogpos, dbname
+pub(crate) const IDENTIFY_SYSTEM: &str = "IDENTIFY_SYSTEM";
+
+/// Starts the log of a slot where the slot is confirmed.
+pub(crate) fn start_replication(slot: &str, publication: &str, binary: bool) -> String {
+    // `publication_names` is itself a list of names inside a string.
+    let publications = option_literal(&format!("\"{}\"", publication.replace('"', "\"\"")));
+    let binary = if binary { ", binary 'true'" } else { "" };
+    format!(
+        "START_REPLICATION SLOT {} LOGICAL {} (proto_version '1', publication_names {publications}{binary})",
+        name(slot),
+        Lsn::default()
+    )
+}
+
+/// Makes the slot: slot_name, consistent_point, snapshot_name, output_plugin. The old spelling, which all versions know.
+pub(crate) fn create_slot(slot: &str, export_snapshot: bool) -> String {
+    let snapshot = if export_snapshot { "EXPORT_SNAPSHOT" } else { "NOEXPORT_SNAPSHOT" };
+    format!("CREATE_REPLICATION_SLOT {} LOGICAL pgoutput {snapshot}", name(slot))
+}
+
+/// Drops a slot that nobody uses.
+pub(crate) fn drop_slot(slot: &str) -> String {
+    format!("SELECT pg_drop_replication_slot({})", literal(slot))
+}
+
+// ---- slot ----
+
+/// slot_type, plugin, database, confirmed_flush_lsn, wal_status, active_pid, current database, its holder as text
+pub(crate) fn slot(slot: &str) -> String {
+    format!(
+        "SELECT s.slot_type, s.plugin, s.database, s.confirmed_flush_lsn, s.wal_status, s.active_pid, current_database(), \
+         concat('process ', s.active_pid, ' of the server', ' (' || nullif(a.application_name, '') || ')', \
+         ' at ' || host(a.client_addr)) \
+         FROM pg_replication_slots s LEFT JOIN pg_stat_activity a ON a.pid = s.active_pid WHERE s.slot_name = {}",
+        literal(slot)
+    )
+}
+
+/// `wal_sender_timeout` of this session in ms
+pub(crate) const SENDER_TIMEOUT: &str = "SELECT setting FROM pg_settings WHERE name = 'wal_sender_timeout'";
+
+/// The flushed end of the log; on a standby the replayed one.
+pub(crate) const END: &str =
+    "SELECT CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_flush_lsn() END";
+
+/// Who may hold up the making of a slot: pid, since when. Prepared transactions have no pid.
+pub(crate) const WRITERS: &str = "SELECT concat('process ', pid, coalesce(' (' || nullif(application_name, '') || ')', '')), \
+     date_trunc('second', xact_start) FROM pg_stat_activity WHERE backend_xid IS NOT NULL AND pid <> pg_backend_pid() \
+     UNION ALL SELECT concat('prepared transaction ', gid), date_trunc('second', prepared) FROM pg_prepared_xacts \
+     ORDER BY 2 LIMIT 10";
+
+// ---- publication ----
+
+/// oid, all tables, inserts, updates, deletes, truncates, via root
+pub(crate) fn publication(publication: &str) -> String {
+    format!(
+        "SELECT oid, puballtables, pubinsert, pubupdate, pubdelete, pubtruncate, pubviaroot FROM pg_publication \
+         WHERE pubname = {}",
+        literal(publication)
+    )
+}
+
+/// schema, table, whether there is a row filter, relation oid
+pub(crate) fn published_tables(publication: &str, version: u32) -> String {
+    let filter = if version >= 150_000 { "p.rowfilter IS NOT NULL" } else { "false" };
+    format!(
+        "SELECT p.schemaname, p.tablename, {filter}, c.oid FROM pg_publication_tables p \
+         JOIN pg_namespace n ON n.nspname = p.schemaname JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = p.tablename \
+         WHERE p.pubname = {} ORDER BY 1, 2",
+        literal(publication)
+    )
+}
+
+const PUBLISH: &str = "publish = 'insert, update, delete, truncate', publish_via_partition_root = true";
+
+fn only_list(tables: &[(String, String)]) -> String {
+    let tables: Vec<_> = tables.iter().map(|(schema, table)| format!("ONLY {}", table_name(schema, table))).collect();
+    tables.join(", ")
+}
+
+/// Makes the publication.
+pub(crate) fn create_publication(publication: &str, tables: &[(String, String)]) -> String {
+    format!("CREATE PUBLICATION {} FOR TABLE {} WITH ({PUBLISH})", name(publication), only_list(tables))
+}
+
+/// Makes a publication that stands like one that we would make.
+pub(crate) fn reset_publication(publication: &str, tables: &[(String, String)]) -> String {
+    let publication = name(publication);
+    let tables = only_list(tables);
+    format!("ALTER PUBLICATION {publication} SET ({PUBLISH}); ALTER PUBLICATION {publication} SET TABLE {tables}")
+}
+
+/// Drops the publication.
+pub(crate) fn drop_publication(publication: &str) -> String {
+    format!("DROP PUBLICATION IF EXISTS {}", name(publication))
+}
+
+// ---- tables ----
+
+/// Every relation of the schemas that could be meant: schema, name, relkind, persistence, replica identity, is partition,
+/// has an immediate primary key, has a deferrable one, has a usable identity index, ours to publish, oid, estimated rows,
+/// bytes.
+pub(crate) fn relations(schemas: Option<&[&str]>) -> String {
+    let schemas = match schemas {
+        Some(schemas) => {
+            let list: Vec<_> = schemas.iter().map(|schema| literal(schema)).collect();
+            format!("n.nspname IN ({})", list.join(", "))
+        }
+        None => "n.nspname NOT LIKE 'pg\\_%' AND n.nspname <> 'information_schema'".into(),
+    };
+    format!(
+        "SELECT n.nspname, c.relname, c.relkind, c.relpersistence, c.relreplident, c.relispartition, \
+         EXISTS (SELECT FROM pg_index i WHERE i.indrelid = c.oid AND i.indisprimary AND i.indimmediate AND i.indisvalid), \
+         EXISTS (SELECT FROM pg_index i WHERE i.indrelid = c.oid AND i.indisprimary AND NOT i.indimmediate), \
+         EXISTS (SELECT FROM pg_index i WHERE i.indrelid = c.oid AND i.indisreplident AND i.indisvalid), \
+         pg_has_role(c.relowner, 'USAGE'), c.oid, greatest(c.reltuples, 0)::bigint, \
+         CASE WHEN c.relkind = 'r' THEN pg_total_relation_size(c.oid) ELSE 0 END \
+         FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
+         WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND {schemas} ORDER BY 1, 2"
+    )
+}
+
+/// The columns of tables, domains resolved: relation oid, name, type's name, base type's oid, its modifier, its send
+/// function, not null, generated, in the primary key or identity index
+pub(crate) fn columns(relations: &[u32]) -> String {
+    let list: Vec<_> = relations.iter().map(u32::to_string).collect();
+    let list = list.join(", ");
+    format!(
+        "WITH RECURSIVE a AS (SELECT * FROM pg_attribute WHERE attrelid IN ({list}) AND attnum > 0 AND NOT attisdropped), \
+         b (relation, number, type, modifier, depth) AS (SELECT attrelid, attnum, atttypid, atttypmod, 0 FROM a UNION ALL \
+         SELECT b.relation, b.number, t.typbasetype, t.typtypmod, b.depth + 1 FROM b JOIN pg_type t ON t.oid = b.type \
+         WHERE t.typtype = 'd'), \
+         d AS (SELECT DISTINCT ON (relation, number) * FROM b ORDER BY relation, number, depth DESC) \
+         SELECT a.attrelid, a.attname, format_type(a.atttypid, a.atttypmod), d.type, d.modifier, \
+         coalesce((SELECT p.proname FROM pg_proc p WHERE p.oid = t.typsend), ''), a.attnotnull, a.attgenerated <> '', \
+         EXISTS (SELECT FROM pg_index i JOIN pg_class c ON c.oid = i.indrelid WHERE i.indrelid = a.attrelid \
+         AND a.attnum = ANY (i.indkey) AND i.indimmediate AND i.indisvalid \
+         AND CASE c.relreplident WHEN 'i' THEN i.indisreplident ELSE i.indisprimary END) \
+         FROM a JOIN d ON d.relation = a.attrelid AND d.number = a.attnum JOIN pg_type t ON t.oid = d.type \
+         ORDER BY a.attrelid, a.attnum"
+    )
+}
+
+/// What the catalogue says of a table that the log describes, in four lists and one look: membership, columns, key, types.
+pub(crate) fn described(relation: &Relation, publication: &str, version: u32) -> String {
+    let oid = relation.oid;
+    let publication = literal(publication);
+    let (listed, by_schema) = if version >= 150_000 {
+        (
+            "r.prattrs",
+            "(SELECT s.oid FROM pg_publication_namespace s JOIN pg_class c ON c.relnamespace = s.pnnspid \
+             WHERE s.pnpubid = p.oid AND c.oid = k.oid)",
+        )
+    } else {
+        ("NULL", "NULL")
+    };
+    let asked: Vec<_> = relation
+        .columns
+        .iter()
+        .enumerate()
+        .map(|(number, column)| format!("({number}, {}::oid, {})", column.type_oid, column.modifier))
+        .collect();
+    let types = if asked.is_empty() { "SELECT 1 WHERE false".to_owned() } else { types(&asked.join(", ")) };
+    format!(
+        "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; \
+         SELECT r.oid, {listed}, p.puballtables, p.oid, {by_schema}, k.relispartition AND p.pubviaroot \
+         FROM pg_publication p CROSS JOIN pg_class k \
+         LEFT JOIN pg_publication_rel r ON r.prpubid = p.oid AND r.prrelid = k.oid \
+         WHERE p.pubname = {publication} AND k.oid = {oid}; \
+         SELECT attnum, attname, atttypid, atttypmod, attnotnull, attgenerated <> '' FROM pg_attribute \
+         WHERE attrelid = {oid} AND attnum > 0 AND NOT attisdropped ORDER BY attnum; \
+         SELECT a.attname FROM pg_index i JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = ANY (i.indkey) \
+         WHERE i.indrelid = {oid} AND i.indisprimary AND i.indimmediate AND i.indisvalid ORDER BY a.attnum; \
+         {types}; COMMIT"
+    )
+}
+
+/// number, type's name, base type's oid, its modifier, its send function
+fn types(asked: &str) -> String {
+    format!(
+        "WITH RECURSIVE q (number, type, modifier) AS (VALUES {asked}), \
+         b (number, type, modifier, depth) AS (SELECT number, type, modifier, 0 FROM q UNION ALL \
+         SELECT b.number, t.typbasetype, t.typtypmod, b.depth + 1 FROM b JOIN pg_type t ON t.oid = b.type \
+         WHERE t.typtype = 'd'), \
+         d AS (SELECT DISTINCT ON (number) * FROM b ORDER BY number, depth DESC) \
+         SELECT q.number, format_type(q.type, q.modifier), d.type, d.modifier, \
+         coalesce((SELECT p.proname FROM pg_proc p JOIN pg_type t ON t.typsend = p.oid WHERE t.oid = d.type), '') \
+         FROM q JOIN d ON d.number = q.number ORDER BY 1"
+    )
+}
+
+// ---- check ----
+
+/// wal_level, max_replication_slots, slots in use, max_wal_senders, walsenders in use, in recovery, may replicate, may make
+/// publications, the role's name, encoding of the database
+pub(crate) const PREFLIGHT: &str = "SELECT current_setting('wal_level'), \
+     current_setting('max_replication_slots')::int, (SELECT count(*) FROM pg_replication_slots), \
+     current_setting('max_wal_senders')::int, (SELECT count(*) FROM pg_stat_replication), pg_is_in_recovery(), \
+     (SELECT rolreplication OR rolsuper FROM pg_roles WHERE rolname = current_user) \
+     OR EXISTS (SELECT FROM pg_roles r WHERE r.rolname = 'rds_replication' AND pg_has_role(r.oid, 'MEMBER')), \
+     has_database_privilege(current_database(), 'CREATE'), current_user, \
+     (SELECT pg_encoding_to_char(encoding) FROM pg_database WHERE datname = current_database())";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_and_literals_cannot_break_out() {
+        assert_eq!(table_name("a\"b", "c"), "\"a\"\"b\".\"c\"");
+        assert_eq!(drop_slot("o'k"), "SELECT pg_drop_replication_slot('o''k')");
+        let start = start_replication("s", "p\"'x", false);
+        assert!(start.ends_with("publication_names '\"p\"\"''x\"')"), "{start}");
+    }
+}

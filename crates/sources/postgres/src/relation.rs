@@ -1,0 +1,343 @@
+//! What a table is, when the log describes it: the log's words joined with the catalogue's.
+//!
+//! The log says names, types and the replica identity, exactly as of its position. It does not say column numbers, what may
+//! be null or what the primary key is; the catalogue does, as of now. Where both list the same columns they are taken to
+//! speak of the same table, and a column's id is its number. Otherwise the table has changed since: ids then come from the
+//! version that the lake knows, and what it does not know gets a number that no column of the server can ever have.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use millrace_model::{Column, Registry, TableName, TableSchema};
+
+use crate::client::session::{Row, Session};
+use crate::decode::message::Relation;
+use crate::decode::row::Table;
+use crate::decode::value::Decoder;
+use crate::fault::Cause;
+use crate::queries;
+use crate::types::BaseType;
+
+/// `MaxHeapAttributeNumber`: no column of the server has a higher number.
+const LAST_NUMBER: u32 = 1600;
+
+/// A column as the catalogue has it.
+#[derive(Clone, Debug)]
+struct Attribute {
+    number: u32,
+    name: String,
+    type_oid: u32,
+    modifier: i32,
+    not_null: bool,
+    generated: bool,
+}
+
+/// What the catalogue says of a table.
+#[derive(Clone, Debug)]
+pub(crate) struct Description {
+    /// The mark of its membership in the publication; `None` where it is no member.
+    membership: Option<String>,
+    /// Column numbers that the publication is limited to.
+    listed: Option<Vec<u32>>,
+    /// A partition whose changes come under its root's name.
+    comes_via_root: bool,
+    attributes: Vec<Attribute>,
+    /// Columns of the immediate primary key.
+    primary_key: Vec<String>,
+    /// Types of the log's columns, one each.
+    types: Vec<BaseType>,
+}
+
+/// Asks the catalogue.
+pub(crate) async fn describe(
+    session: &mut Session,
+    relation: &Relation,
+    publication: &str,
+) -> Result<Description, Cause> {
+    let lists = session.batch(&queries::described(relation, publication, session.version())).await?;
+    let [membership, attributes, key, types] = lists.as_slice() else {
+        return Err(Cause::Answer("a table's description"));
+    };
+    let row = membership.first().cloned().unwrap_or_default();
+    let types = types.iter().map(base_type).collect::<Result<Vec<_>, _>>()?;
+    if types.len() != relation.columns.len() {
+        return Err(Cause::Answer("a column of a type that the catalogue does not have"));
+    }
+    Ok(Description {
+        membership: membership_mark(relation.oid, &row),
+        listed: row.get(1).map(|list| list.split(' ').filter_map(|number| number.parse().ok()).collect()),
+        comes_via_root: row.truth(5) && row.get(0).is_none(),
+        attributes: attributes.iter().map(attribute).collect::<Result<_, _>>()?,
+        primary_key: key.iter().map(|row| Ok(row.text(0)?.to_owned())).collect::<Result<_, Cause>>()?,
+        types,
+    })
+}
+
+/// Another mark means that the table left the publication and joined it again.
+fn membership_mark(oid: u32, row: &Row) -> Option<String> {
+    if let Some(member) = row.get(0) {
+        return Some(format!("{oid}|{member}"));
+    }
+    if let Some(schema) = row.get(4) {
+        return Some(format!("{oid}|schema {schema}"));
+    }
+    row.truth(2).then(|| format!("{oid}|publication {}", row.get(3).unwrap_or_default()))
+}
+
+fn attribute(row: &Row) -> Result<Attribute, Cause> {
+    Ok(Attribute {
+        number: row.number(0)?,
+        name: row.text(1)?.to_owned(),
+        type_oid: row.number(2)?,
+        modifier: row.number(3)?,
+        not_null: row.truth(4),
+        generated: row.truth(5),
+    })
+}
+
+fn base_type(row: &Row) -> Result<BaseType, Cause> {
+    Ok(BaseType {
+        name: row.text(1)?.to_owned(),
+        oid: row.number(2)?,
+        modifier: row.number(3)?,
+        send: row.text(4)?.to_owned(),
+    })
+}
+
+/// What is known of the tables from the lake and from earlier descriptions.
+#[derive(Debug)]
+pub(crate) struct Known {
+    database: String,
+    tables: HashMap<TableName, KnownTable>,
+}
+
+#[derive(Debug, Default)]
+struct KnownTable {
+    newest: Vec<Column>,
+    source_id: String,
+    highest_id: u32,
+}
+
+impl Known {
+    /// As the lake has them.
+    pub(crate) fn new(database: &str, registry: &Registry) -> Self {
+        let mut known = Self { database: database.to_owned(), tables: HashMap::new() };
+        for entry in registry.entries() {
+            let table = known.tables.entry(entry.table.clone()).or_default();
+            table.source_id.clone_from(&entry.source_id);
+            for version in &entry.versions {
+                table.learn(&version.columns);
+            }
+        }
+        known
+    }
+
+    /// The full name of a table.
+    pub(crate) fn name_of(&self, relation: &Relation) -> TableName {
+        TableName::new([&self.database, &relation.schema, &relation.table])
+    }
+
+    /// The table that changes are read into; `None` for one that is not the publication's own.
+    pub(crate) fn resolve(
+        &mut self,
+        slot: usize,
+        relation: &Relation,
+        description: &Description,
+        binary: bool,
+    ) -> Result<Option<Table>, Cause> {
+        if description.comes_via_root {
+            return Ok(None);
+        }
+        let name = self.name_of(relation);
+        let decoders = decoders(relation, description, &name, binary)?;
+        let known = self.tables.entry(name.clone()).or_default();
+        let columns = match agreeing(relation, description) {
+            Some(attributes) => columns(relation, description, |i| (attributes[i].number, !attributes[i].not_null)),
+            None => {
+                tracing::warn!(
+                    code = "PG-025",
+                    table = %name,
+                    "the catalogue no longer shows the table as the log describes it; ids of its columns come from the lake"
+                );
+                let ids = known.ids(relation, description);
+                columns(relation, description, |i| (ids[i], !relation.columns[i].identity || relation.identity == b'f'))
+            }
+        };
+        let key = key(relation, description, &name)?;
+        let source_id = match &description.membership {
+            Some(mark) => mark.clone(),
+            // It has left since; until the engine hears of that it is what it was.
+            None if known.source_id.is_empty() => format!("{}|0", relation.oid),
+            None => known.source_id.clone(),
+        };
+        known.source_id.clone_from(&source_id);
+        known.learn(&columns);
+        let is_key = (0..columns.len()).map(|column| key.contains(&column)).collect();
+        let schema = Arc::new(TableSchema { table: name, source_id, columns, key });
+        Ok(Some(Table { slot, schema, decoders, is_key }))
+    }
+}
+
+impl KnownTable {
+    fn learn(&mut self, columns: &[Column]) {
+        self.newest = columns.to_vec();
+        self.highest_id = columns.iter().map(|column| column.id).fold(self.highest_id, u32::max);
+    }
+
+    /// Ids by name and type; new ones lie beyond all that is known and all that the server can give.
+    fn ids(&self, relation: &Relation, description: &Description) -> Vec<u32> {
+        let mut next = self.highest_id.max(LAST_NUMBER);
+        let known = |name: &str, type_name: &str| {
+            self.newest.iter().find(|column| column.name == name && column.type_name == type_name).map(|it| it.id)
+        };
+        relation
+            .columns
+            .iter()
+            .zip(&description.types)
+            .map(|(column, base)| {
+                known(&column.name, &base.name).unwrap_or_else(|| {
+                    next += 1;
+                    next
+                })
+            })
+            .collect()
+    }
+}
+
+/// The catalogue's columns, one for each of the log's, if both lists agree.
+fn agreeing<'a>(relation: &Relation, description: &'a Description) -> Option<Vec<&'a Attribute>> {
+    let mut wanted = relation.columns.iter().peekable();
+    let mut found = Vec::with_capacity(relation.columns.len());
+    for attribute in &description.attributes {
+        let is_same = wanted.peek().is_some_and(|column| {
+            column.name == attribute.name
+                && column.type_oid == attribute.type_oid
+                && column.modifier == attribute.modifier
+        });
+        let is_listed = description.listed.as_ref().is_none_or(|listed| listed.contains(&attribute.number));
+        if is_same {
+            wanted.next();
+            found.push(attribute);
+        } else if is_listed && !attribute.generated {
+            return None;
+        }
+    }
+    wanted.next().is_none().then_some(found)
+}
+
+fn columns(relation: &Relation, description: &Description, more: impl Fn(usize) -> (u32, bool)) -> Vec<Column> {
+    let both = relation.columns.iter().zip(&description.types).enumerate();
+    both.map(|(i, (column, base))| {
+        let (id, nullable) = more(i);
+        Column { name: column.name.clone(), id, kind: base.mapping().kind, type_name: base.name.clone(), nullable }
+    })
+    .collect()
+}
+
+fn decoders(
+    relation: &Relation,
+    description: &Description,
+    name: &TableName,
+    binary: bool,
+) -> Result<Vec<Decoder>, Cause> {
+    let both = relation.columns.iter().zip(&description.types);
+    both.map(|(column, base)| match base.mapping().decoder {
+        Decoder::TextOnly if binary => {
+            Err(Cause::NoDecoder { table: name.to_string(), column: column.name.clone(), type_name: base.name.clone() })
+        }
+        decoder => Ok(decoder),
+    })
+    .collect()
+}
+
+/// The columns that identify a row. With an identity by key the log flags them; with full old rows it flags all columns, and
+/// the primary key is the catalogue's.
+fn key(relation: &Relation, description: &Description, name: &TableName) -> Result<Vec<usize>, Cause> {
+    let flagged = || relation.columns.iter().enumerate().filter(|(_, column)| column.identity).map(|(i, _)| i);
+    let no_key = || Cause::NoKey { table: name.to_string() };
+    match relation.identity {
+        b'f' => {
+            let place = |name: &String| relation.columns.iter().position(|column| column.name == *name);
+            let key: Option<Vec<_>> = description.primary_key.iter().map(place).collect();
+            // A key column that the log does not have: the table has changed since, and full rows identify as well.
+            let mut key = key.unwrap_or_default();
+            key.sort_unstable();
+            Ok(key)
+        }
+        b'd' | b'i' => Some(flagged().collect::<Vec<_>>()).filter(|key| !key.is_empty()).ok_or_else(no_key),
+        _ => Err(no_key()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::decode::message::RelationColumn;
+
+    fn relation(identity: u8, columns: &[(&str, bool)]) -> Relation {
+        let columns = columns
+            .iter()
+            .map(|&(name, identity)| RelationColumn { identity, name: name.into(), type_oid: 23, modifier: -1 })
+            .collect();
+        Relation { oid: 7, schema: "s".into(), table: "t".into(), identity, columns }
+    }
+
+    fn description(names: &[(&str, u32)], log_columns: usize) -> Description {
+        let attributes = names
+            .iter()
+            .map(|&(name, number)| Attribute {
+                number,
+                name: name.into(),
+                type_oid: 23,
+                modifier: -1,
+                not_null: number == 1,
+                generated: name == "g",
+            })
+            .collect();
+        let base = BaseType { name: "integer".into(), oid: 23, modifier: -1, send: "int4send".into() };
+        Description {
+            membership: Some("7|9".into()),
+            listed: None,
+            comes_via_root: false,
+            attributes,
+            primary_key: vec!["id".into()],
+            types: vec![base; log_columns],
+        }
+    }
+
+    fn resolve(known: &mut Known, relation: &Relation, description: &Description) -> Arc<TableSchema> {
+        known.resolve(0, relation, description, true).unwrap().unwrap().schema
+    }
+
+    #[test]
+    fn ids_are_the_catalogues_numbers_where_both_agree() {
+        let mut known = Known::new("d", &Registry::default());
+        let relation = relation(b'd', &[("id", true), ("v", false)]);
+        let schema = resolve(&mut known, &relation, &description(&[("id", 1), ("g", 2), ("v", 4)], 2));
+        let ids: Vec<_> = schema.columns.iter().map(|column| (column.id, column.nullable)).collect();
+        assert_eq!((ids, &schema.key), (vec![(1, false), (4, true)], &vec![0]));
+    }
+
+    #[test]
+    fn ids_come_from_the_lake_where_the_catalogue_has_moved_on() {
+        let mut known = Known::new("d", &Registry::default());
+        let two = relation(b'd', &[("id", true), ("v", false)]);
+        resolve(&mut known, &two, &description(&[("id", 1), ("v", 4)], 2));
+        let three = relation(b'd', &[("id", true), ("v", false), ("w", false)]);
+        let schema = resolve(&mut known, &three, &description(&[("id", 1), ("renamed", 4)], 3));
+        let ids: Vec<_> = schema.columns.iter().map(|column| column.id).collect();
+        assert_eq!(ids, [1, 4, LAST_NUMBER + 1]);
+    }
+
+    #[test]
+    fn the_key_is_the_identity_and_with_full_rows_the_primary_key() {
+        let mut known = Known::new("d", &Registry::default());
+        let full = relation(b'f', &[("v", true), ("id", true)]);
+        assert_eq!(resolve(&mut known, &full, &description(&[("v", 1), ("id", 2)], 2)).key, [1]);
+        let mut keyless = description(&[("v", 1), ("id", 2)], 2);
+        keyless.primary_key.clear();
+        assert!(resolve(&mut known, &full, &keyless).key.is_empty());
+        let nothing = relation(b'd', &[("v", false), ("id", false)]);
+        assert!(matches!(known.resolve(0, &nothing, &keyless, true), Err(Cause::NoKey { .. })));
+    }
+}

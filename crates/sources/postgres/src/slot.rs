@@ -1,0 +1,311 @@
+//! The replication slot: taken, made, made anew, judged.
+//!
+//! S1 of `file-lake.md`: the slot is opened at its confirmed position, which holds it, and only *then* is that position
+//! looked up, from a second session. The other order loses data in silence when another process replaces the slot in
+//! between.
+//!
+//! **A publication that is missing or younger than the slot** makes the slot unreadable. That it is missing is seen in the
+//! catalogue. That it is younger cannot be: the only thing that the catalogue dates it by is the `xmin` of its row, to be
+//! compared with the slot's `catalog_xmin`. An `xmin` below it proves that the publication is older. One at or above it
+//! proves nothing: a publication that committed just before the slot was made has such an `xmin` too, whenever an older
+//! transaction was still running (seen), and `ALTER PUBLICATION … SET` gives an old publication a new row. So the
+//! catalogue never accuses; the server does, exactly, at the first change that it decodes: `publication "…" does not exist`
+//! (up to version 17), which `log` turns into the same refusal, a gap.
+
+use std::time::Duration;
+
+use millrace_model::{Fault, SlotState, SourceIdentity};
+
+use crate::client::connect::{Purpose, connect};
+use crate::client::duplex::Incoming;
+use crate::client::replies::Replier;
+use crate::client::server_error::state;
+use crate::client::session::{Row, Session};
+use crate::fault::Cause;
+use crate::position::Lsn;
+use crate::settings::{Binary, Settings};
+use crate::{publication, queries, types};
+
+/// How long a dead holder keeps a slot where the server never times out: until TCP gives up, in our experience.
+const PATIENCE_WITHOUT_TIMEOUT: Duration = Duration::from_secs(120);
+/// `binary` is known from this version on.
+const BINARY_SINCE: u32 = 140_000;
+/// How often the wait for a new slot is explained.
+const REMIND: Duration = Duration::from_secs(5);
+
+/// A slot that we hold: its log is open at the confirmed position, and the replier keeps it ours.
+#[derive(Debug)]
+pub(crate) struct Grip {
+    pub(crate) identity: SourceIdentity,
+    pub(crate) state: SlotState,
+    pub(crate) confirmed: Lsn,
+    pub(crate) incoming: Incoming,
+    pub(crate) replier: Replier,
+    pub(crate) sender_timeout: Option<Duration>,
+    pub(crate) binary: bool,
+    /// The second session, for the catalogue.
+    pub(crate) catalogue: Session,
+    /// The snapshot that the making of the slot exported; it lives as long as this.
+    pub(crate) exported: Option<Exported>,
+}
+
+/// A snapshot that the making of a slot exported, on the connection that keeps it alive.
+#[derive(Debug)]
+pub(crate) struct Exported {
+    /// Its name for `SET TRANSACTION SNAPSHOT`.
+    pub(crate) snapshot: String,
+    /// The position that it shows.
+    pub(crate) position: Lsn,
+    _session: Session,
+}
+
+/// What was found.
+pub(crate) enum Take {
+    Held(Box<Grip>),
+    Missing(SourceIdentity),
+    Lost(SourceIdentity, String),
+    Busy(SourceIdentity, String, Duration),
+}
+
+/// What `pg_replication_slots` says.
+#[derive(Debug)]
+pub(crate) struct Standing {
+    confirmed: Option<Lsn>,
+    /// The log behind it is gone.
+    pub(crate) is_lost: bool,
+    /// Who uses it.
+    pub(crate) holder: Option<String>,
+}
+
+fn identity_of(system: &Row, slot: &str) -> Result<SourceIdentity, Cause> {
+    let identity = format!("{}|timeline {}|slot {slot}", system.text(0)?, system.text(1)?);
+    Ok(SourceIdentity { kind: "postgres".into(), identity })
+}
+
+/// Whether two identities are the same log: a promotion changes the timeline only.
+pub(crate) fn same(one: &SourceIdentity, other: &SourceIdentity) -> bool {
+    fn parts(identity: &str) -> Option<(&str, &str)> {
+        let (system, rest) = identity.split_once("|timeline ")?;
+        Some((system, rest.split_once("|slot ")?.1))
+    }
+    one.kind == other.kind
+        && match (parts(&one.identity), parts(&other.identity)) {
+            (Some(one), Some(other)) => one == other,
+            _ => one.identity == other.identity,
+        }
+}
+
+/// Looks at the slot; refuses one that is not ours.
+pub(crate) async fn look(session: &mut Session, settings: &Settings) -> Result<Option<Standing>, Cause> {
+    let Some(row) = session.query(&queries::slot(&settings.slot)).await?.pop() else { return Ok(None) };
+    let slot = settings.slot.clone();
+    let plugin = row.get(1).unwrap_or("none: it is a physical slot");
+    if plugin != "pgoutput" {
+        return Err(Cause::OtherPlugin { slot, plugin: plugin.to_owned() });
+    }
+    if row.get(2) != row.get(6) {
+        return Err(Cause::OtherDatabase { slot, database: row.get(2).unwrap_or("none").to_owned() });
+    }
+    Ok(Some(Standing {
+        confirmed: row.get(3).and_then(Lsn::parse),
+        is_lost: row.get(4) == Some("lost"),
+        holder: row.get(5).is_some().then(|| row.get(7).unwrap_or("another process").to_owned()),
+    }))
+}
+
+/// S1.
+pub(crate) async fn take(settings: &Settings, text_only: bool) -> Result<Take, Cause> {
+    let mut sender = connect(settings, Purpose::Replication).await?;
+    let identity = identity_of(&sender.row(queries::IDENTIFY_SYSTEM).await?, &settings.slot)?;
+    let timeout = sender.row(queries::SENDER_TIMEOUT).await?.number(0)?;
+    let sender_timeout = (timeout > 0).then(|| Duration::from_millis(timeout));
+    let mut catalogue = connect(settings, Purpose::Queries).await?;
+    let lost = |identity| Take::Lost(identity, "the server no longer has the log that it needs".into());
+    match look(&mut catalogue, settings).await? {
+        None => return Ok(Take::Missing(identity)),
+        Some(standing) if standing.is_lost => return Ok(lost(identity)),
+        Some(_) => {}
+    }
+    let binary = wants_binary(&mut catalogue, settings, text_only).await?;
+    let start = queries::start_replication(&settings.slot, &settings.publication, binary);
+    let duplex = match sender.copy_both(&start).await {
+        Ok(duplex) => duplex,
+        Err((_, cause)) => {
+            let standing = look(&mut catalogue, settings).await?;
+            let error = cause.server_error();
+            return match (error, standing) {
+                (Some(error), _) if error.is(state::IN_USE) => {
+                    let patience = sender_timeout.map_or(PATIENCE_WITHOUT_TIMEOUT, |timeout| timeout * 2);
+                    Ok(Take::Busy(identity, holder_of(&mut catalogue, settings).await?, patience))
+                }
+                (Some(error), None) if error.is(state::NO_OBJECT) => Ok(Take::Missing(identity)),
+                (Some(_), Some(standing)) if standing.is_lost => Ok(lost(identity)),
+                (Some(error), _) if error.is(state::NOT_IN_STATE) => Err(not_in_state(&mut catalogue, cause).await?),
+                _ => Err(cause),
+            };
+        }
+    };
+    // From here on the slot is ours, and the replier says so while the rest is looked up.
+    let replier = Replier::start(duplex.outgoing, sender_timeout);
+    let Some(standing) = look(&mut catalogue, settings).await? else { return Ok(Take::Missing(identity)) };
+    let confirmed = standing.confirmed.ok_or(Cause::Answer("a slot without a confirmed position"))?;
+    replier.replies().flushed(confirmed);
+    let state = SlotState {
+        confirmed: confirmed.position(),
+        default_name: settings.slot_is_default,
+        unreadable: unreadable(&mut catalogue, settings).await?,
+    };
+    let incoming = duplex.incoming;
+    let grip =
+        Grip { identity, state, confirmed, incoming, replier, sender_timeout, binary, catalogue, exported: None };
+    Ok(Take::Held(Box::new(grip)))
+}
+
+async fn holder_of(catalogue: &mut Session, settings: &Settings) -> Result<String, Cause> {
+    let standing = look(catalogue, settings).await?;
+    Ok(standing.and_then(|it| it.holder).unwrap_or_else(|| "a process that has just left".into()))
+}
+
+/// What stands behind `object_not_in_prerequisite_state`, whose text is in the server's language.
+async fn not_in_state(catalogue: &mut Session, cause: Cause) -> Result<Cause, Cause> {
+    let level = catalogue.row(queries::PREFLIGHT).await?.text(0)?.to_owned();
+    Ok(if level == "logical" { cause } else { Cause::WalLevel { level } })
+}
+
+async fn unreadable(catalogue: &mut Session, settings: &Settings) -> Result<Option<String>, Cause> {
+    let publication = publication::find(catalogue, settings).await?;
+    Ok(publication.is_none().then(|| format!("publication {} is missing", settings.publication)))
+}
+
+/// Whether every column that the connection will carry has a binary decoder.
+async fn wants_binary(catalogue: &mut Session, settings: &Settings, text_only: bool) -> Result<bool, Cause> {
+    if settings.binary == Binary::Off || text_only || catalogue.version() < BINARY_SINCE {
+        return Ok(false);
+    }
+    if settings.binary == Binary::On {
+        return Ok(true);
+    }
+    let Some(publication) = publication::find(catalogue, settings).await? else { return Ok(false) };
+    let oids: Vec<_> = publication.tables.iter().map(|table| table.3).collect();
+    let columns = types::columns(catalogue, &oids).await?;
+    let textual = columns.iter().find(|column| column.is_carried && column.base.is_text_only());
+    if let Some(column) = textual {
+        tracing::info!(
+            code = "PG-022",
+            column = column.name,
+            "values come as text: {} has no binary decoder",
+            column.base.name
+        );
+    }
+    Ok(textual.is_none())
+}
+
+/// First start: publication, slot, and the slot taken. What a start that died half-way left is used.
+pub(crate) async fn create(settings: &Settings, text_only: bool) -> Result<Take, Cause> {
+    let mut session = connect(settings, Purpose::Queries).await?;
+    if look(&mut session, settings).await?.is_some() {
+        return take(settings, text_only).await;
+    }
+    publication::provide(&mut session, settings).await?;
+    let exported = match make(&mut session, settings, true).await {
+        Ok(exported) => Some(exported),
+        Err(cause) if cause.server_error().is_some_and(|error| error.is(state::EXISTS)) => None,
+        Err(cause) => return Err(cause),
+    };
+    let mut take = take(settings, text_only).await?;
+    if let Take::Held(grip) = &mut take {
+        grip.exported = exported;
+    }
+    Ok(take)
+}
+
+/// After a gap: drops the slot and makes a new one.
+pub(crate) async fn recreate(settings: &Settings) -> Result<(SourceIdentity, Lsn), Cause> {
+    let mut session = connect(settings, Purpose::Queries).await?;
+    if let Some(standing) = look(&mut session, settings).await? {
+        let in_use = |holder| Cause::SlotInUse { slot: settings.slot.clone(), holder };
+        if let Some(holder) = standing.holder {
+            return Err(in_use(holder));
+        }
+        match session.batch(&queries::drop_slot(&settings.slot)).await {
+            Err(cause) if cause.server_error().is_some_and(|error| error.is(state::IN_USE)) => {
+                return Err(in_use("another process".into()));
+            }
+            Err(cause) if cause.server_error().is_some_and(|error| error.is(state::NO_OBJECT)) => {}
+            other => drop(other?),
+        }
+    }
+    publication::provide(&mut session, settings).await?;
+    let made = make(&mut session, settings, false).await?;
+    let mut sender = made._session;
+    let identity = identity_of(&sender.row(queries::IDENTIFY_SYSTEM).await?, &settings.slot)?;
+    Ok((identity, made.position))
+}
+
+/// Makes the slot; says who holds it up while it waits for every transaction that runs.
+async fn make(session: &mut Session, settings: &Settings, export: bool) -> Result<Exported, Cause> {
+    let mut sender = connect(settings, Purpose::Replication).await?;
+    let sql = queries::create_slot(&settings.slot, export);
+    let mut rows = {
+        let mut making = std::pin::pin!(sender.batch_at_leisure(&sql));
+        loop {
+            match tokio::time::timeout(REMIND, &mut making).await {
+                Ok(rows) => break rows,
+                Err(_) => remind(session, settings).await?,
+            }
+        }
+    };
+    if rows.as_ref().is_err_and(|cause| cause.server_error().is_some_and(|error| error.is(state::NOT_IN_STATE))) {
+        rows = match rows {
+            Err(cause) => Err(not_in_state(session, cause).await?),
+            rows => rows,
+        };
+    }
+    let row = rows?.pop().and_then(|mut rows| rows.pop()).ok_or(Cause::Answer("a new slot without its row"))?;
+    let position = Lsn::parse(row.text(1)?).ok_or(Cause::Answer("a new slot without its position"))?;
+    Ok(Exported { snapshot: row.get(2).unwrap_or_default().to_owned(), position, _session: sender })
+}
+
+async fn remind(session: &mut Session, settings: &Settings) -> Result<(), Cause> {
+    let writers = session.query(queries::WRITERS).await?;
+    let shown: Vec<_> = writers
+        .iter()
+        .map(|row| format!("{} since {}", row.get(0).unwrap_or("?"), row.get(1).unwrap_or("?")))
+        .collect();
+    tracing::warn!(
+        code = "PG-026",
+        slot = settings.slot,
+        "the new slot waits for running transactions: {}",
+        shown.join(", ")
+    );
+    Ok(())
+}
+
+/// What `take` means after `create`: nothing but a slot that is held will do.
+pub(crate) fn held(take: Take, settings: &Settings) -> Result<Box<Grip>, Fault> {
+    let slot = settings.slot.clone();
+    Err(match take {
+        Take::Held(grip) => match &grip.state.unreadable {
+            None => return Ok(grip),
+            Some(_) => Cause::Unreadable { slot, publication: settings.publication.clone() },
+        },
+        Take::Missing(_) => Cause::SlotLost { slot, reason: "it was dropped as soon as it was made".into() },
+        Take::Lost(_, reason) => Cause::SlotLost { slot, reason },
+        Take::Busy(_, holder, _) => Cause::SlotInUse { slot, holder },
+    }
+    .into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_promotion_is_the_same_log_and_another_cluster_is_not() {
+        let of = |identity: &str| SourceIdentity { kind: "postgres".into(), identity: identity.into() };
+        assert!(same(&of("7312|timeline 1|slot s"), &of("7312|timeline 2|slot s")));
+        assert!(!same(&of("7312|timeline 1|slot s"), &of("7313|timeline 1|slot s")));
+        assert!(!same(&of("7312|timeline 1|slot s"), &of("7312|timeline 1|slot t")));
+        assert!(!same(&of("7312|timeline 1|slot s"), &of("")));
+    }
+}
