@@ -24,7 +24,7 @@ pub(crate) async fn plan(settings: &Settings) -> Result<CleanupPlan, Cause> {
 async fn look(session: &mut Session, settings: &Settings) -> Result<CleanupPlan, Cause> {
     let slot = slot::look(session, settings).await?.map(|_| settings.slot.clone());
     let is_ours = settings.publication_mode == PublicationMode::Create;
-    let stands = is_ours && publication::find(session, settings).await?.is_some();
+    let stands = is_ours && publication::stands(session, settings).await?;
     Ok(CleanupPlan { slot, publication: stands.then(|| settings.publication.clone()) })
 }
 

@@ -1,12 +1,14 @@
 //! What tables there are, with their columns and keys, and what would keep a pipeline from carrying them.
 
+use std::collections::HashMap;
+
 use millrace_model::{Finding, Kind};
 
 use crate::check;
 use crate::client::connect::{Purpose, connect};
 use crate::fault::Cause;
 use crate::settings::Settings;
-use crate::{publication, types};
+use crate::{publication, queries, types};
 
 /// A table as `discover` shows it (`docs/reference/cli.md`).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,6 +51,12 @@ pub(crate) async fn discover(settings: &Settings, schema: Option<&str>) -> Resul
         candidates.into_iter().filter(|it| matches!(it.kind, b'r' | b'p') && !it.is_partition).collect();
     let oids: Vec<_> = tables.iter().map(|table| table.oid).collect();
     let columns = types::columns(&mut session, &oids).await?;
+    let sizes = match oids.is_empty() {
+        true => Vec::new(),
+        false => session.query(&queries::sizes(&oids)).await?,
+    };
+    let sizes: HashMap<u32, u64> =
+        sizes.iter().map(|row| Ok((row.number(0)?, row.number(1)?))).collect::<Result<_, Cause>>()?;
     Ok(tables
         .into_iter()
         .map(|table| {
@@ -70,7 +78,7 @@ pub(crate) async fn discover(settings: &Settings, schema: Option<&str>) -> Resul
                 schema: table.schema,
                 table: table.table,
                 rows_estimate: table.rows_estimate,
-                bytes: table.bytes,
+                bytes: sizes.get(&table.oid).copied().unwrap_or_default(),
             }
         })
         .collect())

@@ -83,6 +83,8 @@ pub(crate) enum Cause {
     Stream(ServerError),
     #[error("column {column} of table {table} has no binary decoder ({type_name})")]
     NoDecoder { table: String, column: String, type_name: String },
+    #[error("column {column} of table {table} has no binary decoder ({type_name}), and the pipeline file wants binary")]
+    NotBinary { table: String, column: String, type_name: String },
     #[error("the server's answer has an unexpected form: {0}")]
     Answer(&'static str),
 }
@@ -151,6 +153,7 @@ impl From<Cause> for Fault {
             Cause::Statement(_) | Cause::Stream(_) => {
                 refused("PG-029", Refusal::Check, "see the server's log for the whole story".into())
             }
+            Cause::NotBinary { .. } => refused("PG-022", Refusal::Spec, "pgoutput.binary: auto".into()),
             Cause::NoDecoder { .. } => Self::retry("PG-031", message)
                 .cure("nothing: the log is read as text from here on; pgoutput.binary: false avoids the reconnect"),
         }

@@ -52,6 +52,20 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
+    /// What a column without a binary decoder means: the next connection asks for text, whatever the catalogue says by then.
+    fn without_binary(&self, cause: Cause) -> Cause {
+        match cause {
+            Cause::NoDecoder { table, column, type_name } if self.settings.binary == Binary::On => {
+                Cause::NotBinary { table, column, type_name }
+            }
+            Cause::NoDecoder { .. } => {
+                self.text_only.store(true, Ordering::Release);
+                cause
+            }
+            cause => cause,
+        }
+    }
+
     /// Asks the catalogue about a table, on the session given or, where that is gone, on a new one.
     async fn describe(&self, session: Option<Session>, relation: &Relation) -> Result<(Session, Description), Cause> {
         let publication = &self.settings.publication;

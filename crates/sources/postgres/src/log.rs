@@ -17,7 +17,6 @@ use std::collections::HashMap;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -40,7 +39,7 @@ use crate::slot::Grip;
 /// How often an idle server is asked where it is, while somebody waits for a mark.
 const ASK_AGAIN: Duration = Duration::from_millis(50);
 /// How long a server may be silent where it has no timeout of its own.
-const SILENCE_WITHOUT_TIMEOUT: Duration = Duration::from_secs(60);
+const SILENCE_WITHOUT_TIMEOUT: Duration = Duration::from_secs(300);
 /// How long the server may take to let go of the slot when we leave.
 const LEAVE_DEADLINE: Duration = Duration::from_secs(2);
 /// Bytes of XLogData before its message: kind, start, end, clock.
@@ -162,7 +161,10 @@ impl PostgresLog {
             self.incoming.consume(&frame);
             match step {
                 Step::Next => {}
-                Step::Progress => self.progress = true,
+                Step::Progress => {
+                    self.progress = true;
+                    self.replier.replies().received(self.reading.position);
+                }
                 Step::Boundary => {
                     self.progress = true;
                     self.replier.replies().received(self.reading.position);
@@ -203,11 +205,7 @@ impl PostgresLog {
         let next = reading.slots.len();
         let slot = *reading.slots.entry(looked.relation.oid).or_insert(next);
         let resolved = reading.known.resolve(slot, &looked.relation, &description, self.binary);
-        if let Err(Cause::NoDecoder { .. }) = &resolved {
-            // The next connection asks for text, whatever the catalogue says by then.
-            self.shared.text_only.store(true, Ordering::Release);
-        }
-        let described = match resolved? {
+        let described = match resolved.map_err(|cause| self.shared.without_binary(cause))? {
             Some(table) => {
                 into.define(slot, Arc::clone(&table.schema));
                 Described::Ours(table)

@@ -27,7 +27,6 @@ pub(crate) struct Candidate {
     pub(crate) is_ours: bool,
     pub(crate) oid: u32,
     pub(crate) rows_estimate: u64,
-    pub(crate) bytes: u64,
 }
 
 /// Why a relation has no changes that we can carry.
@@ -83,7 +82,6 @@ pub(crate) async fn candidates(session: &mut Session, schemas: Option<&[&str]>) 
                 is_ours: row.truth(9),
                 oid: row.number(10)?,
                 rows_estimate: row.number(11)?,
-                bytes: row.number(12)?,
             })
         })
         .collect()
@@ -137,6 +135,17 @@ pub(crate) struct Publication {
     via_root: bool,
     /// (schema, table, has a row filter, relation oid)
     pub(crate) tables: Vec<(String, String, bool, u32)>,
+}
+
+/// Whether the publication stands. Waits for no lock on its tables.
+pub(crate) async fn stands(session: &mut Session, settings: &Settings) -> Result<bool, Cause> {
+    Ok(!session.query(&queries::publication(&settings.publication)).await?.is_empty())
+}
+
+/// Oids of its tables.
+pub(crate) async fn relations(session: &mut Session, settings: &Settings) -> Result<Vec<u32>, Cause> {
+    let sql = queries::published_relations(&settings.publication, session.version());
+    session.query(&sql).await?.iter().map(|row| row.number(0)).collect()
 }
 
 /// Looks at the publication.

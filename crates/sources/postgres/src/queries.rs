@@ -103,6 +103,22 @@ pub(crate) fn published_tables(publication: &str, version: u32) -> String {
     )
 }
 
+/// Oids of the published tables. Unlike `published_tables` it waits for no lock on any of them.
+pub(crate) fn published_relations(publication: &str, version: u32) -> String {
+    let by_schema = if version >= 150_000 {
+        " UNION SELECT c.oid FROM pg_publication p JOIN pg_publication_namespace s ON s.pnpubid = p.oid \
+         JOIN pg_class c ON c.relnamespace = s.pnnspid WHERE p.pubname = $ AND c.relkind IN ('r', 'p')"
+    } else {
+        ""
+    };
+    let sql = format!(
+        "SELECT r.prrelid FROM pg_publication p JOIN pg_publication_rel r ON r.prpubid = p.oid WHERE p.pubname = $\
+         {by_schema} UNION SELECT c.oid FROM pg_publication p CROSS JOIN pg_class c WHERE p.pubname = $ AND p.puballtables \
+         AND c.relkind IN ('r', 'p') AND c.relpersistence = 'p' AND c.oid >= 16384"
+    );
+    sql.replace('$', &literal(publication))
+}
+
 const PUBLISH: &str = "publish = 'insert, update, delete, truncate', publish_via_partition_root = true";
 
 fn only_list(tables: &[(String, String)]) -> String {
@@ -130,8 +146,8 @@ pub(crate) fn drop_publication(publication: &str) -> String {
 // ---- tables ----
 
 /// Every relation of the schemas that could be meant: schema, name, relkind, persistence, replica identity, is partition,
-/// has an immediate primary key, has a deferrable one, has a usable identity index, ours to publish, oid, estimated rows,
-/// bytes.
+/// has an immediate primary key, has a deferrable one, has a usable identity index, ours to publish, oid, estimated rows.
+/// Takes no lock on any of them.
 pub(crate) fn relations(schemas: Option<&[&str]>) -> String {
     let schemas = match schemas {
         Some(schemas) => {
@@ -145,10 +161,18 @@ pub(crate) fn relations(schemas: Option<&[&str]>) -> String {
          EXISTS (SELECT FROM pg_index i WHERE i.indrelid = c.oid AND i.indisprimary AND i.indimmediate AND i.indisvalid), \
          EXISTS (SELECT FROM pg_index i WHERE i.indrelid = c.oid AND i.indisprimary AND NOT i.indimmediate), \
          EXISTS (SELECT FROM pg_index i WHERE i.indrelid = c.oid AND i.indisreplident AND i.indisvalid), \
-         pg_has_role(c.relowner, 'USAGE'), c.oid, greatest(c.reltuples, 0)::bigint, \
-         CASE WHEN c.relkind = 'r' THEN pg_total_relation_size(c.oid) ELSE 0 END \
+         pg_has_role(c.relowner, 'USAGE'), c.oid, greatest(c.reltuples, 0)::bigint \
          FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
          WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND {schemas} ORDER BY 1, 2"
+    )
+}
+
+/// relation oid, bytes with indexes and out-of-line values. Waits for locks on the tables.
+pub(crate) fn sizes(relations: &[u32]) -> String {
+    let list: Vec<_> = relations.iter().map(u32::to_string).collect();
+    format!(
+        "SELECT oid, pg_total_relation_size(oid) FROM pg_class WHERE relkind = 'r' AND oid IN ({})",
+        list.join(", ")
     )
 }
 

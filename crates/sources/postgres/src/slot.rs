@@ -173,8 +173,8 @@ async fn not_in_state(catalogue: &mut Session, cause: Cause) -> Result<Cause, Ca
 }
 
 async fn unreadable(catalogue: &mut Session, settings: &Settings) -> Result<Option<String>, Cause> {
-    let publication = publication::find(catalogue, settings).await?;
-    Ok(publication.is_none().then(|| format!("publication {} is missing", settings.publication)))
+    let stands = publication::stands(catalogue, settings).await?;
+    Ok((!stands).then(|| format!("publication {} is missing", settings.publication)))
 }
 
 /// Whether every column that the connection will carry has a binary decoder.
@@ -185,8 +185,7 @@ async fn wants_binary(catalogue: &mut Session, settings: &Settings, text_only: b
     if settings.binary == Binary::On {
         return Ok(true);
     }
-    let Some(publication) = publication::find(catalogue, settings).await? else { return Ok(false) };
-    let oids: Vec<_> = publication.tables.iter().map(|table| table.3).collect();
+    let oids = publication::relations(catalogue, settings).await?;
     let columns = types::columns(catalogue, &oids).await?;
     let textual = columns.iter().find(|column| column.is_carried && column.base.is_text_only());
     if let Some(column) = textual {

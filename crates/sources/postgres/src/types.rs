@@ -120,7 +120,7 @@ fn numeric(modifier: i32) -> (Kind, Decoder) {
     if modifier < 4 {
         return plain;
     }
-    let (precision, scale) = ((modifier - 4) >> 16 & 0xFFFF, ((modifier - 4 & 0x7FF) ^ 1024) - 1024);
+    let (precision, scale) = ((modifier - 4) >> 16 & 0xFFFF, (((modifier - 4) & 0x7FF) ^ 1024) - 1024);
     if !(1..=MAX_PRECISION).contains(&precision) || !(0..=precision).contains(&scale) {
         return plain;
     }

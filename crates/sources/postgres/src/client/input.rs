@@ -73,22 +73,19 @@ impl Input {
     }
 
     fn make_room(&mut self) -> io::Result<()> {
-        let wanted = self.first_length()?.unwrap_or(HEADER).max(self.capacity);
-        if self.start == self.end {
-            (self.start, self.end) = (0, 0);
-            if self.bytes.len() > KEEP.max(wanted) || self.bytes.len() < wanted {
-                self.bytes = vec![0; wanted];
-            }
-        }
-        // A frame that is begun must find room behind its start.
-        if self.bytes.len() - self.start < wanted || self.end == self.bytes.len() {
+        let live = self.end - self.start;
+        let wanted = self.first_length()?.unwrap_or(HEADER).max(self.capacity).max(live + HEADER);
+        let length = self.bytes.len();
+        if length < wanted || length > KEEP.max(wanted) {
+            let mut bytes = vec![0; wanted];
+            bytes[..live].copy_from_slice(&self.bytes[self.start..self.end]);
+            self.bytes = bytes;
+        } else if length - self.start < wanted {
             self.bytes.copy_within(self.start..self.end, 0);
-            self.end -= self.start;
-            self.start = 0;
-            if self.bytes.len() < wanted || self.end == self.bytes.len() {
-                self.bytes.resize(wanted.max(self.end + HEADER), 0);
-            }
+        } else {
+            return Ok(());
         }
+        (self.start, self.end) = (0, live);
         Ok(())
     }
 }
@@ -132,7 +129,11 @@ mod tests {
     #[test]
     fn a_frame_of_an_impossible_length_is_refused() {
         let mut input = Input::new(16);
-        input.fill(|into| Ok(into[..5].copy_from_slice(b"d\0\0\0\x03")).map(|()| 5)).unwrap();
+        let read = |into: &mut [u8]| {
+            into[..5].copy_from_slice(b"d\0\0\0\x03");
+            Ok(5)
+        };
+        input.fill(read).unwrap();
         assert!(input.frame().is_err());
     }
 }

@@ -270,6 +270,48 @@ fn version_number(text: &str) -> u32 {
 mod tests {
     use super::*;
 
+    /// A session with a peer that reads one query and answers with these bytes.
+    async fn session_with(answer: &'static [u8]) -> Session {
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async move {
+            let (mut peer, _) = listener.accept().await.unwrap();
+            let mut query = [0; 7];
+            peer.read_exact(&mut query).await.unwrap();
+            peer.write_all(answer).await.unwrap();
+        });
+        Session::new(TcpStream::connect(address).await.unwrap())
+    }
+
+    #[tokio::test]
+    async fn a_copy_hands_out_its_rows_and_then_ends() {
+        let answer = b"H\0\0\0\x07\0\0\0d\0\0\0\x06abd\0\0\0\x04d\0\0\0\x05cc\0\0\0\x04C\0\0\0\x0bCOPY 3\0Z\0\0\0\x05I";
+        let mut session = session_with(answer).await;
+        let mut copy = session.copy_out("C").await.unwrap();
+        let mut rows = Vec::new();
+        while let Some(row) = copy.next().await.unwrap() {
+            rows.push(row.to_vec());
+        }
+        assert_eq!(rows, [b"ab".to_vec(), b"".to_vec(), b"c".to_vec()]);
+    }
+
+    #[tokio::test]
+    async fn a_copy_that_breaks_off_is_an_error() {
+        let answer = b"H\0\0\0\x07\0\0\0d\0\0\0\x05aE\0\0\0\x0cC42501\0\0Z\0\0\0\x05I";
+        let mut session = session_with(answer).await;
+        let mut copy = session.copy_out("C").await.unwrap();
+        assert_eq!(copy.next().await.unwrap(), Some(&b"a"[..]));
+        assert!(matches!(copy.next().await, Err(Cause::Denied(_))));
+    }
+
+    #[tokio::test]
+    async fn rows_of_several_statements_come_one_list_each() {
+        let answer = b"T\0\0\0\x06\0\0D\0\0\0\x0b\0\x01\0\0\0\x01xC\0\0\0\x05\0T\0\0\0\x06\0\0D\0\0\0\x0a\0\x01\xff\xff\xff\xffZ\0\0\0\x05I";
+        let lists = session_with(answer).await.batch("C").await.unwrap();
+        assert_eq!(lists, [[Row(vec![Some("x".into())])], [Row(vec![None])]]);
+    }
+
     #[test]
     fn a_version_is_read_from_its_text() {
         assert_eq!(version_number("15.18 (Debian 15.18-1.pgdg12+1)"), 150_018);

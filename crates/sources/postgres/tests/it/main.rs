@@ -1,5 +1,7 @@
 //! The source against a real server.
 
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test that goes wrong panics")]
+
 mod positions;
 mod reading;
 mod rows;

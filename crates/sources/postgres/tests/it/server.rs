@@ -153,7 +153,7 @@ impl Server {
     }
 
     /// A database of its own, with this SQL run in it.
-    pub fn database(&'static self, sql: &str) -> Database {
+    pub fn database(&'static self, sql: &str) -> Database<'static> {
         Database::new(self, sql)
     }
 }

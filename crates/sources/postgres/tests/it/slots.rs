@@ -134,7 +134,7 @@ async fn a_server_that_shuts_down_is_not_kept_waiting() {
     let mut log = create(&source).await;
     database.sql("INSERT INTO t VALUES (1)");
     assert_eq!(log.lines(&source).await, ["c t(1)"]);
-    let stopping = std::thread::spawn(move || server.stop());
+    let stopping = tokio::task::spawn_blocking(move || server.stop());
     let fault = loop {
         match log.log.read(&mut log.changes).await {
             Ok(_) => {}
@@ -143,7 +143,7 @@ async fn a_server_that_shuts_down_is_not_kept_waiting() {
     };
     assert!(fault.is_retry(), "{fault}");
     drop(log);
-    assert!(stopping.join().unwrap() < Duration::from_secs(20));
+    assert!(stopping.await.unwrap() < Duration::from_secs(20));
 }
 
 #[tokio::test]

@@ -119,7 +119,8 @@ async fn values_are_what_the_server_says() {
             (Kind::Bytes, name) => format!("'[' || regexp_replace(regexp_replace(encode({name}, 'hex'), '(..)', ', \\1', 'g'), '^, ', '') || ']'"),
             // Rust and the server show floats in other words.
             (Kind::Float32 | Kind::Float64, name) => format!("CASE WHEN {name} IS NULL THEN NULL ELSE 'float' END"),
-            (_, name) => format!("{name}::text"),
+            // A cast to text would strip the blanks of a char(n).
+            (_, name) => format!("CASE WHEN {name} IS NOT NULL THEN concat({name}) END"),
         })
         .collect();
     let expressions: Vec<_> =
