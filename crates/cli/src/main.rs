@@ -11,7 +11,6 @@ mod fault;
 mod interrupt;
 mod load;
 mod retry;
-mod stand_in;
 mod telemetry;
 mod wiring;
 

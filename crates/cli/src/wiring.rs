@@ -4,7 +4,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use millrace_engine::{Engine, Settings};
+use millrace_files::{Files, LocalStore};
 use millrace_model::{Fault, SecretStore};
+use millrace_postgres::{Postgres, TableSelection};
 use millrace_protocol::{Binary, Compression, PipelineSpec, PublicationMode, SourceSpec, StoreSpec};
 use millrace_secrets::Secrets;
 use serde::Serialize;
@@ -13,10 +15,8 @@ use uuid::Uuid;
 
 use crate::clock::SystemClock;
 use crate::load::folder_of;
-use crate::stand_in::millrace_files::{self, Files, LocalStore};
-use crate::stand_in::millrace_postgres::{self, Postgres, TableSelection};
 
-pub(crate) use crate::stand_in::millrace_postgres::{CleanupPlan, DiscoveredTable};
+pub(crate) use millrace_postgres::{CleanupPlan, DiscoveredTable};
 
 /// Code of what `millrace_protocol` should have refused.
 const NOT_BUILT: &str = "CL-007";

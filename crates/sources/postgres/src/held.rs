@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use millrace_model::{Fault, Held, Opened, Position, Registry, Release, SlotState, SourceIdentity};
+use millrace_model::{Fault, Held, Opened, Position, Registry, Release, SlotState, Snapshot, SourceIdentity};
 
 use crate::Shared;
 use crate::client::replies::Replies;
@@ -11,6 +11,7 @@ use crate::fault::Cause;
 use crate::log::PostgresLog;
 use crate::position::Lsn;
 use crate::slot::Grip;
+use crate::snapshot::PostgresSnapshot;
 
 /// A slot that this process holds; its log is open already, and kept ours by the replier.
 pub(crate) struct HeldSlot {
@@ -32,6 +33,11 @@ impl Held for HeldSlot {
         Lsn::of(position).is_some_and(|position| self.grip.confirmed <= position)
     }
 
+    fn exported(&mut self) -> Option<Arc<dyn Snapshot>> {
+        let exported = self.grip.exported.take()?;
+        Some(Arc::new(PostgresSnapshot::new(Arc::clone(&self.shared), exported)))
+    }
+
     async fn open(self: Box<Self>, from: Option<&Position>, registry: &Registry) -> Result<Opened, Fault> {
         let confirmed = self.grip.confirmed;
         let from = match from {
@@ -48,9 +54,6 @@ impl Held for HeldSlot {
             let settings = &self.shared.settings;
             let (slot, publication) = (settings.slot.clone(), settings.publication.clone());
             return Err(Cause::Unreadable { slot, publication }.into());
-        }
-        if let Some(exported) = &self.grip.exported {
-            tracing::debug!(snapshot = exported.snapshot, position = %exported.position, "the exported snapshot ends");
         }
         let release = Arc::new(Releaser(Arc::clone(self.grip.replier.replies())));
         let log = Box::new(PostgresLog::new(self.shared, *self.grip, from, registry));

@@ -12,19 +12,23 @@ mod discover;
 mod fault;
 mod held;
 mod log;
+mod members;
 mod position;
 mod publication;
 mod queries;
 mod relation;
 mod settings;
 mod slot;
+mod snapshot;
 mod types;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
-use millrace_model::{Fault, Finding, Held, Position, Slot, Source, SourceIdentity, Taken};
+use millrace_model::{
+    Fault, Finding, Held, Member, Position, Slot, Snapshot, Source, SourceIdentity, TableName, Taken,
+};
 
 pub use cleanup::CleanupPlan;
 pub use discover::{DiscoveredColumn, DiscoveredTable};
@@ -137,6 +141,26 @@ impl Source for Postgres {
     async fn recreate(&self) -> Result<(SourceIdentity, Position), Fault> {
         let (identity, position) = slot::recreate(&self.shared.settings).await?;
         Ok((identity, position.position()))
+    }
+
+    async fn members(&self) -> Result<Vec<Member>, Fault> {
+        let mut session = connect(&self.shared.settings, Purpose::Queries).await?;
+        let members = members::all(&mut session, &self.shared.settings).await?;
+        Ok(members.iter().map(members::MemberTable::member).collect())
+    }
+
+    async fn join(&self, tables: &[TableName]) -> Result<(), Fault> {
+        let mut session = connect(&self.shared.settings, Purpose::Queries).await?;
+        Ok(members::join(&mut session, &self.shared.settings, tables).await?)
+    }
+
+    async fn leave(&self, tables: &[TableName]) -> Result<(), Fault> {
+        let mut session = connect(&self.shared.settings, Purpose::Queries).await?;
+        Ok(members::leave(&mut session, &self.shared.settings, tables).await?)
+    }
+
+    async fn snapshot(&self, bound: &(dyn Fn(Position) + Sync)) -> Result<Arc<dyn Snapshot>, Fault> {
+        Ok(Arc::new(snapshot::make(&self.shared, bound).await?))
     }
 
     fn same(&self, one: &SourceIdentity, other: &SourceIdentity) -> bool {

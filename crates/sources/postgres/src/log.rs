@@ -20,7 +20,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use millrace_model::{Changes, Fault, Gulp, Log, Mark, Position, Registry, TransactionEnd};
+use millrace_model::{Changes, Fault, Gulp, Log, Mark, Position, Registry, TableName, TableSchema, TransactionEnd};
 use tokio::time::Instant;
 
 use crate::Shared;
@@ -60,8 +60,8 @@ struct Looked {
 enum Described {
     /// Not ours: its changes are passed over.
     Ignored,
-    /// Ours.
-    Ours(Table),
+    /// Ours; its changes count, or will from a mark on.
+    Ours(Table, bool),
 }
 
 /// The open log of a slot.
@@ -90,9 +90,27 @@ struct Reading {
     position: Lsn,
     /// The transaction under way; it is skipped where its commit record starts before `from`.
     open: Option<Begin>,
-    marks: Vec<(Lsn, Mark)>,
+    marks: Vec<Watched>,
     last_mark: u64,
+    counted: Counted,
     requests: u32,
+}
+
+/// A position that somebody waits for.
+struct Watched {
+    lsn: Lsn,
+    mark: Mark,
+    /// Tables that count from there on.
+    joining: Vec<TableName>,
+}
+
+/// The tables whose changes count: under which membership, or (`None`) under whichever they have.
+struct Counted(HashMap<TableName, Option<String>>);
+
+impl Counted {
+    fn has(&self, schema: &TableSchema) -> bool {
+        self.0.get(&schema.table).is_some_and(|id| id.as_ref().is_none_or(|id| *id == schema.source_id))
+    }
 }
 
 /// What a frame leads to.
@@ -112,6 +130,7 @@ enum Step {
 impl PostgresLog {
     pub(crate) fn new(shared: Arc<Shared>, grip: Grip, from: Lsn, registry: &Registry) -> Self {
         let known = Known::new(&shared.settings.database, registry);
+        let counted = registry.entries().map(|entry| (entry.table.clone(), Some(entry.source_id.clone()))).collect();
         Self {
             shared,
             incoming: grip.incoming,
@@ -130,6 +149,7 @@ impl PostgresLog {
                 open: None,
                 marks: Vec::new(),
                 last_mark: 0,
+                counted: Counted(counted),
                 requests: 0,
             },
             asked: None,
@@ -140,16 +160,16 @@ impl PostgresLog {
     /// Appends from the frames that are there. `Some` where the engine should hear of it now.
     fn consume(&mut self, into: &mut Changes) -> Result<Option<Gulp>, Cause> {
         loop {
-            if let Some(mark) = self.reading.due_mark(None) {
-                return Ok(Some(Gulp::Mark(mark)));
+            if let Some(watched) = self.reading.due_mark(None) {
+                return Ok(Some(self.reading.reach(watched, into)));
             }
             let Some(frame) = self.incoming.frame()? else { return Ok(None) };
             let body = self.incoming.body(&frame);
             let step = match (frame.tag, body.first()) {
                 (b'd', Some(b'w')) => {
                     let message = body.get(XLOG_HEADER..).ok_or_else(|| cut_short("XLogData"))?;
-                    if let Some(mark) = self.reading.mark_before(message)? {
-                        return Ok(Some(Gulp::Mark(mark)));
+                    if let Some(watched) = self.reading.mark_before(message)? {
+                        return Ok(Some(self.reading.reach(watched, into)));
                     }
                     self.reading.message(message, body.len(), into)?
                 }
@@ -208,7 +228,8 @@ impl PostgresLog {
         let described = match resolved.map_err(|cause| self.shared.without_binary(cause))? {
             Some(table) => {
                 into.define(slot, Arc::clone(&table.schema));
-                Described::Ours(table)
+                let counts = reading.counted.has(&table.schema);
+                Described::Ours(table, counts)
             }
             None => Described::Ignored,
         };
@@ -270,18 +291,40 @@ fn cut_short(what: &'static str) -> Cause {
 impl Reading {
     /// A mark that has come due at a boundary: where the log is, or before a transaction whose commit record starts at
     /// `commit_start`.
-    fn due_mark(&mut self, commit_start: Option<Lsn>) -> Option<Mark> {
+    fn due_mark(&mut self, commit_start: Option<Lsn>) -> Option<Watched> {
         if self.open.is_some() || self.marks.is_empty() {
             return None;
         }
         let reached = self.position.max(commit_start.unwrap_or_default());
-        let first = self.marks.iter().enumerate().min_by_key(|(_, (lsn, mark))| (*lsn, mark.0));
-        let (index, _) = first.filter(|(_, (lsn, _))| *lsn <= reached)?;
-        Some(self.marks.remove(index).1)
+        let first = self.marks.iter().enumerate().min_by_key(|(_, watched)| (watched.lsn, watched.mark.0));
+        let (index, _) = first.filter(|(_, watched)| watched.lsn <= reached)?;
+        Some(self.marks.remove(index))
+    }
+
+    /// The log has come to a watched position, or stands beyond it: then changes may have been passed over that count.
+    fn reach(&mut self, watched: Watched, into: &mut Changes) -> Gulp {
+        for table in &watched.joining {
+            self.counted.0.insert(table.clone(), None);
+        }
+        self.recount();
+        if self.position > watched.lsn {
+            return Gulp::Passed(watched.mark);
+        }
+        self.position = watched.lsn;
+        into.reached(watched.lsn.position());
+        Gulp::Mark(watched.mark)
+    }
+
+    fn recount(&mut self) {
+        for described in self.tables.values_mut() {
+            if let Described::Ours(table, counts) = described {
+                *counts = self.counted.has(&table.schema);
+            }
+        }
     }
 
     /// The mark that stands before this message, if it begins a transaction.
-    fn mark_before(&mut self, message: &[u8]) -> Result<Option<Mark>, Cause> {
+    fn mark_before(&mut self, message: &[u8]) -> Result<Option<Watched>, Cause> {
         if self.marks.is_empty() || message.first() != Some(&b'B') {
             return Ok(None);
         }
@@ -392,18 +435,18 @@ impl Reading {
 
     fn malformed(&self, what: Malformed, oid: u32) -> Cause {
         let place = match self.tables.get(&oid) {
-            Some(Described::Ours(table)) => format!("table {}, after {}", table.schema.table, self.position),
+            Some(Described::Ours(table, _)) => format!("table {}, after {}", table.schema.table, self.position),
             _ => format!("relation {oid}, after {}", self.position),
         };
         Cause::malformed(what, place)
     }
 }
 
-/// The table of a change; `None` for one that is not ours.
+/// The table of a change; `None` for one whose changes do not count.
 fn ours(tables: &HashMap<u32, Described>, relation: u32) -> Result<Option<&Table>, Cause> {
     match tables.get(&relation) {
-        Some(Described::Ours(table)) => Ok(Some(table)),
-        Some(Described::Ignored) => Ok(None),
+        Some(Described::Ours(table, true)) => Ok(Some(table)),
+        Some(Described::Ours(_, false) | Described::Ignored) => Ok(None),
         None => Err(Cause::malformed(Malformed("a change of an undescribed table"), format!("relation {relation}"))),
     }
 }
@@ -431,12 +474,18 @@ impl Log for PostgresLog {
         }
     }
 
-    fn watch(&mut self, position: &Position) -> Mark {
+    fn watch(&mut self, position: &Position, joining: &[TableName]) -> Mark {
         self.reading.last_mark += 1;
         let mark = Mark(self.reading.last_mark);
-        // A position that is none of ours has no place before which to stop: it is due at once.
-        self.reading.marks.push((Lsn::of(position).unwrap_or_default(), mark));
+        // A position that is none of ours has no place before which to stop: it is passed at once.
+        let lsn = Lsn::of(position).unwrap_or_default();
+        self.reading.marks.push(Watched { lsn, mark, joining: joining.to_vec() });
         mark
+    }
+
+    fn exclude(&mut self, tables: &[TableName]) {
+        self.reading.counted.0.retain(|table, _| !tables.contains(table));
+        self.reading.recount();
     }
 
     async fn close(self: Box<Self>) {

@@ -65,7 +65,16 @@ impl Candidate {
 
 /// The relations of these schemas, or of all but the system's.
 pub(crate) async fn candidates(session: &mut Session, schemas: Option<&[&str]>) -> Result<Vec<Candidate>, Cause> {
-    let rows = session.query(&queries::relations(schemas)).await?;
+    found(session, &queries::relations(schemas, None)).await
+}
+
+/// The relation of this name.
+pub(crate) async fn candidate(session: &mut Session, schema: &str, table: &str) -> Result<Option<Candidate>, Cause> {
+    Ok(found(session, &queries::relations(Some(&[schema]), Some(table))).await?.pop())
+}
+
+async fn found(session: &mut Session, sql: &str) -> Result<Vec<Candidate>, Cause> {
+    let rows = session.query(sql).await?;
     let byte = |text: &str| text.bytes().next().unwrap_or_default();
     rows.iter()
         .map(|row| {

@@ -148,7 +148,8 @@ pub(crate) fn drop_publication(publication: &str) -> String {
 /// Every relation of the schemas that could be meant: schema, name, relkind, persistence, replica identity, is partition,
 /// has an immediate primary key, has a deferrable one, has a usable identity index, ours to publish, oid, estimated rows.
 /// Takes no lock on any of them.
-pub(crate) fn relations(schemas: Option<&[&str]>) -> String {
+pub(crate) fn relations(schemas: Option<&[&str]>, table: Option<&str>) -> String {
+    let table = table.map_or_else(String::new, |table| format!(" AND c.relname = {}", literal(table)));
     let schemas = match schemas {
         Some(schemas) => {
             let list: Vec<_> = schemas.iter().map(|schema| literal(schema)).collect();
@@ -163,7 +164,7 @@ pub(crate) fn relations(schemas: Option<&[&str]>) -> String {
          EXISTS (SELECT FROM pg_index i WHERE i.indrelid = c.oid AND i.indisreplident AND i.indisvalid), \
          pg_has_role(c.relowner, 'USAGE'), c.oid, greatest(c.reltuples, 0)::bigint \
          FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
-         WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND {schemas} ORDER BY 1, 2"
+         WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND {schemas}{table} ORDER BY 1, 2"
     )
 }
 
@@ -177,7 +178,7 @@ pub(crate) fn sizes(relations: &[u32]) -> String {
 }
 
 /// The columns of tables, domains resolved: relation oid, name, type's name, base type's oid, its modifier, its send
-/// function, not null, generated, in the primary key or identity index
+/// function, not null, generated, in the primary key or identity index, number
 pub(crate) fn columns(relations: &[u32]) -> String {
     let list: Vec<_> = relations.iter().map(u32::to_string).collect();
     let list = list.join(", ");
@@ -191,7 +192,7 @@ pub(crate) fn columns(relations: &[u32]) -> String {
          coalesce((SELECT p.proname FROM pg_proc p WHERE p.oid = t.typsend), ''), a.attnotnull, a.attgenerated <> '', \
          EXISTS (SELECT FROM pg_index i JOIN pg_class c ON c.oid = i.indrelid WHERE i.indrelid = a.attrelid \
          AND a.attnum = ANY (i.indkey) AND i.indimmediate AND i.indisvalid \
-         AND CASE c.relreplident WHEN 'i' THEN i.indisreplident ELSE i.indisprimary END) \
+         AND CASE c.relreplident WHEN 'i' THEN i.indisreplident ELSE i.indisprimary END), a.attnum \
          FROM a JOIN d ON d.relation = a.attrelid AND d.number = a.attnum JOIN pg_type t ON t.oid = d.type \
          ORDER BY a.attrelid, a.attnum"
     )
@@ -242,6 +243,90 @@ fn types(asked: &str) -> String {
          SELECT q.number, format_type(q.type, q.modifier), d.type, d.modifier, \
          coalesce((SELECT p.proname FROM pg_proc p JOIN pg_type t ON t.typsend = p.oid WHERE t.oid = d.type), '') \
          FROM q JOIN d ON d.number = q.number ORDER BY 1"
+    )
+}
+
+/// The memberships of tables: publication_rel oid, column list, all tables, publication oid, publication_namespace oid,
+/// comes via its root, relation oid, row filter
+pub(crate) fn memberships(publication: &str, relations: &[u32], version: u32) -> String {
+    let list: Vec<_> = relations.iter().map(u32::to_string).collect();
+    let (listed, by_schema, filter) = if version >= 150_000 {
+        (
+            "r.prattrs",
+            "(SELECT s.oid FROM pg_publication_namespace s WHERE s.pnpubid = p.oid AND s.pnnspid = k.relnamespace)",
+            "pg_get_expr(r.prqual, r.prrelid)",
+        )
+    } else {
+        ("NULL", "NULL", "NULL")
+    };
+    format!(
+        "SELECT r.oid, {listed}, p.puballtables, p.oid, {by_schema}, k.relispartition AND p.pubviaroot, k.oid, {filter} \
+         FROM pg_publication p CROSS JOIN pg_class k \
+         LEFT JOIN pg_publication_rel r ON r.prpubid = p.oid AND r.prrelid = k.oid \
+         WHERE p.pubname = {} AND k.oid IN ({})",
+        literal(publication),
+        list.join(", ")
+    )
+}
+
+/// Lets the publication carry these tables, too.
+pub(crate) fn add_tables(publication: &str, tables: &[(String, String)]) -> String {
+    format!("ALTER PUBLICATION {} ADD TABLE {}", name(publication), only_list(tables))
+}
+
+/// Ends that.
+pub(crate) fn drop_tables(publication: &str, tables: &[(String, String)]) -> String {
+    format!("ALTER PUBLICATION {} DROP TABLE {}", name(publication), only_list(tables))
+}
+
+// ---- snapshot ----
+
+/// Makes a slot that ends with its connection, and exports the snapshot at its consistent point.
+pub(crate) fn create_temporary_slot(slot: &str) -> String {
+    format!("CREATE_REPLICATION_SLOT {} TEMPORARY LOGICAL pgoutput EXPORT_SNAPSHOT", name(slot))
+}
+
+/// The end of the log being written, and then the transactions that run: what is read second is the newer.
+pub(crate) const RUNNING: &str =
+    "SELECT pg_current_wal_insert_lsn(); SELECT x FROM pg_snapshot_xip(pg_current_snapshot()) x";
+
+/// A transaction that sees what the snapshot saw.
+pub(crate) fn begin_under(snapshot: &str) -> String {
+    format!("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET TRANSACTION SNAPSHOT {}", literal(snapshot))
+}
+
+/// Exports the transaction's snapshot once more.
+pub(crate) const EXPORT: &str = "SELECT pg_export_snapshot()";
+
+/// The relations that hold a table's rows: oid, schema, name, its file under the snapshot, its blocks now
+pub(crate) fn leaves(relation: u32) -> String {
+    format!(
+        "WITH RECURSIVE t (oid) AS (SELECT {relation}::oid UNION ALL SELECT i.inhrelid FROM t \
+         JOIN pg_class c ON c.oid = t.oid AND c.relkind = 'p' JOIN pg_inherits i ON i.inhparent = t.oid) \
+         SELECT c.oid, n.nspname, c.relname, c.relfilenode, pg_relation_size(c.oid) / current_setting('block_size')::int \
+         FROM t JOIN pg_class c ON c.oid = t.oid JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind = 'r' \
+         ORDER BY c.oid"
+    )
+}
+
+/// Whether a relation's file is still the one that the snapshot shows.
+pub(crate) fn is_same_file(relation: u32) -> String {
+    format!("SELECT relfilenode = pg_relation_filenode(oid) FROM pg_class WHERE oid = {relation}")
+}
+
+/// The rows of a range of blocks; `columns` are expressions. From version 14 on the server reads just the range.
+pub(crate) fn copy_blocks(
+    columns: &[String],
+    leaf: (&str, &str),
+    (from, to): (u64, Option<u64>),
+    filter: Option<&str>,
+) -> String {
+    let to = to.map_or_else(String::new, |to| format!(" AND ctid < '({to},0)'"));
+    let filter = filter.map_or_else(String::new, |filter| format!(" AND ({filter})"));
+    format!(
+        "COPY (SELECT {} FROM ONLY {} WHERE ctid >= '({from},0)'{to}{filter}) TO STDOUT (FORMAT binary)",
+        columns.join(", "),
+        table_name(leaf.0, leaf.1)
     )
 }
 

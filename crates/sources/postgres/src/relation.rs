@@ -74,7 +74,7 @@ pub(crate) async fn describe(
 }
 
 /// Another mark means that the table left the publication and joined it again.
-fn membership_mark(oid: u32, row: &Row) -> Option<String> {
+pub(crate) fn membership_mark(oid: u32, row: &Row) -> Option<String> {
     if let Some(member) = row.get(0) {
         return Some(format!("{oid}|{member}"));
     }

@@ -241,6 +241,20 @@ pub(crate) async fn recreate(settings: &Settings) -> Result<(SourceIdentity, Lsn
     Ok((identity, made.position))
 }
 
+/// Makes a slot that ends with `sender`, with its snapshot; waits for every transaction that runs.
+pub(crate) async fn make_temporary(mut sender: Session, name: String) -> Result<Exported, Cause> {
+    let row =
+        sender.batch_at_leisure(&queries::create_temporary_slot(&name)).await?.pop().and_then(|mut rows| rows.pop());
+    exported(row, sender)
+}
+
+/// What the making of a slot answered.
+fn exported(row: Option<Row>, session: Session) -> Result<Exported, Cause> {
+    let row = row.ok_or(Cause::Answer("a new slot without its row"))?;
+    let position = Lsn::parse(row.text(1)?).ok_or(Cause::Answer("a new slot without its position"))?;
+    Ok(Exported { snapshot: row.get(2).unwrap_or_default().to_owned(), position, _session: session })
+}
+
 /// Makes the slot; says who holds it up while it waits for every transaction that runs.
 async fn make(session: &mut Session, settings: &Settings, export: bool) -> Result<Exported, Cause> {
     let mut sender = connect(settings, Purpose::Replication).await?;
@@ -260,12 +274,10 @@ async fn make(session: &mut Session, settings: &Settings, export: bool) -> Resul
             rows => rows,
         };
     }
-    let row = rows?.pop().and_then(|mut rows| rows.pop()).ok_or(Cause::Answer("a new slot without its row"))?;
-    let position = Lsn::parse(row.text(1)?).ok_or(Cause::Answer("a new slot without its position"))?;
-    Ok(Exported { snapshot: row.get(2).unwrap_or_default().to_owned(), position, _session: sender })
+    exported(rows?.pop().and_then(|mut rows| rows.pop()), sender)
 }
 
-async fn remind(session: &mut Session, settings: &Settings) -> Result<(), Cause> {
+pub(crate) async fn remind(session: &mut Session, settings: &Settings) -> Result<(), Cause> {
     let writers = session.query(queries::WRITERS).await?;
     let shown: Vec<_> = writers
         .iter()

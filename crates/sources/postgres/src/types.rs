@@ -80,6 +80,7 @@ impl BaseType {
 #[derive(Clone, Debug)]
 pub(crate) struct CatalogueColumn {
     pub(crate) relation: u32,
+    pub(crate) number: u32,
     pub(crate) name: String,
     pub(crate) base: BaseType,
     pub(crate) nullable: bool,
@@ -99,6 +100,7 @@ pub(crate) async fn columns(session: &mut Session, relations: &[u32]) -> Result<
         .map(|row| {
             Ok(CatalogueColumn {
                 relation: row.number(0)?,
+                number: row.number(9)?,
                 name: row.text(1)?.to_owned(),
                 base: BaseType {
                     name: row.text(2)?.to_owned(),

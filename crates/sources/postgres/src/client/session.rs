@@ -17,6 +17,8 @@ use crate::fault::Cause;
 const QUERY_DEADLINE: Duration = Duration::from_secs(120);
 /// Queries answer in small pieces.
 const QUERY_INPUT: usize = 8 << 10;
+/// Copies come in large ones.
+const COPY_INPUT: usize = 256 << 10;
 
 /// A row of text values.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -175,11 +177,27 @@ impl Session {
         }
     }
 
-    /// Runs a `COPY … TO STDOUT`; `next` on what is returned yields its rows.
-    #[cfg_attr(not(test), expect(dead_code, reason = "snapshots are the next thing that is built on this"))]
-    pub(crate) async fn copy_out(&mut self, sql: &str) -> Result<CopyOut<'_>, Cause> {
-        self.expect_copy(sql, b'H').await?;
-        Ok(CopyOut { session: self, last: None })
+    /// Runs a `COPY … TO STDOUT`; `copied` yields what it sends.
+    pub(crate) async fn copy_out(&mut self, sql: &str) -> Result<(), Cause> {
+        self.input.resize(COPY_INPUT);
+        self.expect_copy(sql, b'H').await
+    }
+
+    /// The frame of the next CopyData, to be consumed by the caller; `None` at the end, when the session is ready again.
+    pub(crate) async fn copied(&mut self) -> Result<Option<Frame>, Cause> {
+        let mut error = None;
+        loop {
+            let frame = self.frame().await?;
+            match frame.tag {
+                b'd' => return Ok(Some(frame)),
+                b'E' => error = Some(Cause::of(ServerError::parse(self.input.body(&frame)))),
+                _ => {}
+            }
+            self.input.consume(&frame);
+            if frame.tag == b'Z' {
+                return error.map_or(Ok(None), Err);
+            }
+        }
     }
 
     async fn start(&mut self, sql: &str) -> Result<(), Cause> {
@@ -202,40 +220,6 @@ impl Session {
                 copy if copy == tag => return Ok(()),
                 b'Z' => return Err(error.unwrap_or(Cause::Answer("no copy"))),
                 _ => {}
-            }
-        }
-    }
-}
-
-/// The rows of a COPY as the server sends them.
-#[derive(Debug)]
-pub(crate) struct CopyOut<'a> {
-    session: &'a mut Session,
-    last: Option<Frame>,
-}
-
-impl CopyOut<'_> {
-    /// The payload of the next CopyData, borrowed from the read buffer until the next call; `None` at the end, when the
-    /// session is ready again.
-    #[cfg_attr(not(test), expect(dead_code, reason = "snapshots are the next thing that is built on this"))]
-    pub(crate) async fn next(&mut self) -> Result<Option<&[u8]>, Cause> {
-        if let Some(frame) = self.last.take() {
-            self.session.consume(&frame);
-        }
-        let mut error = None;
-        loop {
-            let frame = self.session.frame().await?;
-            match frame.tag {
-                b'd' => {
-                    self.last = Some(frame.clone());
-                    return Ok(Some(self.session.body(&frame)));
-                }
-                b'E' => error = Some(Cause::of(ServerError::parse(self.session.body(&frame)))),
-                _ => {}
-            }
-            self.session.consume(&frame);
-            if frame.tag == b'Z' {
-                return error.map_or(Ok(None), Err);
             }
         }
     }

@@ -1,0 +1,155 @@
+//! The tables that the pipeline file asks for, as the catalogue has them: columns, key, membership.
+//!
+//! It describes a table in the same words as `relation` does when the log describes it, so that snapshot and stream write
+//! one schema version.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use millrace_model::{Column, Member, TableName, TableSchema};
+
+use crate::client::session::{Row, Session};
+use crate::decode::value::Decoder;
+use crate::fault::Cause;
+use crate::publication::{self, Candidate};
+use crate::queries;
+use crate::relation::membership_mark;
+use crate::settings::{PublicationMode, Settings};
+use crate::types::{self, CatalogueColumn};
+
+/// A table that can be carried.
+#[derive(Clone, Debug)]
+pub(crate) struct MemberTable {
+    pub(crate) oid: u32,
+    pub(crate) schema: Arc<TableSchema>,
+    /// How a snapshot reads each column.
+    pub(crate) decoders: Vec<Decoder>,
+    pub(crate) published: bool,
+    /// Rows that the publication is limited to.
+    pub(crate) filter: Option<String>,
+    pub(crate) rows_estimate: u64,
+}
+
+impl MemberTable {
+    /// As the engine sees it.
+    pub(crate) fn member(&self) -> Member {
+        Member { schema: Arc::clone(&self.schema), published: self.published }
+    }
+}
+
+/// All tables that the pipeline file asks for and that can be carried.
+pub(crate) async fn all(session: &mut Session, settings: &Settings) -> Result<Vec<MemberTable>, Cause> {
+    let candidates = publication::candidates(session, Some(&publication::schemas(settings))).await?;
+    let selected = publication::selected(settings, &candidates).into_iter().filter(|it| it.obstacle().is_none());
+    describe(session, settings, selected.collect()).await
+}
+
+/// One of them.
+pub(crate) async fn one(session: &mut Session, settings: &Settings, table: &TableName) -> Result<MemberTable, Cause> {
+    let gone = || Cause::NoTables(format!("{table} is gone"));
+    let [_, schema, name] = table.parts() else { return Err(gone()) };
+    let candidate = publication::candidate(session, schema, name).await?.ok_or_else(gone)?;
+    describe(session, settings, vec![&candidate]).await?.pop().ok_or_else(gone)
+}
+
+async fn describe(
+    session: &mut Session,
+    settings: &Settings,
+    candidates: Vec<&Candidate>,
+) -> Result<Vec<MemberTable>, Cause> {
+    if candidates.is_empty() {
+        return Ok(Vec::new());
+    }
+    let oids: Vec<u32> = candidates.iter().map(|it| it.oid).collect();
+    let version = session.version();
+    let rows = session.query(&queries::memberships(&settings.publication, &oids, version)).await?;
+    let mut memberships = HashMap::new();
+    for row in rows {
+        memberships.insert(row.number::<u32>(6)?, row);
+    }
+    let mut columns: HashMap<u32, Vec<CatalogueColumn>> = HashMap::new();
+    for column in types::columns(session, &oids).await? {
+        columns.entry(column.relation).or_default().push(column);
+    }
+    let tables = candidates.into_iter().map(|candidate| {
+        let columns = columns.remove(&candidate.oid).unwrap_or_default();
+        table(settings, candidate, memberships.get(&candidate.oid), columns)
+    });
+    Ok(tables.collect())
+}
+
+fn table(
+    settings: &Settings,
+    candidate: &Candidate,
+    membership: Option<&Row>,
+    columns: Vec<CatalogueColumn>,
+) -> MemberTable {
+    let listed = membership.and_then(|row| row.get(1));
+    let listed: Option<Vec<u32>> =
+        listed.map(|list| list.split(' ').filter_map(|number| number.parse().ok()).collect());
+    let is_carried = |column: &CatalogueColumn| {
+        column.is_carried && listed.as_ref().is_none_or(|listed| listed.contains(&column.number))
+    };
+    let columns: Vec<CatalogueColumn> = columns.into_iter().filter(is_carried).collect();
+    let mark = membership.and_then(|row| membership_mark(candidate.oid, row));
+    let key = columns.iter().enumerate().filter(|(_, column)| column.is_key).map(|(i, _)| i).collect();
+    let schema = TableSchema {
+        table: TableName::new([&settings.database, &candidate.schema, &candidate.table]),
+        source_id: mark.clone().unwrap_or_else(|| format!("{}|0", candidate.oid)),
+        columns: columns.iter().map(column).collect(),
+        key,
+    };
+    MemberTable {
+        oid: candidate.oid,
+        schema: Arc::new(schema),
+        decoders: columns.iter().map(|column| column.base.mapping().decoder).collect(),
+        published: mark.is_some(),
+        filter: membership.and_then(|row| row.get(7)).map(str::to_owned),
+        rows_estimate: candidate.rows_estimate,
+    }
+}
+
+fn column(column: &CatalogueColumn) -> Column {
+    Column {
+        name: column.name.clone(),
+        id: column.number,
+        kind: column.base.mapping().kind,
+        type_name: column.base.name.clone(),
+        nullable: column.nullable,
+    }
+}
+
+/// Has the publication carry tables that it lacks.
+pub(crate) async fn join(session: &mut Session, settings: &Settings, tables: &[TableName]) -> Result<(), Cause> {
+    let members = all(session, settings).await?;
+    let lacking = members.iter().filter(|member| !member.published && tables.contains(&member.schema.table));
+    let lacking: Vec<(String, String)> = lacking.filter_map(|member| two_parts(&member.schema.table)).collect();
+    let Some((schema, table)) = lacking.first() else { return Ok(()) };
+    if settings.publication_mode == PublicationMode::Use {
+        let why = format!("it lacks table {}", queries::table_name(schema, table));
+        return Err(Cause::UnfitPublication { publication: settings.publication.clone(), why });
+    }
+    session.batch(&queries::add_tables(&settings.publication, &lacking)).await.map(drop)
+}
+
+/// Takes tables out of the publication, if it is ours and has them.
+pub(crate) async fn leave(session: &mut Session, settings: &Settings, tables: &[TableName]) -> Result<(), Cause> {
+    if settings.publication_mode == PublicationMode::Use {
+        return Ok(());
+    }
+    let Some(standing) = publication::find(session, settings).await? else { return Ok(()) };
+    let published =
+        |(schema, table): &(String, String)| standing.tables.iter().any(|it| it.0 == *schema && it.1 == *table);
+    let leaving: Vec<_> = tables.iter().filter_map(two_parts).filter(published).collect();
+    if leaving.is_empty() {
+        return Ok(());
+    }
+    session.batch(&queries::drop_tables(&settings.publication, &leaving)).await.map(drop)
+}
+
+fn two_parts(table: &TableName) -> Option<(String, String)> {
+    match table.parts() {
+        [_, schema, table] => Some((schema.clone(), table.clone())),
+        _ => None,
+    }
+}

@@ -1,0 +1,203 @@
+//! Database snapshots: made with a slot, so that the position that they show is known exactly, and read by several sessions.
+//!
+//! **Position C** is the `consistent_point` of a slot that is made together with its exported snapshot; of a temporary one
+//! for every snapshot but the first. Never a position read around `pg_export_snapshot`: a commit is in the log before it is
+//! visible. The exporting connection is kept until a session of ours, the keeper, has imported the snapshot; the keeper
+//! exports it once more, and readers import that at any time.
+//!
+//! **Chunks** are ranges of blocks of each relation that holds rows (`OID:from`, `OID:to`). A chunk is read in a transaction
+//! of its own, so that no lock outlives it, and counts only if afterwards the relation's file is the one that the snapshot
+//! shows: a rewrite makes a table look empty under an older snapshot.
+
+mod ranges;
+mod reader;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use millrace_model::{Chunk, ChunkReader, Fault, Plan, Position, Snapshot, TableName};
+use tokio::sync::Mutex;
+
+use crate::client::connect::{Purpose, connect};
+use crate::client::session::Session;
+use crate::fault::Cause;
+use crate::position::Lsn;
+use crate::settings::Settings;
+use crate::slot::Exported;
+use crate::{Shared, members, queries, slot};
+use reader::BlockReader;
+
+/// Blocks of a chunk: 16 MiB, small enough to be read again after a kill without regret.
+const CHUNK_BLOCKS: u64 = 2048;
+/// How often the wait for a snapshot is looked at.
+const LOOK: Duration = Duration::from_millis(200);
+/// The longest name of a slot.
+const NAME_LIMIT: usize = 63;
+
+/// A snapshot at a known position.
+pub(crate) struct PostgresSnapshot {
+    shared: Arc<Shared>,
+    position: Position,
+    state: Mutex<State>,
+}
+
+enum State {
+    /// The connection that made the slot still holds it.
+    Exported(Exported),
+    /// A session of ours holds it, under this name.
+    Kept(Session, String),
+    /// Neither: it is gone.
+    Gone,
+}
+
+/// A relation that holds rows of a table.
+#[derive(Clone, Debug)]
+pub(crate) struct Leaf {
+    pub(crate) oid: u32,
+    pub(crate) schema: String,
+    pub(crate) name: String,
+    /// Its file under the snapshot.
+    file: u32,
+    blocks: u64,
+}
+
+impl PostgresSnapshot {
+    pub(crate) fn new(shared: Arc<Shared>, exported: Exported) -> Self {
+        let position = exported.position.position();
+        Self { shared, position, state: Mutex::new(State::Exported(exported)) }
+    }
+
+    /// The name under which the snapshot can be imported, once a session of ours keeps it.
+    async fn name(&self) -> Result<String, Cause> {
+        let mut state = self.state.lock().await;
+        self.keep(&mut state).await?;
+        match &*state {
+            State::Kept(_, name) => Ok(name.clone()),
+            State::Exported(_) | State::Gone => Err(Cause::Ended),
+        }
+    }
+
+    async fn keep(&self, state: &mut State) -> Result<(), Cause> {
+        let State::Exported(exported) = &*state else { return Ok(()) };
+        let mut keeper = connect(&self.shared.settings, Purpose::Queries).await?;
+        keeper.batch(&queries::begin_under(&exported.snapshot)).await?;
+        let name = keeper.row(queries::EXPORT).await?.text(0)?.to_owned();
+        *state = State::Kept(keeper, name);
+        Ok(())
+    }
+
+    async fn planned(&self, table: &TableName, done: &[(String, String)]) -> Result<Plan, Cause> {
+        let mut state = self.state.lock().await;
+        self.keep(&mut state).await?;
+        let State::Kept(keeper, _) = &mut *state else { return Err(Cause::Ended) };
+        let planned = plan(keeper, &self.shared.settings, table, done).await;
+        if matches!(planned, Err(Cause::Lost { .. } | Cause::Ended | Cause::Silent { .. } | Cause::NotReady(_))) {
+            *state = State::Gone;
+        }
+        planned
+    }
+}
+
+/// How a table is read under the keeper's snapshot.
+async fn plan(
+    keeper: &mut Session,
+    settings: &Settings,
+    table: &TableName,
+    done: &[(String, String)],
+) -> Result<Plan, Cause> {
+    let member = members::one(keeper, settings, table).await?;
+    let leaves = leaves(keeper, member.oid).await?;
+    let relation: Vec<String> = leaves.iter().map(|leaf| format!("{}:{}", leaf.oid, leaf.file)).collect();
+    let mut chunks: Vec<Chunk> =
+        leaves.iter().flat_map(|leaf| ranges::remaining(leaf.oid, leaf.blocks, CHUNK_BLOCKS, done)).collect();
+    if chunks.is_empty() && done.is_empty() {
+        // A partitioned table without partitions: one chunk without rows says that it is read.
+        chunks.push(Chunk { from: "0:0".into(), to: "0:0".into() });
+    }
+    Ok(Plan {
+        schema: member.schema,
+        relation: relation.join(" "),
+        split: "ctid".into(),
+        chunks,
+        rows_estimate: member.rows_estimate,
+    })
+}
+
+async fn leaves(session: &mut Session, relation: u32) -> Result<Vec<Leaf>, Cause> {
+    let rows = session.query(&queries::leaves(relation)).await?;
+    rows.iter()
+        .map(|row| {
+            Ok(Leaf {
+                oid: row.number(0)?,
+                schema: row.text(1)?.to_owned(),
+                name: row.text(2)?.to_owned(),
+                file: row.number(3)?,
+                // A relation dropped meanwhile has no size.
+                blocks: row.get(4).and_then(|blocks| blocks.parse().ok()).unwrap_or(0),
+            })
+        })
+        .collect()
+}
+
+#[async_trait]
+impl Snapshot for PostgresSnapshot {
+    fn position(&self) -> &Position {
+        &self.position
+    }
+
+    async fn plan(&self, table: &TableName, done: &[(String, String)]) -> Result<Plan, Fault> {
+        Ok(self.planned(table, done).await?)
+    }
+
+    async fn reader(&self) -> Result<Box<dyn ChunkReader>, Fault> {
+        let name = self.name().await?;
+        let session = connect(&self.shared.settings, Purpose::Queries).await?;
+        Ok(Box::new(BlockReader::new(Arc::clone(&self.shared), session, name)))
+    }
+}
+
+/// Makes a temporary slot and its snapshot. While transactions that ran before it still run, the position lies ahead of the
+/// log's end of now: `bound` hears of that.
+pub(crate) async fn make(shared: &Arc<Shared>, bound: &(dyn Fn(Position) + Sync)) -> Result<PostgresSnapshot, Cause> {
+    let settings = &shared.settings;
+    let mut session = connect(settings, Purpose::Queries).await?;
+    let (_, before) = running(&mut session).await?;
+    let sender = connect(settings, Purpose::Replication).await?;
+    let mut making = std::pin::pin!(slot::make_temporary(sender, temporary_name(&settings.slot)));
+    let mut looks = 0u32;
+    let exported = loop {
+        match tokio::time::timeout(LOOK, &mut making).await {
+            Ok(exported) => break exported?,
+            Err(_) => {
+                let (end, now) = running(&mut session).await?;
+                if let Some(end) = end.filter(|_| before.iter().any(|transaction| now.contains(transaction))) {
+                    bound(end.position());
+                }
+                if looks % 25 == 5 {
+                    slot::remind(&mut session, settings).await?;
+                }
+                looks += 1;
+            }
+        }
+    };
+    let snapshot = PostgresSnapshot::new(Arc::clone(shared), exported);
+    // From here on the keeper holds it, and the temporary slot is gone: it would hold the server's log back.
+    snapshot.name().await?;
+    Ok(snapshot)
+}
+
+async fn running(session: &mut Session) -> Result<(Option<Lsn>, Vec<String>), Cause> {
+    let lists = session.batch(queries::RUNNING).await?;
+    let [end, transactions] = lists.as_slice() else { return Err(Cause::Answer("the running transactions")) };
+    let end = end.first().and_then(|row| row.get(0)).and_then(Lsn::parse);
+    Ok((end, transactions.iter().filter_map(|row| row.get(0).map(str::to_owned)).collect()))
+}
+
+/// A name that no other process uses.
+fn temporary_name(slot: &str) -> String {
+    let mark = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default().as_nanos();
+    let suffix = format!("_{:x}_{:x}", std::process::id(), mark & 0xFFFF_FFFF_FFFF);
+    let kept: String = slot.chars().take(NAME_LIMIT.saturating_sub(suffix.len())).collect();
+    format!("{kept}{suffix}")
+}
