@@ -11,8 +11,11 @@ use std::sync::Arc;
 
 use arrow_array::Array;
 use async_trait::async_trait;
-use millrace_model::{Batch, Fault, OpCounts, Origin, RoundWriter, Sequence, StagedFile, TableName, Timestamp};
+use millrace_model::{
+    Batch, Fault, OpCounts, Origin, RoundWriter, Sequence, StagedFile, TableName, TableSchema, Timestamp,
+};
 use parquet::errors::ParquetError;
+use tokio::task::JoinSet;
 
 use crate::Lake;
 use crate::encode::{Encoded, Encoder};
@@ -20,6 +23,8 @@ use crate::fault::{Cause, lost_task, of_io, rule};
 use crate::names::DataName;
 use crate::store::Upload;
 
+/// Small files that are encoded and made durable side by side.
+const LANES: usize = 4;
 /// Encoders that are open at once.
 const OPEN_FILES: usize = 3;
 /// A batch of this many bytes in memory opens an encoder; a smaller one waits for others of its table.
@@ -114,7 +119,8 @@ impl FilesRound {
         self.open.remove(at)
     }
 
-    /// Encodes what waits, table by table, each into a file that is closed at once.
+    /// Encodes what waits, table by table, each into a file that is closed at once; a few at a time, because most of the
+    /// time of a small file goes into waiting for the disk.
     async fn encode_waiting(&mut self) -> Result<(), Fault> {
         self.waiting_bytes = 0;
         let mut waiting = std::mem::take(&mut self.waiting);
@@ -124,13 +130,27 @@ impl FilesRound {
             one.table.cmp(&other.table).then_with(|| order(one).cmp(&order(other)))
         });
         let mut waiting = waiting.into_iter().peekable();
+        let mut lanes = JoinSet::new();
         while let Some((share, batch)) = waiting.next() {
-            let mut file = self.open_file(share.clone(), &batch).await?;
-            file = self.fill(file, batch).await?;
+            let mut batches = vec![batch];
             while let Some((_, batch)) = waiting.next_if(|(next, _)| *next == share) {
-                file = self.fill(file, batch).await?;
+                batches.push(batch);
             }
-            self.close(file).await?;
+            if lanes.len() >= LANES {
+                self.take_staged(&mut lanes).await?;
+            }
+            let path = self.next_path(&share);
+            lanes.spawn(encode_small(Arc::clone(&self.lake), share, path, batches));
+        }
+        while !lanes.is_empty() {
+            self.take_staged(&mut lanes).await?;
+        }
+        Ok(())
+    }
+
+    async fn take_staged(&mut self, lanes: &mut JoinSet<Result<StagedFile, Fault>>) -> Result<(), Fault> {
+        if let Some(staged) = lanes.join_next().await {
+            self.staged.push(staged.map_err(lost_task)??);
         }
         Ok(())
     }
@@ -163,14 +183,16 @@ impl FilesRound {
         }
     }
 
-    async fn open_file(&mut self, share: Share, batch: &Batch) -> Result<OpenFile, Fault> {
+    fn next_path(&mut self, share: &Share) -> String {
         let name = DataName::new(self.claim, self.number, self.next_part, self.opened);
         self.next_part += 1;
-        let path = name.path(&share.table, share.schema_version);
+        name.path(&share.table, share.schema_version)
+    }
+
+    async fn open_file(&mut self, share: Share, batch: &Batch) -> Result<OpenFile, Fault> {
+        let path = self.next_path(&share);
         let upload = self.lake.store.begin(&path).await?;
-        let encoder = Encoder::new(&batch.schema, self.lake.settings.compression, upload)
-            .map_err(|error| encode_fault(&share.table, &path, error))?;
-        Ok(OpenFile { share, path, encoder, rows: 0, ops: OpCounts::default(), sequences: None, commits: None })
+        OpenFile::new(&self.lake, share, path, &batch.schema, upload)
     }
 
     /// Ends a file: its bytes are durable and have their name; the name's folder is synced with the round's others.
@@ -231,7 +253,35 @@ impl RoundWriter for FilesRound {
     }
 }
 
+/// Encodes batches of one file that are small together. Why not roll to a next part: what waits is far smaller than a part.
+async fn encode_small(lake: Arc<Lake>, share: Share, path: String, batches: Vec<Batch>) -> Result<StagedFile, Fault> {
+    let upload = lake.store.begin(&path).await?;
+    let (upload, staged) = blocking(move || {
+        let Some(first) = batches.first() else { return Err(rule("a file without rows")) };
+        let mut file = OpenFile::new(&lake, share, path, &first.schema, upload)?;
+        for batch in &batches {
+            file.write(batch, 0, u64::MAX)?;
+        }
+        file.finish()
+    })
+    .await?;
+    upload.publish().await?;
+    Ok(staged)
+}
+
 impl OpenFile {
+    fn new(
+        lake: &Lake,
+        share: Share,
+        path: String,
+        schema: &TableSchema,
+        upload: Box<dyn Upload>,
+    ) -> Result<Self, Fault> {
+        let encoder = Encoder::new(schema, lake.settings.compression, upload)
+            .map_err(|error| encode_fault(&share.table, &path, error))?;
+        Ok(Self { share, path, encoder, rows: 0, ops: OpCounts::default(), sequences: None, commits: None })
+    }
+
     /// Encodes rows from `from` on until the file is full; returns the row it stopped at.
     fn write(&mut self, batch: &Batch, from: usize, limit: u64) -> Result<usize, Fault> {
         let end = self
