@@ -100,7 +100,7 @@ impl Console {
                 let lines = problems.0.iter().map(|problem| {
                     let more = json!({"file": file.display().to_string(), "path": problem.path, "line": problem.line,
                         "exit": failure.exit_code()});
-                    json_line(problem.code, &problem.message, &problem.cure, more)
+                    json_line(problem.code, &problem.to_string(), &problem.cure, more)
                 });
                 lines.collect::<Vec<_>>().join("\n")
             }

@@ -4,14 +4,15 @@
 //! lets `shape` look at everything and report all of it. Keys that stand twice are refused here, in JSON too.
 
 use std::fmt;
+use std::marker::PhantomData;
 
 use serde::Deserialize;
-use serde::de::{self, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde::de::{self, DeserializeOwned, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_saphyr::Spanned;
 
 use crate::fault::{Problem, UNREADABLE};
 
-/// A value and the line where it stands; 0 where the reader does not say (JSON).
+/// A value and the line where it, or its key, stands; 0 where the reader does not say (JSON).
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Node {
     pub(crate) value: Value,
@@ -45,10 +46,13 @@ impl Node {
         let read = match notation {
             // Without the excerpt that the parser would quote: a secret written by mistake may stand on that line.
             Notation::Yaml => serde_saphyr::from_str_with_options(text, serde_saphyr::options! { with_snippet: false })
+                .map(|read: Spanned<Read<Spanned<String>>>| read.into())
                 .map_err(|error| error.to_string()),
-            Notation::Json => serde_json::from_str(text).map_err(|error| error.to_string()),
+            Notation::Json => serde_json::from_str(text)
+                .map(|read: Spanned<Read<String>>| read.into())
+                .map_err(|error| error.to_string()),
         };
-        read.map(|spanned: Spanned<Value>| spanned.into()).map_err(|reason| {
+        read.map_err(|reason| {
             let name = if notation == Notation::Yaml { "YAML" } else { "JSON" };
             Problem::new(UNREADABLE, "", format!("this is not {name}: {reason}"))
                 .cure("look at that line: indentation is spaces, a text with `: ` or `#` in it needs quotes, and no key stands twice")
@@ -100,21 +104,45 @@ impl fmt::Display for Value {
     }
 }
 
-impl From<Spanned<Value>> for Node {
-    fn from(spanned: Spanned<Value>) -> Self {
-        Self { line: spanned.referenced.line(), value: spanned.value }
+/// A value as it is read, with keys as the notation can give them.
+struct Read<K> {
+    value: Value,
+    key: PhantomData<K>,
+}
+
+/// A key, with its line where the notation knows it.
+trait Key: DeserializeOwned {
+    fn name_and_line(self) -> (String, u64);
+}
+
+impl Key for String {
+    fn name_and_line(self) -> (String, u64) {
+        (self, 0)
     }
 }
 
-impl<'de> Deserialize<'de> for Value {
+impl Key for Spanned<String> {
+    fn name_and_line(self) -> (String, u64) {
+        (self.value, self.referenced.line())
+    }
+}
+
+impl<K> From<Spanned<Read<K>>> for Node {
+    fn from(read: Spanned<Read<K>>) -> Self {
+        Self { line: read.referenced.line(), value: read.value.value }
+    }
+}
+
+impl<'de, K: Key> Deserialize<'de> for Read<K> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(ValueVisitor)
+        let value = deserializer.deserialize_any(ValueVisitor::<K>(PhantomData))?;
+        Ok(Self { value, key: PhantomData })
     }
 }
 
-struct ValueVisitor;
+struct ValueVisitor<K>(PhantomData<K>);
 
-impl<'de> Visitor<'de> for ValueVisitor {
+impl<'de, K: Key> Visitor<'de> for ValueVisitor<K> {
     type Value = Value;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -130,7 +158,7 @@ impl<'de> Visitor<'de> for ValueVisitor {
     }
 
     fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
-        Value::deserialize(deserializer)
+        Ok(Read::<K>::deserialize(deserializer)?.value)
     }
 
     fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
@@ -163,7 +191,7 @@ impl<'de> Visitor<'de> for ValueVisitor {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut access: A) -> Result<Value, A::Error> {
         let mut elements = Vec::new();
-        while let Some(element) = access.next_element::<Spanned<Value>>()? {
+        while let Some(element) = access.next_element::<Spanned<Read<K>>>()? {
             elements.push(element.into());
         }
         Ok(Value::List(elements))
@@ -171,11 +199,13 @@ impl<'de> Visitor<'de> for ValueVisitor {
 
     fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Value, A::Error> {
         let mut entries: Vec<(String, Node)> = Vec::new();
-        while let Some((key, value)) = access.next_entry::<String, Spanned<Value>>()? {
-            if entries.iter().any(|(earlier, _)| *earlier == key) {
-                return Err(de::Error::custom(format!("the key `{key}` stands twice")));
+        while let Some((key, value)) = access.next_entry::<K, Read<K>>()? {
+            let (name, line) = key.name_and_line();
+            if entries.iter().any(|(earlier, _)| *earlier == name) {
+                return Err(de::Error::custom(format!("the key `{name}` stands twice")));
             }
-            entries.push((key, value.into()));
+            // The key's line: a map or a list below it begins a line later.
+            entries.push((name, Node { line, value: value.value }));
         }
         Ok(Value::Map(entries))
     }

@@ -8,7 +8,7 @@ fn an_unknown_field_is_refused_with_the_name_that_was_meant() {
     let refused = parse(&text).unwrap_err().0;
     let unknown = refused.iter().find(|problem| problem.path == "streamingSource.conection").unwrap();
     assert_eq!(unknown.cure, "did you mean `connection`?");
-    assert_eq!((unknown.code, unknown.line), ("PL-002", 6));
+    assert_eq!((unknown.code, unknown.line), ("PL-002", 5));
     assert!(refused.iter().any(|problem| problem.path == "streamingSource.connection"), "and it is missing");
 }
 
