@@ -7,7 +7,7 @@ use millrace_engine::{Engine, Settings};
 use millrace_files::{Files, LocalStore};
 use millrace_model::{Fault, SecretStore};
 use millrace_postgres::{Postgres, TableSelection};
-use millrace_protocol::{Binary, Compression, PipelineSpec, PublicationMode, SourceSpec, StoreSpec};
+use millrace_protocol::{Binary, Compression, PipelineSpec, PublicationMode, SnapshotMode, SourceSpec, StoreSpec};
 use millrace_secrets::Secrets;
 use serde::Serialize;
 use serde_json::Value;
@@ -96,6 +96,8 @@ pub(crate) async fn engine(spec: &PipelineSpec, file: &Path, until_now: bool) ->
             heartbeat_interval: advanced.heartbeat_interval,
             memory_limit: advanced.memory_limit,
             stop_deadline: advanced.stop_deadline,
+            snapshot: advanced.snapshot_mode == SnapshotMode::Initial,
+            snapshot_parallelism: advanced.snapshot_parallelism as usize,
             until_now,
             ..Settings::new(spec.name.clone())
         },

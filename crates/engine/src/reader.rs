@@ -159,8 +159,9 @@ impl<'a> Reader<'a> {
         if self.stopping || (self.marked && self.idle) {
             return Due::Last;
         }
-        // The chain learns at once where its log begins.
-        let first = self.closed.position.is_none() && self.changes.position().is_some() && !self.held;
+        // The chain learns at once where its log begins; where a snapshot is about to join there, with its entries.
+        let waits = self.held || !self.marks.is_empty();
+        let first = self.closed.position.is_none() && self.changes.position().is_some() && !waits;
         if first || (self.wants_close() && (self.has_content() || self.moved())) { Due::Close } else { Due::Nothing }
     }
 }

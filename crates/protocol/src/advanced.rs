@@ -92,12 +92,11 @@ pub(crate) const SNAPSHOT_MODES: &[(&str, &str)] = &[("no_data", "never"), ("sch
 pub(crate) const KEYS: &[Key] = &[
     key(
         "snapshot.mode",
-        Rule::Words(&[later("initial"), now("never")]),
+        Rule::Words(&[now("initial"), now("never")]),
         "initial",
         "whether the rows that are already there are read first",
     ),
     key("snapshot.parallelism", Rule::Count { least: 1, most: 64 }, "2", "how many connections read a snapshot")
-        .without_effect()
         .aliases(&[alias("snapshot.max.threads", Translate::Same)]),
     key("commit.interval", Rule::Duration, "10s", "longest time that a change waits for its commit"),
     key("commit.bytes", Rule::Size, "128MiB", "a round closes after so many bytes, as read from the log"),
