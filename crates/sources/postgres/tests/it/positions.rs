@@ -1,5 +1,6 @@
 //! Positions: reading on, marks, keepalives, release, cancelled reads.
 
+use std::task::Poll;
 use std::time::Duration;
 
 use millrace_model::{Gulp, Position, Source};
@@ -105,6 +106,21 @@ async fn a_mark_stands_before_the_first_transaction_that_ends_past_its_position(
     assert_eq!(seen, want);
 }
 
+/// Drops a future that is not ready after so many polls.
+async fn poll_at_most<T>(polls: u32, future: impl Future<Output = T>) -> Option<T> {
+    let mut future = std::pin::pin!(future);
+    let mut left = polls;
+    std::future::poll_fn(|context| match future.as_mut().poll(context) {
+        Poll::Ready(value) => Poll::Ready(Some(value)),
+        Poll::Pending if left == 0 => Poll::Ready(None),
+        Poll::Pending => {
+            left -= 1;
+            Poll::Pending
+        }
+    })
+    .await
+}
+
 #[tokio::test]
 async fn reads_that_are_dropped_at_random_lose_nothing() {
     let database =
@@ -124,11 +140,12 @@ async fn reads_that_are_dropped_at_random_lose_nothing() {
     let mut dropped = 0;
     while !writing.is_finished() || log.changes.transactions() < 600 {
         random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-        let pause = Duration::from_micros(u64::from(random >> 20));
-        match timeout(pause, log.log.read(&mut log.changes)).await {
-            Ok(gulp) => drop(gulp.unwrap()),
-            Err(_) => dropped += 1,
+        let polls = random >> 30;
+        match poll_at_most(polls, log.log.read(&mut log.changes)).await {
+            Some(gulp) => drop(gulp.unwrap()),
+            None => dropped += 1,
         }
+        tokio::task::yield_now().await;
     }
     writing.join().unwrap();
     assert!(dropped > 20, "only {dropped} reads were dropped");

@@ -73,10 +73,10 @@ pub fn lines(batches: &[Batch]) -> Vec<String> {
     for batch in batches {
         let Origin::Stream { sequences, .. } = &batch.origin else { panic!("not from the log") };
         let table = batch.schema.table.parts().last().unwrap();
-        for row in 0..batch.rows() {
+        for (row, &sequence) in sequences.iter().enumerate() {
             let cells: Vec<_> = (0..batch.columns.len()).map(|column| shown(batch, row, column)).collect();
             let op = batch.ops[row].letter() as char;
-            lines.push((sequences[row], format!("{op} {table}({})", cells.join(","))));
+            lines.push((sequence, format!("{op} {table}({})", cells.join(","))));
         }
     }
     lines.sort();

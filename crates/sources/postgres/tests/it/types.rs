@@ -35,7 +35,7 @@ const RANDOM: &str = "SELECT setseed(0.42); INSERT INTO t SELECT g, random() < 0
     ((random() - 0.5) * 1.8e19)::int8, (random() * 4294967295)::bigint::oid, (random() - 0.5)::float4 * 10::float4 ^ (random() * 60 - 30), (random() - 0.5) * 10::float8 ^ (random() * 500 - 250), \
     ((random() - 0.5)::numeric * 10::numeric ^ (random() * 60 - 30)::int), ((random() - 0.5) * 1e15)::numeric(20,4), random()::numeric(38,38), \
     ((random() - 0.5) * 1e30)::numeric(38), ((random() - 0.5) * 99000)::numeric(5,-2), (random() * 0.0009)::numeric(2,5), \
-    md5(random()::text), left(md5(random()::text), 20), left(md5(random()::text), (random() * 8)::int), left(md5(random()::text), 9)::name, chr(1 + (random() * 125)::int)::\"char\", \
+    md5(random()::text), left(md5(random()::text), 20), left(md5(random()::text), (random() * 8)::int), left(md5(random()::text), 9)::name, chr(32 + (random() * 94)::int)::\"char\", \
     json_build_object('k', random(), 't', md5(random()::text)), jsonb_build_object('k', random(), 'n', (random() * 1e20)::numeric), md5(random()::text)::uuid, \
     decode(md5(random()::text), 'hex'), '2000-01-01'::date + (random() * 2000000 - 700000)::int, '00:00'::time + random() * interval '23:59:59.9', \
     '2000-01-01'::timestamp + (random() - 0.3) * interval '6000 years', '2000-01-01'::timestamptz + (random() - 0.3) * interval '6000 years', \
