@@ -47,6 +47,8 @@ const XLOG_HEADER: usize = 1 + 3 * 8;
 /// A server that asks for so many replies in a row, all at one place and each as soon as it has the one before, waits for
 /// our flushed position in order to shut down (`WalSndDone`).
 const SHUTDOWN_REQUESTS: u32 = 50;
+/// In a row means within this time: an idle server that times out soon asks as well, but slowly.
+const SHUTDOWN_WINDOW: Duration = Duration::from_secs(5);
 
 type Lookup = Pin<Box<dyn Future<Output = Looked> + Send>>;
 
@@ -92,7 +94,8 @@ struct Reading {
     open: Option<Begin>,
     marks: Vec<(Lsn, Mark)>,
     last_mark: u64,
-    requests: u32,
+    /// Requests for a reply in a row, and when the first of them came.
+    requests: Option<(u32, Instant)>,
 }
 
 /// What a frame leads to.
@@ -130,7 +133,7 @@ impl PostgresLog {
                 open: None,
                 marks: Vec::new(),
                 last_mark: 0,
-                requests: 0,
+                requests: None,
             },
             asked: None,
             progress: false,
@@ -306,8 +309,10 @@ impl Reading {
             self.position = end;
             into.reached(end.position());
         }
-        self.requests = if wants_reply && !moves { self.requests + 1 } else { 0 };
-        if self.requests > SHUTDOWN_REQUESTS {
+        let (count, first) =
+            self.requests.filter(|(_, first)| first.elapsed() < SHUTDOWN_WINDOW).unwrap_or((0, Instant::now()));
+        self.requests = (wants_reply && !moves).then_some((count + 1, first));
+        if count >= SHUTDOWN_REQUESTS {
             return Err(Cause::ShuttingDown);
         }
         Ok(match (wants_reply, moves) {
@@ -318,7 +323,7 @@ impl Reading {
     }
 
     fn message(&mut self, message: &[u8], wire_bytes: usize, into: &mut Changes) -> Result<Step, Cause> {
-        self.requests = 0;
+        self.requests = None;
         let parsed = Message::parse(message).map_err(|what| Cause::malformed(what, "a message"))?;
         match parsed {
             Message::Begin(begin) => {

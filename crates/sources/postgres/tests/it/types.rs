@@ -1,6 +1,6 @@
 //! Values: what the server sends in text and in binary form makes the same arrays, and they say what the server says.
 
-use millrace_model::{Batch, Gulp, Kind};
+use millrace_model::{Batch, Gulp, Kind, Source};
 use millrace_postgres::{Binary, Postgres, Settings};
 
 use crate::reading::{create, shown};
@@ -142,6 +142,22 @@ async fn values_are_what_the_server_says() {
         }
     }
     assert_eq!(rows.lines().count(), batch.rows());
+}
+
+#[tokio::test]
+async fn values_of_a_type_that_is_gone_are_still_the_servers_text() {
+    let database =
+        Server::shared().database("CREATE TYPE pair AS (a int, b int); CREATE TABLE t (id int PRIMARY KEY, p pair)");
+    let binary = Postgres::new(Settings { binary: Binary::Auto, ..database.settings() });
+    create(&binary).await.log.close().await;
+    database.sql("INSERT INTO t VALUES (1, '(1,2)'); DROP TYPE pair CASCADE");
+    // By now no column that the catalogue shows stands against binary.
+    let mut log = crate::reading::resume(&binary, None).await;
+    let end = binary.end().await.unwrap();
+    assert_eq!(log.read_to(&end).await.unwrap_err().code, "PG-031");
+    log.log.close().await;
+    let mut log = crate::reading::resume(&binary, None).await;
+    assert_eq!(log.lines(&binary).await, ["c t(1,(1,2))"]);
 }
 
 #[tokio::test]
