@@ -123,18 +123,7 @@ impl PostgresLog {
             binary: grip.binary,
             catalogue: Some(grip.catalogue),
             lookup: None,
-            reading: Reading {
-                known,
-                tables: HashMap::new(),
-                slots: HashMap::new(),
-                scratch: Scratch::default(),
-                from,
-                position: from,
-                open: None,
-                marks: Vec::new(),
-                last_mark: 0,
-                requests: None,
-            },
+            reading: Reading::new(known, from),
             asked: None,
             progress: false,
         }
@@ -271,6 +260,28 @@ fn cut_short(what: &'static str) -> Cause {
 }
 
 impl Reading {
+    fn new(known: Known, from: Lsn) -> Self {
+        Self {
+            known,
+            tables: HashMap::new(),
+            slots: HashMap::new(),
+            scratch: Scratch::default(),
+            from,
+            position: from,
+            open: None,
+            marks: Vec::new(),
+            last_mark: 0,
+            requests: None,
+        }
+    }
+
+    fn watch(&mut self, lsn: Lsn) -> Mark {
+        self.last_mark += 1;
+        let mark = Mark(self.last_mark);
+        self.marks.push((lsn, mark));
+        mark
+    }
+
     /// A mark that has come due at a boundary: where the log is, or before a transaction whose commit record starts at
     /// `commit_start`.
     fn due_mark(&mut self, commit_start: Option<Lsn>) -> Option<Mark> {
@@ -437,11 +448,8 @@ impl Log for PostgresLog {
     }
 
     fn watch(&mut self, position: &Position) -> Mark {
-        self.reading.last_mark += 1;
-        let mark = Mark(self.reading.last_mark);
         // A position that is none of ours has no place before which to stop: it is due at once.
-        self.reading.marks.push((Lsn::of(position).unwrap_or_default(), mark));
-        mark
+        self.reading.watch(Lsn::of(position).unwrap_or_default())
     }
 
     async fn close(self: Box<Self>) {
@@ -465,3 +473,6 @@ impl Log for PostgresLog {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
