@@ -58,8 +58,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     let server = Server::start()?;
     let database = server.create_database("shop")?;
     workload::create_shop(&database)?;
-    // Why not `initial`: the tables are empty, so the stream alone must carry every row.
-    let draft = Draft::new("shop", &database, &workload::TABLES).property("snapshot.mode", "never");
+    let draft = Draft::new("shop", &database, &workload::TABLES);
     let pipeline = draft.write(&folder)?;
     println!("Starting millrace run {}", pipeline.file.display());
     let mut running = start(&millrace, &pipeline, &["run"])?;

@@ -5,6 +5,8 @@
 
 pub(crate) mod binary;
 pub(crate) mod calendar;
+#[cfg(test)]
+mod captured;
 pub(crate) mod message;
 pub(crate) mod numeric;
 pub(crate) mod reader;

@@ -47,6 +47,8 @@ const XLOG_HEADER: usize = 1 + 3 * 8;
 /// A server that asks for so many replies in a row, all at one place and each as soon as it has the one before, waits for
 /// our flushed position in order to shut down (`WalSndDone`).
 const SHUTDOWN_REQUESTS: u32 = 50;
+/// In a row means within this time: an idle server that times out soon asks as well, but slowly.
+const SHUTDOWN_WINDOW: Duration = Duration::from_secs(5);
 
 type Lookup = Pin<Box<dyn Future<Output = Looked> + Send>>;
 
@@ -93,7 +95,8 @@ struct Reading {
     marks: Vec<Watched>,
     last_mark: u64,
     counted: Counted,
-    requests: u32,
+    /// Requests for a reply in a row, and when the first of them came.
+    requests: Option<(u32, Instant)>,
 }
 
 /// A position that somebody waits for.
@@ -139,19 +142,7 @@ impl PostgresLog {
             binary: grip.binary,
             catalogue: Some(grip.catalogue),
             lookup: None,
-            reading: Reading {
-                known,
-                tables: HashMap::new(),
-                slots: HashMap::new(),
-                scratch: Scratch::default(),
-                from,
-                position: from,
-                open: None,
-                marks: Vec::new(),
-                last_mark: 0,
-                counted: Counted(counted),
-                requests: 0,
-            },
+            reading: Reading::new(known, from, counted),
             asked: None,
             progress: false,
         }
@@ -289,6 +280,29 @@ fn cut_short(what: &'static str) -> Cause {
 }
 
 impl Reading {
+    fn new(known: Known, from: Lsn, counted: HashMap<TableName, Option<String>>) -> Self {
+        Self {
+            known,
+            tables: HashMap::new(),
+            slots: HashMap::new(),
+            scratch: Scratch::default(),
+            from,
+            position: from,
+            open: None,
+            marks: Vec::new(),
+            last_mark: 0,
+            counted: Counted(counted),
+            requests: None,
+        }
+    }
+
+    fn watch(&mut self, lsn: Lsn, joining: Vec<TableName>) -> Mark {
+        self.last_mark += 1;
+        let mark = Mark(self.last_mark);
+        self.marks.push(Watched { lsn, mark, joining });
+        mark
+    }
+
     /// A mark that has come due at a boundary: where the log is, or before a transaction whose commit record starts at
     /// `commit_start`.
     fn due_mark(&mut self, commit_start: Option<Lsn>) -> Option<Watched> {
@@ -349,8 +363,10 @@ impl Reading {
             self.position = end;
             into.reached(end.position());
         }
-        self.requests = if wants_reply && !moves { self.requests + 1 } else { 0 };
-        if self.requests > SHUTDOWN_REQUESTS {
+        let (count, first) =
+            self.requests.filter(|(_, first)| first.elapsed() < SHUTDOWN_WINDOW).unwrap_or((0, Instant::now()));
+        self.requests = (wants_reply && !moves).then_some((count + 1, first));
+        if count >= SHUTDOWN_REQUESTS {
             return Err(Cause::ShuttingDown);
         }
         Ok(match (wants_reply, moves) {
@@ -361,7 +377,7 @@ impl Reading {
     }
 
     fn message(&mut self, message: &[u8], wire_bytes: usize, into: &mut Changes) -> Result<Step, Cause> {
-        self.requests = 0;
+        self.requests = None;
         let parsed = Message::parse(message).map_err(|what| Cause::malformed(what, "a message"))?;
         match parsed {
             Message::Begin(begin) => {
@@ -475,12 +491,8 @@ impl Log for PostgresLog {
     }
 
     fn watch(&mut self, position: &Position, joining: &[TableName]) -> Mark {
-        self.reading.last_mark += 1;
-        let mark = Mark(self.reading.last_mark);
         // A position that is none of ours has no place before which to stop: it is passed at once.
-        let lsn = Lsn::of(position).unwrap_or_default();
-        self.reading.marks.push(Watched { lsn, mark, joining: joining.to_vec() });
-        mark
+        self.reading.watch(Lsn::of(position).unwrap_or_default(), joining.to_vec())
     }
 
     fn exclude(&mut self, tables: &[TableName]) {
@@ -509,3 +521,6 @@ impl Log for PostgresLog {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -232,7 +232,7 @@ pub(crate) fn described(relation: &Relation, publication: &str, version: u32) ->
     )
 }
 
-/// number, type's name, base type's oid, its modifier, its send function
+/// number, type's name, base type's oid, its modifier, its send function (`?` where the type is gone)
 fn types(asked: &str) -> String {
     format!(
         "WITH RECURSIVE q (number, type, modifier) AS (VALUES {asked}), \
@@ -241,8 +241,8 @@ fn types(asked: &str) -> String {
          WHERE t.typtype = 'd'), \
          d AS (SELECT DISTINCT ON (number) * FROM b ORDER BY number, depth DESC) \
          SELECT q.number, format_type(q.type, q.modifier), d.type, d.modifier, \
-         coalesce((SELECT p.proname FROM pg_proc p JOIN pg_type t ON t.typsend = p.oid WHERE t.oid = d.type), '') \
-         FROM q JOIN d ON d.number = q.number ORDER BY 1"
+         CASE WHEN t.oid IS NULL THEN '?' ELSE coalesce((SELECT p.proname FROM pg_proc p WHERE p.oid = t.typsend), '') END \
+         FROM q LEFT JOIN pg_type t ON t.oid = (SELECT d.type FROM d WHERE d.number = q.number) JOIN d ON d.number = q.number ORDER BY 1"
     )
 }
 

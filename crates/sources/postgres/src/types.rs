@@ -19,7 +19,7 @@ pub(crate) struct BaseType {
     pub(crate) oid: u32,
     /// Its modifier, −1 for none.
     pub(crate) modifier: i32,
-    /// Name of its send function; empty where it has none, and the server then sends text.
+    /// Name of its send function; empty where it has none, and the server then sends text; `?` where the type is gone.
     pub(crate) send: String,
 }
 
@@ -155,6 +155,7 @@ mod tests {
         assert_eq!(of(1007, "array_send").decoder, Decoder::TextOnly);
         assert_eq!(of(99_999, "enum_send").decoder, Decoder::Text);
         assert_eq!(of(1033, "").decoder, Decoder::Text);
+        assert_eq!(of(99_999, "?").decoder, Decoder::TextOnly);
         assert_eq!(of(1186, "interval_send"), Mapping { kind: Kind::Interval, decoder: Decoder::TextOnly });
     }
 }

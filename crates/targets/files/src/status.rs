@@ -74,6 +74,7 @@ fn tables(registry: &Registry, commit: &CommitJson, rows: &BTreeMap<String, u64>
         let table = entry.table.to_string();
         let under_way = commit.snapshots.iter().find(|snapshot| snapshot.table == table);
         let snapshot = match under_way {
+            Some(snapshot) if snapshot.finished => "finished",
             Some(snapshot) if snapshot.rows == 0 && snapshot.done.is_empty() => "pending",
             Some(_) => "running",
             None if entry.snapshot.is_some() => "finished",

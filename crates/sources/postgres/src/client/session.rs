@@ -272,10 +272,11 @@ mod tests {
     async fn a_copy_hands_out_its_rows_and_then_ends() {
         let answer = b"H\0\0\0\x07\0\0\0d\0\0\0\x06abd\0\0\0\x04d\0\0\0\x05cc\0\0\0\x04C\0\0\0\x0bCOPY 3\0Z\0\0\0\x05I";
         let mut session = session_with(answer).await;
-        let mut copy = session.copy_out("C").await.unwrap();
+        session.copy_out("C").await.unwrap();
         let mut rows = Vec::new();
-        while let Some(row) = copy.next().await.unwrap() {
-            rows.push(row.to_vec());
+        while let Some(frame) = session.copied().await.unwrap() {
+            rows.push(session.body(&frame).to_vec());
+            session.consume(&frame);
         }
         assert_eq!(rows, [b"ab".to_vec(), b"".to_vec(), b"c".to_vec()]);
     }
@@ -284,9 +285,11 @@ mod tests {
     async fn a_copy_that_breaks_off_is_an_error() {
         let answer = b"H\0\0\0\x07\0\0\0d\0\0\0\x05aE\0\0\0\x0cC42501\0\0Z\0\0\0\x05I";
         let mut session = session_with(answer).await;
-        let mut copy = session.copy_out("C").await.unwrap();
-        assert_eq!(copy.next().await.unwrap(), Some(&b"a"[..]));
-        assert!(matches!(copy.next().await, Err(Cause::Denied(_))));
+        session.copy_out("C").await.unwrap();
+        let frame = session.copied().await.unwrap().unwrap();
+        assert_eq!(session.body(&frame), b"a");
+        session.consume(&frame);
+        assert!(matches!(session.copied().await, Err(Cause::Denied(_))));
     }
 
     #[tokio::test]

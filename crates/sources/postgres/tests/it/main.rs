@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test that goes wrong panics")]
 
+mod capture;
 mod positions;
 mod reading;
 mod rows;

@@ -1,5 +1,6 @@
 //! Positions: reading on, marks, keepalives, release, cancelled reads.
 
+use std::task::Poll;
 use std::time::Duration;
 
 use millrace_model::{Gulp, Position, Source};
@@ -92,7 +93,12 @@ async fn a_mark_stands_before_the_first_transaction_that_ends_past_its_position(
     open.sql("COMMIT;");
     database.sql("INSERT INTO t VALUES (3)");
     let third = source.end().await.unwrap();
-    let marks = [log.log.watch(&second), log.log.watch(&first), log.log.watch(&third), log.log.watch(&first)];
+    let marks = [
+        log.log.watch(&second, &[]),
+        log.log.watch(&first, &[]),
+        log.log.watch(&third, &[]),
+        log.log.watch(&first, &[]),
+    ];
     let mut seen = Vec::new();
     while seen.len() < marks.len() {
         if let Gulp::Mark(mark) = log.log.read(&mut log.changes).await.unwrap() {
@@ -103,6 +109,21 @@ async fn a_mark_stands_before_the_first_transaction_that_ends_past_its_position(
     let rows = |rows: &[&str]| rows.iter().map(|row| (*row).to_owned()).collect::<Vec<_>>();
     let want = [(1, rows(&["c t(1)"])), (3, rows(&[])), (0, rows(&["c t(2)"])), (2, rows(&["c t(100)", "c t(3)"]))];
     assert_eq!(seen, want);
+}
+
+/// Drops a future that is not ready after so many polls.
+async fn poll_at_most<T>(polls: u32, future: impl Future<Output = T>) -> Option<T> {
+    let mut future = std::pin::pin!(future);
+    let mut left = polls;
+    std::future::poll_fn(|context| match future.as_mut().poll(context) {
+        Poll::Ready(value) => Poll::Ready(Some(value)),
+        Poll::Pending if left == 0 => Poll::Ready(None),
+        Poll::Pending => {
+            left -= 1;
+            Poll::Pending
+        }
+    })
+    .await
 }
 
 #[tokio::test]
@@ -124,11 +145,12 @@ async fn reads_that_are_dropped_at_random_lose_nothing() {
     let mut dropped = 0;
     while !writing.is_finished() || log.changes.transactions() < 600 {
         random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-        let pause = Duration::from_micros(u64::from(random >> 20));
-        match timeout(pause, log.log.read(&mut log.changes)).await {
-            Ok(gulp) => drop(gulp.unwrap()),
-            Err(_) => dropped += 1,
+        let polls = random >> 30;
+        match poll_at_most(polls, log.log.read(&mut log.changes)).await {
+            Some(gulp) => drop(gulp.unwrap()),
+            None => dropped += 1,
         }
+        tokio::task::yield_now().await;
     }
     writing.join().unwrap();
     assert!(dropped > 20, "only {dropped} reads were dropped");
@@ -174,7 +196,7 @@ async fn a_read_returns_at_the_next_boundary_when_the_round_asks_for_it() {
     let end = source.end().await.unwrap();
     log.changes = round();
     log.changes.pause(true);
-    let mark = log.log.watch(&end);
+    let mark = log.log.watch(&end, &[]);
     let mut transactions = Vec::new();
     while log.log.read(&mut log.changes).await.unwrap() != Gulp::Mark(mark) {
         assert!(!log.changes.in_transaction());

@@ -21,12 +21,12 @@ pub fn round() -> Changes {
 
 /// First start: makes publication and slot, and opens the log.
 pub async fn create(source: &Postgres) -> Reading {
-    open(source.create().await.unwrap(), None).await
+    open(source, source.create().await.unwrap(), None).await
 }
 
 /// A later start, from a position.
 pub async fn resume(source: &Postgres, from: Option<&Position>) -> Reading {
-    open(held(source).await, from).await
+    open(source, held(source).await, from).await
 }
 
 /// Takes the slot, waiting for one that has just been left.
@@ -41,17 +41,32 @@ pub async fn held(source: &Postgres) -> Box<dyn Held> {
     }
 }
 
-pub async fn open(held: Box<dyn Held>, from: Option<&Position>) -> Reading {
-    let opened = held.open(from, &Registry::default()).await.unwrap();
+/// Opens a held slot; every table of the pipeline file counts.
+pub async fn open(source: &Postgres, held: Box<dyn Held>, from: Option<&Position>) -> Reading {
+    let entry = |member: &Member| {
+        Arc::new(TableEntry {
+            table: member.schema.table.clone(),
+            source_id: member.schema.source_id.clone(),
+            key: member.schema.key_names(),
+            snapshot: None,
+            versions: Vec::new(),
+        })
+    };
+    let registry = Registry::new(source.members().await.unwrap().iter().map(entry));
+    let opened = held.open(from, &registry).await.unwrap();
     Reading { log: opened.log, release: opened.release, position: opened.position, changes: round() }
 }
 
 impl Reading {
     /// Reads up to the mark of `position`.
     pub async fn read_to(&mut self, position: &Position) -> Result<(), Fault> {
-        let mark = self.log.watch(position);
-        while self.log.read(&mut self.changes).await? != Gulp::Mark(mark) {}
-        Ok(())
+        let mark = self.log.watch(position, &[]);
+        loop {
+            match self.log.read(&mut self.changes).await? {
+                Gulp::Mark(reached) | Gulp::Passed(reached) if reached == mark => return Ok(()),
+                Gulp::Mark(_) | Gulp::Passed(_) | Gulp::Read => {}
+            }
+        }
     }
 
     /// Reads everything that is committed by now.
@@ -73,10 +88,10 @@ pub fn lines(batches: &[Batch]) -> Vec<String> {
     for batch in batches {
         let Origin::Stream { sequences, .. } = &batch.origin else { panic!("not from the log") };
         let table = batch.schema.table.parts().last().unwrap();
-        for row in 0..batch.rows() {
+        for (row, &sequence) in sequences.iter().enumerate() {
             let cells: Vec<_> = (0..batch.columns.len()).map(|column| shown(batch, row, column)).collect();
             let op = batch.ops[row].letter() as char;
-            lines.push((sequences[row], format!("{op} {table}({})", cells.join(","))));
+            lines.push((sequence, format!("{op} {table}({})", cells.join(","))));
         }
     }
     lines.sort();
