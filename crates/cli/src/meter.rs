@@ -218,11 +218,12 @@ mod tests {
         meter.observe(&Event::Streaming);
         assert_eq!(meter.read().phase(), Phase::Streaming);
         meter.observe(&Event::Retrying { stage: "stream" });
-        assert_eq!((meter.read().phase(), meter.read().source_connected), (Phase::Retrying, false));
+        let seen = |reading: &Reading| (reading.phase(), reading.source_connected);
+        assert_eq!(seen(&meter.read()), (Phase::Retrying, false));
         // A snapshot that tries again does not hold up the stream.
         meter.observe(&Event::Streaming);
         meter.observe(&Event::Retrying { stage: "snapshot" });
-        assert_eq!((meter.read().phase(), meter.read().source_connected), (Phase::Streaming, true));
+        assert_eq!(seen(&meter.read()), (Phase::Streaming, true));
         assert_eq!(meter.read().retries, BTreeMap::from([("snapshot".into(), 1), ("stream".into(), 1)]));
     }
 }

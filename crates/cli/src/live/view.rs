@@ -38,7 +38,9 @@ impl View {
     ) -> Vec<String> {
         // A line that fills the last column makes some terminals wrap.
         let width = width.saturating_sub(1);
-        let mut lines = self.snapshots(reading, at, width, BARS.min(height.saturating_sub(3)));
+        let least = 2 + WIDEST_NAME.min(width / 3) + 2 + NARROWEST_BAR;
+        let bars = if width < least { 0 } else { BARS.min(height.saturating_sub(3)) };
+        let mut lines = if bars == 0 { Vec::new() } else { self.snapshots(reading, at, width, bars) };
         lines.push(self.status(reading, now, at, width));
         self.frame = self.frame.wrapping_add(1);
         lines
@@ -129,6 +131,9 @@ impl View {
             Phase::Starting => Tone::Strong,
             Phase::Retrying | Phase::Stopping => Tone::Alarm,
         };
+        if width < 2 {
+            return String::new();
+        }
         format!("{} {}{kept}", self.paint.tone(tone, sign), self.paint.tone(tone, &state))
     }
 }
