@@ -44,7 +44,7 @@ fn human(tables: &[DiscoveredTable]) -> String {
             table.columns.len().to_string(),
             grouped(table.rows_estimate),
             size(table.bytes),
-            table.findings.iter().map(|finding| message(finding)).collect::<Vec<_>>().join("; "),
+            table.findings.iter().map(message).collect::<Vec<_>>().join("; "),
         ]);
     }
     let findings: usize = tables.iter().map(|table| table.findings.len()).sum();
