@@ -177,7 +177,7 @@ pub(crate) async fn run(mut reader: Reader<'_>, log: &mut dyn Log) -> Result<(),
             // The log returns at the next boundary, and then the round closes.
             let wants_boundary = reader.wants_close() || !reader.inbox.is_empty();
             reader.changes.pause(wants_boundary);
-            if reader.changes.held_bytes() >= reader.settings.held_limit().get() {
+            if reader.changes.held_bytes() >= reader.settings.open_limit().get() {
                 reader.make_room().await?;
             }
         } else {

@@ -61,8 +61,14 @@ impl Settings {
         ByteSize::bytes((self.memory_limit.get() / 32).clamp(64 << 10, 8 << 20))
     }
 
-    /// So many bytes may lie in the builders of the open round before it is closed.
+    /// So many bytes may lie in the builders of the open round before it is closed. Builders take up to twice that while
+    /// they grow.
     pub(crate) fn held_limit(&self) -> ByteSize {
         ByteSize::bytes(self.memory_limit.get() / 8)
+    }
+
+    /// So many bytes may lie in the builders inside a transaction before they go to disk: a copy of them is made on the way.
+    pub(crate) fn open_limit(&self) -> ByteSize {
+        ByteSize::bytes(self.memory_limit.get() / 24)
     }
 }

@@ -180,6 +180,8 @@ impl PostgresLog {
             self.incoming.consume(&frame);
             if let Some(clock) = clock {
                 self.incoming.saw(clock);
+                // The engine hears of each gulp, also inside a transaction: it has memory to watch.
+                self.progress = true;
             }
             match step {
                 Step::Next => {}
