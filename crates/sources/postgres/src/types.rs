@@ -88,6 +88,10 @@ pub(crate) struct CatalogueColumn {
     pub(crate) is_carried: bool,
     /// Part of the primary key or of the identity index.
     pub(crate) is_key: bool,
+    /// Oid and modifier of its type as declared, a domain's where it is one.
+    pub(crate) declared: (u32, i32),
+    /// Part of the primary key.
+    pub(crate) is_primary: bool,
 }
 
 /// The columns of these relations.
@@ -111,6 +115,8 @@ pub(crate) async fn columns(session: &mut Session, relations: &[u32]) -> Result<
                 nullable: !row.truth(6),
                 is_carried: !row.truth(7),
                 is_key: row.truth(8),
+                declared: (row.number(10)?, row.number(11)?),
+                is_primary: row.truth(12),
             })
         })
         .collect()
