@@ -38,7 +38,8 @@ const OTHER_ROWS: &str = "INSERT INTO t (id) VALUES (0); INSERT INTO t VALUES \
 /// What each row shows, by its first column.
 fn by_id(batches: &[Batch]) -> BTreeMap<String, Vec<String>> {
     let cells = |batch: &Batch, row| (0..batch.columns.len()).map(|column| shown(batch, row, column)).collect();
-    let rows = batches.iter().flat_map(|batch| (0..batch.rows()).map(move |row| (shown(batch, row, 0), cells(batch, row))));
+    let rows =
+        batches.iter().flat_map(|batch| (0..batch.rows()).map(move |row| (shown(batch, row, 0), cells(batch, row))));
     rows.collect()
 }
 
@@ -114,8 +115,7 @@ async fn a_table_that_is_rewritten_between_two_chunks_starts_again() {
     let database = Server::shared().database(LARGE);
     let source = database.source();
     create(&source).await.log.close().await;
-    let mut count = 5000;
-    for rewrite in ["VACUUM FULL t", "ALTER TABLE t ALTER v TYPE text COLLATE \"C\" USING v || ''", "CLUSTER t USING t_pkey", "TRUNCATE t"] {
+    for rewrite in ["VACUUM FULL t", "CLUSTER t USING t_pkey", "TRUNCATE t", "ALTER TABLE t ALTER id TYPE bigint"] {
         let snapshot = take(&source).await;
         let plan = snapshot.plan(&named(&database, "t"), &[]).await.unwrap();
         assert_eq!(plan.chunks.len(), 3, "{rewrite}");
@@ -127,11 +127,11 @@ async fn a_table_that_is_rewritten_between_two_chunks_starts_again() {
         for next in &plan.chunks[1..] {
             assert_eq!(chunk(reader.as_mut(), &plan, next, &mut found).await.unwrap(), Filled::Rewritten, "{rewrite}");
         }
-        if rewrite.starts_with("TRUNCATE") {
-            count = 0;
-        }
         let again = table(take(&source).await.as_ref(), &named(&database, "t")).await;
-        assert_eq!(again.rows(), count, "{rewrite}");
+        let rows: usize = database.sql("SELECT count(*) FROM t").parse().unwrap();
+        assert_eq!(again.rows(), rows, "{rewrite}");
+        database
+            .sql("INSERT INTO t SELECT g, repeat('x', 7000) FROM generate_series(1, 5000) g ON CONFLICT DO NOTHING");
     }
 }
 
@@ -139,7 +139,7 @@ async fn a_table_that_is_rewritten_between_two_chunks_starts_again() {
 async fn a_table_that_changes_its_shape_or_its_name_after_the_plan_starts_again() {
     for change in [
         "ALTER TABLE t DROP v",
-        "ALTER TABLE t RENAME v TO w",
+        "ALTER TABLE t RENAME v TO other",
         "ALTER TABLE t RENAME v TO x; ALTER TABLE t RENAME w TO v; ALTER TABLE t RENAME x TO w",
         "DROP TABLE t",
         "ALTER TABLE t RENAME TO u",
@@ -168,18 +168,23 @@ async fn a_table_that_changes_its_shape_or_its_name_after_the_plan_starts_again(
 
 #[tokio::test]
 async fn what_leaves_a_tables_rows_in_place_does_not_disturb_its_snapshot() {
-    let database = Server::shared().database("CREATE TABLE t (id int PRIMARY KEY, v varchar(5)); INSERT INTO t VALUES (1, 'a')");
+    let database =
+        Server::shared().database("CREATE TABLE t (id int PRIMARY KEY, v varchar(5)); INSERT INTO t VALUES (1, 'a')");
     let source = database.source();
     create(&source).await.log.close().await;
     let snapshot = take(&source).await;
     let plan = snapshot.plan(&named(&database, "t"), &[]).await.unwrap();
-    database.sql("ALTER TABLE t ADD w int DEFAULT 5; CREATE INDEX ON t (v); INSERT INTO t VALUES (2, 'b'); UPDATE t SET v = 'c'; VACUUM t");
+    database.sql(
+        "ALTER TABLE t ADD w int DEFAULT 5; CREATE INDEX ON t (v); INSERT INTO t VALUES (2, 'b'); UPDATE t SET v = 'c'",
+    );
+    database.sql("VACUUM t");
     assert_eq!(rows(&batch(snapshot.as_ref(), &plan).await), ["(1,a)"]);
 }
 
 #[tokio::test]
 async fn a_table_that_is_gone_before_the_plan_is_looked_for_again() {
-    let database = Server::shared().database("CREATE TABLE t (id int PRIMARY KEY); CREATE TABLE u (id int PRIMARY KEY)");
+    let database =
+        Server::shared().database("CREATE TABLE t (id int PRIMARY KEY); CREATE TABLE u (id int PRIMARY KEY)");
     let source = database.source();
     create(&source).await.log.close().await;
     database.sql("DROP TABLE t");
@@ -209,7 +214,8 @@ async fn a_table_goes_on_after_the_ranges_that_are_done_and_grows_meanwhile() {
     assert_eq!(found.rows() + others.rows(), 9000);
     // Ten thousand single blocks, in no order, and one of a relation that is none of this table's.
     let oid = plan.relation.split(':').next().unwrap();
-    let mut blocks: Vec<_> = (0..10_000u64).map(|block| (format!("{oid}:{block}"), format!("{oid}:{}", block + 1))).collect();
+    let mut blocks: Vec<_> =
+        (0..10_000u64).map(|block| (format!("{oid}:{block}"), format!("{oid}:{}", block + 1))).collect();
     blocks.reverse();
     blocks.push(("1:0".into(), "1:".into()));
     let rest = second.plan(&name, &blocks).await.unwrap();
@@ -252,7 +258,8 @@ async fn a_partitioned_table_is_read_from_its_leaves_and_a_parent_without_its_ch
     let mut reader = snapshot.reader().await.unwrap();
     let mut filled = Vec::new();
     for next in &plan.chunks {
-        filled.push(chunk(reader.as_mut(), &plan, next, &mut TableChanges::new(Arc::clone(&plan.schema))).await.unwrap());
+        filled
+            .push(chunk(reader.as_mut(), &plan, next, &mut TableChanges::new(Arc::clone(&plan.schema))).await.unwrap());
     }
     filled.sort_by_key(|it| *it == Filled::Rewritten);
     assert_eq!(filled, [Filled::Whole, Filled::Whole, Filled::Whole, Filled::Rewritten], "each leaf is looked at");
@@ -329,7 +336,12 @@ async fn row_security_is_refused_with_its_cure_and_never_hides_a_row() {
     );
     let role = format!("reader_{}", database.name);
     database.sql(&format!("CREATE ROLE {role} LOGIN REPLICATION; GRANT SELECT ON i TO {role}"));
-    let settings = Settings { username: role.clone(), publication: "given".into(), publication_mode: PublicationMode::Use, ..database.settings() };
+    let settings = Settings {
+        username: role.clone(),
+        publication: "given".into(),
+        publication_mode: PublicationMode::Use,
+        ..database.settings()
+    };
     let source = Postgres::new(settings);
     drop(source.create().await.unwrap());
     let snapshot = take(&source).await;
