@@ -303,6 +303,10 @@ pub(crate) fn drop_tables(publication: &str, tables: &[(String, String)]) -> Str
     format!("ALTER PUBLICATION {} DROP TABLE {}", name(publication), only_list(tables))
 }
 
+/// Several queries that see one state of the catalogue, and their end.
+pub(crate) const BEGIN_READING: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
+pub(crate) const END_READING: &str = "COMMIT";
+
 // ---- snapshot ----
 
 /// Makes a slot that ends with its connection, and exports the snapshot at its consistent point.
@@ -340,14 +344,15 @@ pub(crate) fn begin_under(snapshot: &str) -> String {
 /// Exports the transaction's snapshot once more.
 pub(crate) const EXPORT: &str = "SELECT pg_export_snapshot()";
 
-/// The relations that hold a table's rows: oid, schema, name, its file under the snapshot, its blocks now
-pub(crate) fn leaves(relation: u32) -> String {
+/// The relations that hold the rows of tables: oid, schema, name, its file under the snapshot, its blocks now, the table
+pub(crate) fn leaves(tables: &[u32]) -> String {
     format!(
-        "WITH RECURSIVE t (oid) AS (SELECT {relation}::oid UNION ALL SELECT i.inhrelid FROM t \
+        "WITH RECURSIVE t (root, oid) AS (SELECT r, r FROM unnest('{{{}}}'::oid[]) r UNION ALL SELECT t.root, i.inhrelid FROM t \
          JOIN pg_class c ON c.oid = t.oid AND c.relkind = 'p' JOIN pg_inherits i ON i.inhparent = t.oid) \
-         SELECT c.oid, n.nspname, c.relname, c.relfilenode, pg_relation_size(c.oid) / current_setting('block_size')::int \
-         FROM t JOIN pg_class c ON c.oid = t.oid JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind = 'r' \
-         ORDER BY c.oid"
+         SELECT c.oid, n.nspname, c.relname, c.relfilenode, pg_relation_size(c.oid) / current_setting('block_size')::int, \
+         t.root FROM t JOIN pg_class c ON c.oid = t.oid JOIN pg_namespace n ON n.oid = c.relnamespace \
+         WHERE c.relkind = 'r' ORDER BY c.oid",
+        numbers(tables)
     )
 }
 

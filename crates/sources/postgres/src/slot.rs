@@ -186,17 +186,19 @@ async fn wants_binary(catalogue: &mut Session, settings: &Settings, text_only: b
         return Ok(true);
     }
     let oids = publication::relations(catalogue, settings).await?;
-    let columns = types::columns(catalogue, &oids).await?;
-    let textual = columns.iter().find(|column| column.is_carried && column.base.is_text_only());
-    if let Some(column) = textual {
-        tracing::info!(
-            code = "PG-022",
-            column = column.name,
-            "values come as text: {} has no binary decoder",
-            column.base.name
-        );
+    for page in oids.chunks(types::PAGE) {
+        let columns = types::columns(catalogue, page).await?;
+        if let Some(column) = columns.iter().find(|column| column.is_carried && column.base.is_text_only()) {
+            tracing::info!(
+                code = "PG-022",
+                column = column.name,
+                "values come as text: {} has no binary decoder",
+                column.base.name
+            );
+            return Ok(false);
+        }
     }
-    Ok(textual.is_none())
+    Ok(true)
 }
 
 /// First start: publication, slot, and the slot taken. What a start that died half-way left is used.

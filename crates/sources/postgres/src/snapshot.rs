@@ -10,6 +10,7 @@
 //! shows: a rewrite makes a table look empty under an older snapshot.
 
 mod ranges;
+mod readable;
 mod reader;
 
 use std::collections::HashSet;
@@ -25,9 +26,9 @@ use crate::client::server_error::state;
 use crate::client::session::Session;
 use crate::fault::Cause;
 use crate::position::Lsn;
-use crate::settings::Settings;
 use crate::slot::Exported;
-use crate::{Shared, members, queries, slot};
+use crate::{Shared, queries, slot};
+use readable::{Readable, Readables};
 use reader::BlockReader;
 
 /// Blocks of a chunk: 16 MiB, small enough to be read again after a kill without regret.
@@ -49,6 +50,8 @@ pub(crate) struct PostgresSnapshot {
     shared: Arc<Shared>,
     position: Position,
     state: Mutex<State>,
+    /// What was looked up under it.
+    tables: Arc<Readables>,
 }
 
 enum State {
@@ -60,21 +63,10 @@ enum State {
     Gone,
 }
 
-/// A relation that holds rows of a table.
-#[derive(Clone, Debug)]
-pub(crate) struct Leaf {
-    pub(crate) oid: u32,
-    pub(crate) schema: String,
-    pub(crate) name: String,
-    /// Its file under the snapshot.
-    file: u32,
-    blocks: u64,
-}
-
 impl PostgresSnapshot {
     pub(crate) fn new(shared: Arc<Shared>, exported: Exported) -> Self {
         let position = exported.position.position();
-        Self { shared, position, state: Mutex::new(State::Exported(exported)) }
+        Self { shared, position, state: Mutex::new(State::Exported(exported)), tables: Arc::default() }
     }
 
     /// The name under which the snapshot can be imported, once a session of ours keeps it.
@@ -100,12 +92,13 @@ impl PostgresSnapshot {
         let mut state = self.state.lock().await;
         self.keep(&mut state).await?;
         let State::Kept(keeper, _) = &mut *state else { return Err(Cause::SnapshotGone) };
-        let planned = plan(keeper, &self.shared.settings, table, done).await;
+        let version = keeper.version();
+        let found = self.tables.find(keeper, &self.shared.settings, table).await;
         // A lost connection ends the transaction that keeps the snapshot, and so does a statement that fails.
-        if !matches!(planned, Ok(_) | Err(Cause::TableGone { .. })) {
+        if !matches!(found, Ok(_) | Err(Cause::TableGone { .. })) {
             *state = State::Gone;
         }
-        planned
+        Ok(plan(found?.as_ref(), done, version))
     }
 }
 
@@ -119,17 +112,11 @@ async fn import(session: &mut Session, snapshot: &str) -> Result<(), Cause> {
     }
 }
 
-/// How a table is read under the keeper's snapshot.
-async fn plan(
-    keeper: &mut Session,
-    settings: &Settings,
-    table: &TableName,
-    done: &[(String, String)],
-) -> Result<Plan, Cause> {
-    let member = members::one(keeper, settings, table).await?;
-    let leaves = leaves(keeper, member.oid).await?;
+/// How a table is read.
+fn plan(readable: &Readable, done: &[(String, String)], version: u32) -> Plan {
+    let Readable { member, leaves } = readable;
     let relation: Vec<String> = leaves.iter().map(|leaf| format!("{}:{}", leaf.oid, leaf.file)).collect();
-    let size = if keeper.version() < RANGES_SINCE { u64::MAX } else { CHUNK_BLOCKS };
+    let size = if version < RANGES_SINCE { u64::MAX } else { CHUNK_BLOCKS };
     let mut done_of = ranges::by_relation(done);
     let chunks = leaves.iter().flat_map(|leaf| {
         let done = done_of.remove(&leaf.oid).unwrap_or_default();
@@ -140,29 +127,13 @@ async fn plan(
         // A partitioned table without partitions: one chunk without rows says that it is read.
         chunks.push(Chunk { from: "0:0".into(), to: "0:0".into() });
     }
-    Ok(Plan {
-        schema: member.schema,
+    Plan {
+        schema: Arc::clone(&member.schema),
         relation: relation.join(" "),
         split: "ctid".into(),
         chunks,
         rows_estimate: member.rows_estimate,
-    })
-}
-
-async fn leaves(session: &mut Session, relation: u32) -> Result<Vec<Leaf>, Cause> {
-    let rows = session.query(&queries::leaves(relation)).await?;
-    rows.iter()
-        .map(|row| {
-            Ok(Leaf {
-                oid: row.number(0)?,
-                schema: row.text(1)?.to_owned(),
-                name: row.text(2)?.to_owned(),
-                file: row.number(3)?,
-                // A relation dropped meanwhile has no size.
-                blocks: row.get(4).and_then(|blocks| blocks.parse().ok()).unwrap_or(0),
-            })
-        })
-        .collect()
+    }
 }
 
 #[async_trait]
@@ -178,7 +149,7 @@ impl Snapshot for PostgresSnapshot {
     async fn reader(&self) -> Result<Box<dyn ChunkReader>, Fault> {
         let name = self.name().await?;
         let session = connect(&self.shared.settings, Purpose::Queries).await?;
-        Ok(Box::new(BlockReader::new(Arc::clone(&self.shared), session, name)))
+        Ok(Box::new(BlockReader::new(Arc::clone(&self.shared), session, name, Arc::clone(&self.tables))))
     }
 }
 

@@ -5,14 +5,15 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use millrace_model::{ByteSize, Chunk, ChunkReader, Fault, Filled, Plan, TableChanges, TableName};
 
-use super::{Leaf, import, leaves, ranges};
+use super::readable::{Leaf, Readable, Readables};
+use super::{import, ranges};
 use crate::client::server_error::state;
 use crate::client::session::Session;
 use crate::decode::message::Cell;
 use crate::decode::reader::{Malformed, Reader};
 use crate::decode::value::{self, Decoder};
 use crate::fault::Cause;
-use crate::members::{self, MemberTable};
+use crate::members::MemberTable;
 use crate::{Shared, queries};
 
 /// What a binary copy begins with; flags and the length of an extension follow.
@@ -26,16 +27,10 @@ pub(super) struct BlockReader {
     shared: Arc<Shared>,
     session: Session,
     snapshot: String,
-    /// The last table that was looked up under the snapshot: chunks of one table come one after the other.
-    looked_up: Option<LookedUp>,
+    tables: Arc<Readables>,
     /// The chunk under way.
     reading: Option<Reading>,
     scratch: Vec<u8>,
-}
-
-struct LookedUp {
-    member: Arc<MemberTable>,
-    leaves: Vec<Leaf>,
 }
 
 /// A chunk under way.
@@ -54,8 +49,8 @@ struct Copying {
 }
 
 impl BlockReader {
-    pub(super) fn new(shared: Arc<Shared>, session: Session, snapshot: String) -> Self {
-        Self { shared, session, snapshot, looked_up: None, reading: None, scratch: Vec::new() }
+    pub(super) fn new(shared: Arc<Shared>, session: Session, snapshot: String, tables: Arc<Readables>) -> Self {
+        Self { shared, session, snapshot, tables, reading: None, scratch: Vec::new() }
     }
 
     async fn start(&mut self, plan: &Plan, chunk: &Chunk) -> Result<(), Cause> {
@@ -66,37 +61,29 @@ impl BlockReader {
         let (relation, from, to) = ranges::blocks(chunk).ok_or(Cause::Answer("a chunk that is none of ours"))?;
         import(&mut self.session, &self.snapshot).await?;
         // Relation 0 stands for none: a partitioned table without partitions.
-        let found = if relation == NO_RELATION { None } else { self.find(plan, relation).await? };
+        let found = if relation == NO_RELATION { None } else { self.find(plan).await? };
+        let leaf = found.as_ref().and_then(|it| it.leaves.iter().find(|leaf| leaf.oid == relation));
         let mut reading = Reading { table: table.clone(), copying: None, stale: relation != NO_RELATION };
-        if let Some((member, leaf)) = found {
-            let (columns, decoders) = expressions(&member);
-            let sql = queries::copy_blocks(&columns, (&leaf.schema, &leaf.name), (from, to), member.filter.as_deref());
+        if let Some((found, leaf)) = found.as_ref().zip(leaf) {
+            let (columns, decoders) = expressions(&found.member);
+            let filter = found.member.filter.as_deref();
+            let sql = queries::copy_blocks(&columns, (&leaf.schema, &leaf.name), (from, to), filter);
             if self.copy(&sql, table).await? {
-                reading =
-                    Reading { copying: Some(Copying { leaf, decoders, past_header: false }), stale: false, ..reading };
+                let copying = Copying { leaf: leaf.clone(), decoders, past_header: false };
+                reading = Reading { copying: Some(copying), stale: false, ..reading };
             }
         }
         self.reading = Some(reading);
         Ok(())
     }
 
-    /// Table and relation under the snapshot; `None` where they are not what was planned.
-    async fn find(&mut self, plan: &Plan, relation: u32) -> Result<Option<(Arc<MemberTable>, Leaf)>, Cause> {
-        let table = &plan.schema.table;
-        if self.looked_up.as_ref().is_none_or(|looked_up| looked_up.member.schema.table != *table) {
-            let member = match members::one(&mut self.session, &self.shared.settings, table).await {
-                Ok(member) => Arc::new(member),
-                Err(Cause::TableGone { .. }) => return Ok(None),
-                Err(cause) => return Err(cause),
-            };
-            let leaves = leaves(&mut self.session, member.oid).await?;
-            self.looked_up = Some(LookedUp { member, leaves });
+    /// The table under the snapshot; `None` where it is not what was planned.
+    async fn find(&mut self, plan: &Plan) -> Result<Option<Arc<Readable>>, Cause> {
+        match self.tables.find(&mut self.session, &self.shared.settings, &plan.schema.table).await {
+            Ok(found) => Ok(Some(found).filter(|it| it.member.schema.columns == plan.schema.columns)),
+            Err(Cause::TableGone { .. }) => Ok(None),
+            Err(cause) => Err(cause),
         }
-        let looked_up = self.looked_up.as_ref().filter(|it| it.member.schema.columns == plan.schema.columns);
-        Ok(looked_up.and_then(|it| {
-            let leaf = it.leaves.iter().find(|leaf| leaf.oid == relation)?;
-            Some((Arc::clone(&it.member), leaf.clone()))
-        }))
     }
 
     /// Starts the copy; false where what it names has gone meanwhile.

@@ -5,6 +5,7 @@
 mod capture;
 mod connections;
 mod joins;
+mod many;
 mod positions;
 mod reading;
 mod rows;
