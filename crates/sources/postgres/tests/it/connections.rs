@@ -78,7 +78,7 @@ async fn a_snapshot_whose_keeper_died_is_to_be_made_again() {
             let mut reader = snapshot.reader().await.unwrap();
             reader.begin(&plan, &plan.chunks[0]).await.unwrap_err()
         } else {
-            snapshot.plan(&named(&database, "t"), &[]).await.unwrap_err()
+            snapshot.plan(&named(&database, "u"), &[]).await.unwrap_err()
         };
         assert!(fault.is_retry(), "{fault:?}");
         assert_eq!(scan(&database, &source, "t").await, ["(1)", "(2)"]);

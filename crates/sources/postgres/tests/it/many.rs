@@ -50,11 +50,10 @@ async fn thousands_of_tables_start_within_seconds() {
     let batches = log.read_all(&source).await;
     assert_eq!(batches.len(), count as usize);
     took += lap("stream");
-    insert_into_each(&database, 0);
     let snapshot = take(&source).await;
-    for table in 1..=500 {
+    for table in 1..=count {
         snapshot.plan(&named(&database, &format!("t{table}")), &[]).await.unwrap();
     }
-    took += lap("500 plans");
+    took += lap("plans");
     assert!(took < Duration::from_secs(20), "{took:?}");
 }
