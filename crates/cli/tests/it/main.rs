@@ -2,6 +2,8 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod files;
+mod kills;
+mod shop;
 mod usage;
 
 use std::path::PathBuf;
