@@ -3,7 +3,9 @@
 
 mod files;
 mod kills;
+mod paused;
 mod shop;
+mod stops;
 mod usage;
 
 use std::path::PathBuf;
