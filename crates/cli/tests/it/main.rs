@@ -1,11 +1,14 @@
 //! The program from the outside: command line, exit codes, and what stands on which output.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod durable;
 mod files;
 mod kills;
+mod members;
 mod paused;
 mod shop;
 mod stops;
+mod trace;
 mod usage;
 
 use std::path::PathBuf;

@@ -1,7 +1,7 @@
 //! A shop in a real server with a pipeline on it, and everything that a test asks of the real program about it.
 
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use millrace_testkit::lake::{self, state};
 use millrace_testkit::pipeline::{Draft, Pipeline};
@@ -110,6 +110,15 @@ impl Shop {
         Load::with_movers_from(&self.database, 11, first, pace).unwrap()
     }
 
+    /// Waits until the source may forget all that stands in its log now.
+    pub(crate) fn wait_until_released(&self) {
+        let end = self.database.sql("SELECT pg_current_wal_flush_lsn()").unwrap();
+        let released = format!(
+            "SELECT confirmed_flush_lsn >= '{end}' FROM pg_replication_slots WHERE slot_name = 'millrace_shop'"
+        );
+        wait("the source to be released", || self.database.sql(&released).unwrap() == "t");
+    }
+
     /// Whether a process reads the pipeline's slot.
     pub(crate) fn slot_is_active(&self) -> bool {
         let active = "SELECT active FROM pg_replication_slots WHERE slot_name = 'millrace_shop'";
@@ -124,6 +133,15 @@ impl Drop for Shop {
             self.folder.disable_cleanup(true);
             eprintln!("the pipeline and its lake are kept in {}", self.folder.path().display());
         }
+    }
+}
+
+/// Looks until `done` says yes.
+pub(crate) fn wait(what: &str, done: impl Fn() -> bool) {
+    let asked = Instant::now();
+    while !done() {
+        assert!(asked.elapsed() < PATIENCE, "waited for {what}");
+        std::thread::sleep(Duration::from_millis(10));
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use millrace_testkit::postgres::Settings;
 use millrace_testkit::workload;
 
-use crate::shop::{PATIENCE, Shop};
+use crate::shop::{PATIENCE, Shop, wait};
 
 /// Of the pipeline file's `stop.deadline` here.
 const DEADLINE: Duration = Duration::from_secs(5);
@@ -19,9 +19,7 @@ fn a_stop_commits_what_is_whole_and_leaves_the_slot_free() {
     let load = shop.load(0);
     for _ in 0..2 {
         let before = load.done().transactions;
-        while load.done().transactions < before + 100 {
-            std::thread::yield_now();
-        }
+        wait("a hundred transactions", || load.done().transactions >= before + 100);
     }
     load.stop().unwrap();
     // What has been sent can be seen by the source: all of it is with the process, and none of it is committed yet.
@@ -74,9 +72,7 @@ fn until_now_is_quick_where_nothing_happens_and_ends_where_much_does() {
     let load = shop.load(0);
     for _ in 0..2 {
         let done = load.done().transactions;
-        while load.done().transactions < done + 100 {
-            std::thread::yield_now();
-        }
+        wait("a hundred transactions", || load.done().transactions >= done + 100);
         let end = shop.database.sql("SELECT pg_current_wal_flush_lsn()").unwrap();
         shop.catch_up();
         let checkpoint = shop.status()["checkpoint"]["position"].as_str().unwrap().to_owned();
@@ -91,8 +87,5 @@ fn until_now_is_quick_where_nothing_happens_and_ends_where_much_does() {
 
 fn wait_until_sent(shop: &Shop, end: &str) {
     let sent = format!("SELECT count(*) FROM pg_stat_replication WHERE sent_lsn >= '{end}'");
-    let asked = Instant::now();
-    while shop.database.sql(&sent).unwrap() == "0" {
-        assert!(asked.elapsed() < PATIENCE, "{end} was not sent");
-    }
+    wait("the server to send everything", || shop.database.sql(&sent).unwrap() != "0");
 }
