@@ -82,6 +82,11 @@ impl Load {
         Pause(self.floor.write().unwrap_or_else(PoisonError::into_inner))
     }
 
+    /// Whether no mover has ended by itself; why one has, `stop` says.
+    pub fn is_moving(&self) -> bool {
+        !self.movers.iter().any(JoinHandle::is_finished)
+    }
+
     /// What has been done so far.
     pub fn done(&self) -> Done {
         Done { transactions: self.transactions.load(Ordering::Relaxed) }
@@ -147,7 +152,7 @@ mod tests {
         create_shop(&database).unwrap();
         let load = Load::start(&database, 3, Pace { movers: 2, transactions_a_second: None }).unwrap();
         while load.done().transactions < 600 {
-            assert!(!load.movers.iter().any(JoinHandle::is_finished), "{:?}", load.stop());
+            assert!(load.is_moving(), "{:?}", load.stop());
         }
         let done = load.stop().unwrap();
         assert!(done.transactions >= 600);
@@ -168,7 +173,7 @@ mod tests {
         for _ in 0..3 {
             let before = load.done().transactions;
             while load.done().transactions < before + 20 {
-                assert!(!load.movers.iter().any(JoinHandle::is_finished), "{:?}", load.stop());
+                assert!(load.is_moving(), "{:?}", load.stop());
             }
             let pause = load.pause();
             let still = database.sql("SELECT count(*), sum(id) FROM orders").unwrap();

@@ -38,7 +38,7 @@ fn a_kill_at_any_moment_loses_and_doubles_nothing() {
     fill_archive(&shop.database);
     let mut random = Random::new(1);
     let mut load = shop.load(0);
-    let mut met = 0;
+    let (mut met, mut movers) = (0, 0);
     for round in 0..if is_long() { 200 } else { 20 } {
         let moment = match round {
             0..4 => Moment::Snapshot,
@@ -57,11 +57,13 @@ fn a_kill_at_any_moment_loses_and_doubles_nothing() {
             // A crash ends the movers' sessions; what the last of their transactions came to, the source knows.
             shop.server.crash().unwrap();
             drop(load);
-            load = shop.load(10 * (round + 1) % 200);
+            movers += 2;
+            load = shop.load(movers);
         }
         shop.fsck();
         // The first snapshot is killed again and again; later every other round goes on with what the kill left.
         if round >= 3 && random.once_in(2) || round % 5 == 4 {
+            assert!(load.is_moving());
             let _pause = load.pause();
             settle(&shop);
         }

@@ -1,6 +1,7 @@
 //! The program from the outside: command line, exit codes, and what stands on which output.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod disk;
 mod durable;
 mod files;
 mod kills;

@@ -35,11 +35,33 @@ pub(crate) enum Act {
 
 /// `millrace ARGUMENTS…` under `strace`, which watches from the side: the process is `millrace` itself.
 pub(crate) fn traced(trace: &Path, arguments: &[&str]) -> Invocation {
+    let calls = format!("trace={CALLS}");
+    let invocation = strace(&["-y", "-x", "-s", "64", "-e", &calls, "-o"]).argument(trace).argument(MILLRACE);
+    arguments.iter().fold(invocation, Invocation::argument)
+}
+
+/// `millrace ARGUMENTS…` where calls fail as `fault` says (strace(1), "Tampering").
+pub(crate) fn failing(fault: &str, arguments: &[&str]) -> Invocation {
+    failing_where(&[], fault, arguments)
+}
+
+/// The same for calls that have to do with `path` alone.
+pub(crate) fn failing_at(path: &Path, fault: &str, arguments: &[&str]) -> Invocation {
+    failing_where(&["-P", path.to_str().unwrap()], fault, arguments)
+}
+
+fn failing_where(condition: &[&str], fault: &str, arguments: &[&str]) -> Invocation {
+    let (call, _) = fault.split_once(':').unwrap();
+    let (calls, fault) = (format!("trace={call}"), format!("inject={fault}"));
+    let options = [condition, &["-e", &calls, "-e", &fault, "-o", "/dev/null"]].concat();
+    arguments.iter().fold(strace(&options).argument(MILLRACE), Invocation::argument)
+}
+
+fn strace(options: &[&str]) -> Invocation {
     let is_there = std::process::Command::new("strace").arg("--version").output().is_ok();
     assert!(is_there, "strace is missing; install it with: apt-get install -y strace");
-    let watch = ["-D", "-f", "--seccomp-bpf", "-y", "-x", "-s", "64", "-e"];
-    let invocation = Invocation::of(Path::new("strace"), watch).argument(format!("trace={CALLS}")).argument("-o");
-    arguments.iter().fold(invocation.argument(trace).argument(MILLRACE), Invocation::argument)
+    let invocation = Invocation::of(Path::new("strace"), ["-D", "-f", "--seccomp-bpf"]);
+    options.iter().fold(invocation, Invocation::argument)
 }
 
 /// All calls of a process that has ended, in the order of their ends.
