@@ -22,7 +22,8 @@ const CONNECT_DEADLINE: Duration = Duration::from_secs(20);
 /// beats what was set for the role or the database. `search_path` is empty: only `pg_catalog` is searched.
 const OPTIONS: &str = "-c TimeZone=UTC -c DateStyle=ISO -c IntervalStyle=iso_8601 -c extra_float_digits=3 \
     -c bytea_output=hex -c search_path= -c row_security=off -c statement_timeout=0 -c lock_timeout=0 \
-    -c idle_in_transaction_session_timeout=0";
+    -c idle_in_transaction_session_timeout=0 -c default_transaction_read_only=off \
+    -c default_transaction_isolation=read\\ committed";
 
 /// What a session is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
