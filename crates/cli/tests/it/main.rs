@@ -7,8 +7,10 @@ mod files;
 mod kills;
 mod members;
 mod paused;
+mod replayed;
 mod shop;
 mod stops;
+mod strangers;
 mod trace;
 mod usage;
 
