@@ -1,7 +1,17 @@
 //! The program from the outside: command line, exit codes, and what stands on which output.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod disk;
+mod durable;
 mod files;
+mod kills;
+mod members;
+mod paused;
+mod replayed;
+mod shop;
+mod stops;
+mod strangers;
+mod trace;
 mod usage;
 
 use std::path::PathBuf;
