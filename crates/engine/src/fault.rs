@@ -1,6 +1,6 @@
 //! What the engine itself finds wrong: the refusals of S2 and *Reconnect*, and the fence.
 
-use millrace_model::{Fault, Refusal};
+use millrace_model::{ByteSize, Fault, Refusal};
 use thiserror::Error;
 
 const CURE_GAP: &str =
@@ -43,6 +43,10 @@ pub(crate) enum Cause {
     SnapshotterEnded,
     #[error("the stream had passed the position of a new snapshot before the snapshot joined it")]
     PassedSnapshot,
+    #[error("a large transaction cannot be kept on disk until it ends ({folder})")]
+    Spill { folder: String },
+    #[error("a transaction needs more than {limit} on disk until it ends")]
+    SpillFull { limit: ByteSize },
     #[error("a batch could not be built: {0}")]
     Batch(String),
 }
@@ -96,6 +100,14 @@ impl From<Cause> for Fault {
             Cause::ReaderEnded => Fault::retry("EN-014", message),
             Cause::SnapshotterEnded => Fault::retry("EN-015", message),
             Cause::PassedSnapshot => Fault::retry("EN-016", message),
+            Cause::Spill { .. } => Fault::retry("EN-017", message)
+                .cure("make room in `spill.directory`, or let it point to a folder that this process can write to"),
+            Cause::SpillFull { .. } => Fault::refused(
+                "EN-018",
+                Refusal::Spec,
+                message,
+                "raise `spill.limit`, and let `spill.directory` point to a disk with that much room",
+            ),
             Cause::Batch(_) => Fault::defect("EN-011", message),
         }
     }

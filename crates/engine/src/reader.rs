@@ -17,6 +17,7 @@ use crate::fault::Cause;
 use crate::pending::Pending;
 use crate::requests::{Joined, Joining, Known, Request};
 use crate::settings::Settings;
+use crate::spill::Spill;
 use crate::start::Writing;
 use crate::stop::Stop;
 use crate::writer::{Closing, Done, Work};
@@ -55,6 +56,8 @@ pub(crate) struct Reader<'a> {
     closed: Checkpoint,
     /// The last round that was handed over.
     last_handed: Option<u64>,
+    /// Rows of the open transaction that memory has no room for.
+    spill: Option<Spill>,
     /// Requests that wait for a boundary.
     inbox: Vec<Request>,
     /// Marks that requests wait for.
@@ -121,6 +124,7 @@ impl<'a> Reader<'a> {
             last_close: Instant::now(),
             closed: confirmed.checkpoint.clone(),
             last_handed: None,
+            spill: None,
             inbox: Vec::new(),
             marks: Vec::new(),
             settling: Vec::new(),
@@ -173,6 +177,9 @@ pub(crate) async fn run(mut reader: Reader<'_>, log: &mut dyn Log) -> Result<(),
             // The log returns at the next boundary, and then the round closes.
             let wants_boundary = reader.wants_close() || !reader.inbox.is_empty();
             reader.changes.pause(wants_boundary);
+            if reader.changes.held_bytes() >= reader.settings.held_limit().get() {
+                reader.make_room().await?;
+            }
         } else {
             reader.changes.pause(false);
             if let Due::Last = reader.at_boundary(log).await? {
@@ -199,6 +206,7 @@ impl Reader<'_> {
                 self.stopping = true;
                 // Commit what is whole; the rest is read again by the next start.
                 self.changes.cut_open_transaction();
+                self.spill = None;
             }
             () = self.work.closed() => return Err(writer_ended()),
             changed = self.committed.changed(), if old || !self.settling.is_empty() => {
@@ -226,6 +234,7 @@ impl Reader<'_> {
 
     /// Between transactions: does what was asked, hands over what has grown large, and closes the round where that is due.
     async fn at_boundary(&mut self, log: &mut dyn Log) -> Result<Due, Fault> {
+        self.unspill().await?;
         for request in std::mem::take(&mut self.inbox) {
             self.serve(request, log).await?;
         }
@@ -238,6 +247,36 @@ impl Reader<'_> {
             self.close().await?;
         }
         Ok(due)
+    }
+
+    /// Inside a transaction: what belongs to ended ones goes to the writer, what belongs to the open one to disk.
+    async fn make_room(&mut self) -> Result<(), Fault> {
+        let (ended, open) = self.changes.take_open().map_err(|error| Cause::Batch(error.to_string()))?;
+        self.hand_over(ended).await?;
+        for batch in open {
+            let spill = match &mut self.spill {
+                Some(spill) => spill,
+                None => {
+                    telemetry::spilling();
+                    self.spill.insert(Spill::new(&self.settings.spill_directory, self.settings.spill_limit)?)
+                }
+            };
+            spill.push(batch).await?;
+        }
+        Ok(())
+    }
+
+    /// The transaction whose rows are on disk has ended: they go to the writer, before those that came after them.
+    async fn unspill(&mut self) -> Result<(), Fault> {
+        let Some(spill) = self.spill.take() else { return Ok(()) };
+        let Some(end) = self.changes.last_end().cloned() else { return Ok(()) };
+        for number in 0..spill.len() {
+            if let Some(mut batch) = spill.get(number).await? {
+                batch.end_open(&end);
+                self.hand_over(vec![batch]).await?;
+            }
+        }
+        Ok(())
     }
 
     async fn serve(&mut self, request: Request, log: &mut dyn Log) -> Result<(), Fault> {

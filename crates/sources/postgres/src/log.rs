@@ -44,6 +44,8 @@ const SILENCE_WITHOUT_TIMEOUT: Duration = Duration::from_secs(300);
 const LEAVE_DEADLINE: Duration = Duration::from_secs(2);
 /// Bytes of XLogData before its message: kind, start, end, clock.
 const XLOG_HEADER: usize = 1 + 3 * 8;
+/// Where in it the clock stands.
+const CLOCK: usize = 1 + 2 * 8;
 /// A server that asks for so many replies in a row, all at one place and each as soon as it has the one before, waits for
 /// our flushed position in order to shut down (`WalSndDone`).
 const SHUTDOWN_REQUESTS: u32 = 50;
@@ -154,14 +156,20 @@ impl PostgresLog {
             if let Some(watched) = self.reading.due_mark(None) {
                 return Ok(Some(self.reading.reach(watched, into)));
             }
-            let Some(frame) = self.incoming.frame()? else { return Ok(None) };
+            let Some(frame) = self.incoming.frame()? else {
+                self.incoming.gulped();
+                return Ok(None);
+            };
             let body = self.incoming.body(&frame);
+            let mut clock = None;
             let step = match (frame.tag, body.first()) {
                 (b'd', Some(b'w')) => {
                     let message = body.get(XLOG_HEADER..).ok_or_else(|| cut_short("XLogData"))?;
                     if let Some(watched) = self.reading.mark_before(message)? {
                         return Ok(Some(self.reading.reach(watched, into)));
                     }
+                    clock =
+                        body.get(CLOCK..XLOG_HEADER).and_then(|bytes| bytes.try_into().ok()).map(i64::from_be_bytes);
                     self.reading.message(message, body.len(), into)?
                 }
                 (b'd', Some(b'k')) => self.reading.keepalive(body, into)?,
@@ -170,6 +178,9 @@ impl PostgresLog {
                 _ => Step::Next,
             };
             self.incoming.consume(&frame);
+            if let Some(clock) = clock {
+                self.incoming.saw(clock);
+            }
             match step {
                 Step::Next => {}
                 Step::Progress => {
@@ -248,6 +259,7 @@ impl PostgresLog {
     async fn fill(&mut self) -> Result<(), Cause> {
         let waits_for_mark = self.reading.open.is_none() && !self.reading.marks.is_empty();
         loop {
+            self.incoming.pause().await;
             if self.incoming.fill()? {
                 self.asked = None;
                 return Ok(());

@@ -7,8 +7,9 @@ use bytes::BytesMut;
 use postgres_protocol::authentication::md5_hash;
 use postgres_protocol::authentication::sasl::{ChannelBinding, SCRAM_SHA_256, ScramSha256};
 use postgres_protocol::message::frontend;
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 
+use crate::client::pace::RECEIVE_BUFFER;
 use crate::client::server_error::{ServerError, state};
 use crate::client::session::Session;
 use crate::decode::reader::Reader;
@@ -44,8 +45,24 @@ pub(crate) async fn connect(settings: &Settings, purpose: Purpose) -> Result<Ses
     }
 }
 
+/// Connects to the first address that answers.
+async fn open(settings: &Settings, purpose: Purpose) -> io::Result<TcpStream> {
+    let mut refused = io::Error::new(io::ErrorKind::NotFound, "the host has no address");
+    for address in tokio::net::lookup_host((settings.host.as_str(), settings.port)).await? {
+        let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+        if purpose == Purpose::Replication {
+            socket.set_recv_buffer_size(RECEIVE_BUFFER)?;
+        }
+        match socket.connect(address).await {
+            Ok(stream) => return Ok(stream),
+            Err(error) => refused = error,
+        }
+    }
+    Err(refused)
+}
+
 async fn connect_at_leisure(settings: &Settings, purpose: Purpose) -> Result<Session, Cause> {
-    let stream = TcpStream::connect((settings.host.as_str(), settings.port)).await.map_err(lost)?;
+    let stream = open(settings, purpose).await.map_err(lost)?;
     stream.set_nodelay(true).map_err(lost)?;
     let mut session = Session::new(stream);
     let mut parameters = vec![
