@@ -33,6 +33,14 @@ pub(crate) enum Cause {
     Busy { holder: String },
     #[error("another writer has taken over the chain: commit {commit} is not ours")]
     Fenced { commit: u64 },
+    #[error("the writer of this stream has ended")]
+    WriterEnded,
+    #[error("stopped before the restart was claimed")]
+    RestartStopped,
+    #[error("the reader of this stream has ended")]
+    ReaderEnded,
+    #[error("the snapshotter of this stream has ended")]
+    SnapshotterEnded,
     #[error("the stream had passed the position of a new snapshot before the snapshot joined it")]
     PassedSnapshot,
     #[error("a large transaction cannot be kept on disk until it ends ({folder})")]
@@ -87,6 +95,10 @@ impl From<Cause> for Fault {
                 message,
                 "another process runs this pipeline; if none is left, start again",
             ),
+            Cause::WriterEnded => Fault::retry("EN-012", message),
+            Cause::RestartStopped => Fault::retry("EN-013", message),
+            Cause::ReaderEnded => Fault::retry("EN-014", message),
+            Cause::SnapshotterEnded => Fault::retry("EN-015", message),
             Cause::PassedSnapshot => Fault::retry("EN-016", message),
             Cause::Spill { .. } => Fault::retry("EN-017", message)
                 .cure("make room in `spill.directory`, or let it point to a folder that this process can write to"),

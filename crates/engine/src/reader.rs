@@ -220,7 +220,7 @@ impl Reader<'_> {
                     self.idle = false;
                     self.inbox.push(request);
                 }
-                None => return Err(Fault::retry("EN-015", "the snapshotter of this stream has ended")),
+                None => return Err(Cause::SnapshotterEnded.into()),
             },
             () = tokio::time::sleep_until(wake), if !old => {}
             gulp = log.read(&mut self.changes), if !self.held => match gulp? {
@@ -408,5 +408,5 @@ impl Reader<'_> {
 }
 
 fn writer_ended() -> Fault {
-    Fault::retry("EN-012", "the writer of this stream has ended")
+    Cause::WriterEnded.into()
 }
