@@ -53,6 +53,8 @@ pub(crate) enum Command {
     Restart(RestartArguments),
     /// Drop what the pipeline made in the source; the lake stays
     Cleanup(CleanupArguments),
+    /// Ask a running pipeline whether it is ready
+    Health(HealthArguments),
     /// Print the JSON Schema of the pipeline file
     Schema,
 }
@@ -70,6 +72,16 @@ pub(crate) struct RunArguments {
     /// Stop when everything that is in the log now is in the lake
     #[arg(long, value_enum)]
     pub(crate) until: Option<Until>,
+    /// Answer /metrics, /livez and /readyz at this address
+    #[arg(long, value_name = "HOST:PORT")]
+    pub(crate) listen: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct HealthArguments {
+    /// Where it listens
+    #[arg(long, value_name = "HOST:PORT", default_value = crate::listen::DEFAULT_ADDRESS)]
+    pub(crate) listen: String,
 }
 
 /// When a run ends by itself.

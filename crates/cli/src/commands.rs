@@ -5,19 +5,41 @@ pub(crate) mod check;
 pub(crate) mod cleanup;
 pub(crate) mod discover;
 pub(crate) mod fsck;
+pub(crate) mod health;
 pub(crate) mod read;
 pub(crate) mod restart;
 pub(crate) mod run;
 pub(crate) mod schema;
 pub(crate) mod status;
 
+use std::time::Duration;
+
 /// Exit code of a command that did what it was asked for.
 const DONE: u8 = 0;
 /// Exit code of a check that found an error.
 const FOUND: u8 = 1;
 
+/// How long ago, for people: `3 s`, `5 min`, `2 h`, `4 d`.
+pub(crate) fn age(since: Duration) -> String {
+    let seconds = since.as_secs();
+    match seconds {
+        0..120 => format!("{seconds} s"),
+        120..7200 => format!("{} min", seconds / 60),
+        7200..172_800 => format!("{} h", seconds / 3600),
+        _ => format!("{} d", seconds / 86_400),
+    }
+}
+
+/// A table's full name without the database, which is the same for all tables of a pipeline.
+pub(crate) fn short(table: &str) -> &str {
+    match table.split_once('.') {
+        Some((_, rest)) if rest.contains('.') => rest,
+        _ => table,
+    }
+}
+
 /// A number with its thousands apart, for people.
-fn grouped(number: u64) -> String {
+pub(crate) fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::new();
     for (index, digit) in digits.chars().enumerate() {

@@ -1,7 +1,7 @@
 //! The terminal: where results go, where the log goes, and in which form.
 //!
-//! Results are on standard output, everything else is on standard error. Every line on standard error passes `Screen`,
-//! which is where a live status line will be drawn and cleared.
+//! Results are on standard output, everything else is on standard error and passes `Screen`, which keeps a live view below
+//! the lines.
 
 use std::io::{self, IsTerminal, Write};
 use std::sync::Arc;
@@ -12,6 +12,8 @@ use serde_json::{Value, json};
 use crate::args::Format;
 use crate::clock::SystemClock;
 use crate::fault::{Cause, Failure};
+use crate::live::Live;
+use crate::screen::Screen;
 
 /// Where and how to print.
 #[derive(Clone)]
@@ -21,17 +23,6 @@ pub(crate) struct Console {
     screen: Arc<Screen>,
 }
 
-/// Standard error, a whole line at a time.
-pub(crate) struct Screen;
-
-impl Screen {
-    /// Writes one line. A log that nobody can read is no reason to stop.
-    pub(crate) fn line(&self, text: &str) {
-        let mut stderr = io::stderr().lock();
-        let _ = stderr.write_all(format!("{text}\n").as_bytes());
-    }
-}
-
 impl Console {
     /// What was asked for, or what fits each of the two.
     pub(crate) fn new(asked: Option<Format>) -> Self {
@@ -39,7 +30,7 @@ impl Console {
         Self {
             results: fitting(io::stdout().is_terminal()),
             log: fitting(io::stderr().is_terminal()),
-            screen: Arc::new(Screen),
+            screen: Arc::default(),
         }
     }
 
@@ -60,6 +51,11 @@ impl Console {
     /// In which form the log is.
     pub(crate) fn log_format(&self) -> Format {
         self.log
+    }
+
+    /// Whether people watch: the log is for them, and there is a terminal that can be drawn on.
+    pub(crate) fn is_watched(&self) -> bool {
+        self.log == Format::Human && Live::is_possible()
     }
 
     /// Where the log goes.

@@ -37,6 +37,10 @@ pub(crate) enum Cause {
     OutputLost(io::Error),
     #[error("the system refuses what every process needs: {0}")]
     NoRuntime(io::Error),
+    #[error("cannot listen at `{address}`: {error}")]
+    CannotListen { address: String, error: io::Error },
+    #[error("nobody says at `{address}` whether they are ready: {error}")]
+    NoHealth { address: String, error: io::Error },
 }
 
 impl From<Cause> for Fault {
@@ -55,6 +59,17 @@ impl From<Cause> for Fault {
             Cause::NobodyToAsk => ("CL-003", Refusal::Spec, "add `--yes` to say that it is meant"),
             Cause::Declined => ("CL-004", Refusal::Check, ""),
             Cause::OutputLost(_) => ("CL-005", Refusal::Check, "look at where standard output goes: is the disk full?"),
+            Cause::CannotListen { error, .. } if error.kind() == io::ErrorKind::PermissionDenied => {
+                ("CL-009", Refusal::Permission, "choose a port above 1023")
+            }
+            Cause::CannotListen { .. } => (
+                "CL-009",
+                Refusal::Spec,
+                "give `--listen` an address of this machine and a port that is free, such as 127.0.0.1:9464",
+            ),
+            Cause::NoHealth { .. } => {
+                ("CL-010", Refusal::Check, "start the pipeline with `--listen` and the same address")
+            }
             Cause::NoRuntime(_) => ("CL-006", Refusal::Check, "raise the limits on threads and open files"),
         };
         Self::refused(code, refusal, message, cure)

@@ -9,8 +9,13 @@ mod commands;
 mod console;
 mod fault;
 mod interrupt;
+mod listen;
+mod live;
 mod load;
+mod meter;
+mod metrics;
 mod retry;
+mod screen;
 mod telemetry;
 mod wiring;
 
@@ -19,7 +24,7 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use args::{Arguments, Command};
-use commands::{check, cleanup, discover, fsck, read, restart, run, schema, status};
+use commands::{check, cleanup, discover, fsck, health, read, restart, run, schema, status};
 use console::Console;
 use fault::{Cause, Failure};
 
@@ -47,7 +52,7 @@ fn main() -> ExitCode {
 
 async fn dispatch(command: Command, console: &Console) -> Result<u8, Failure> {
     match command {
-        Command::Run(arguments) => run::run(arguments).await,
+        Command::Run(arguments) => run::run(arguments, console).await,
         Command::Check(arguments) => check::check(arguments, console).await,
         Command::Discover(arguments) => discover::discover(arguments, console).await,
         Command::Status(arguments) => status::status(arguments, console).await,
@@ -55,6 +60,7 @@ async fn dispatch(command: Command, console: &Console) -> Result<u8, Failure> {
         Command::Fsck(arguments) => fsck::fsck(arguments, console).await,
         Command::Restart(arguments) => restart::restart(arguments, console).await,
         Command::Cleanup(arguments) => cleanup::cleanup(arguments, console).await,
+        Command::Health(arguments) => health::health(arguments, console).await,
         Command::Schema => schema::schema(),
     }
 }

@@ -15,7 +15,8 @@ use tracing_subscriber::registry::Registry;
 
 use crate::args::{Format, LogLevel};
 use crate::clock::SystemClock;
-use crate::console::{Console, Screen, log_line};
+use crate::console::{Console, log_line};
+use crate::screen::Screen;
 
 /// Turns the log on, for the whole process and once.
 pub(crate) fn start(console: &Console, level: LogLevel) {
@@ -26,7 +27,9 @@ pub(crate) fn start(console: &Console, level: LogLevel) {
         LogLevel::Debug => LevelFilter::DEBUG,
         LogLevel::Trace => LevelFilter::TRACE,
     };
-    let lines = Lines { format: console.log_format(), screen: console.screen() };
+    // The live view shows these better; whoever asks for more than usual gets them all the same.
+    let live = console.is_watched() && level <= LevelFilter::INFO;
+    let lines = Lines { format: console.log_format(), screen: console.screen(), live };
     tracing::subscriber::set_global_default(Registry::default().with(level).with(lines))
         .expect("main starts the log once, before anything else could");
 }
@@ -34,14 +37,21 @@ pub(crate) fn start(console: &Console, level: LogLevel) {
 struct Lines {
     format: Format,
     screen: Arc<Screen>,
+    /// A live view stands below the lines.
+    live: bool,
 }
+
+/// What happens all the time.
+const SHOWN_LIVE: [&str; 3] = ["committed", "chunk_committed", "snapshot_started"];
 
 impl<S: Subscriber> Layer<S> for Lines {
     fn on_event(&self, event: &Event<'_>, _context: Context<'_, S>) {
         let mut parts = Parts::default();
         event.record(&mut parts);
         // On a terminal the command's last lines say it, with the cure.
-        if self.format == Format::Human && parts.code == "fault" {
+        if self.format == Format::Human
+            && (parts.code == "fault" || (self.live && SHOWN_LIVE.contains(&parts.code.as_str())))
+        {
             return;
         }
         self.screen.line(&match self.format {

@@ -32,6 +32,7 @@ use millrace_model::{Clock, Fault, Source, Sweeper, Target};
 pub use restart::Restart;
 pub use settings::Settings;
 pub use stop::{Stop, StopHandle};
+pub use telemetry::{ChunkProgress, Event, Observer, observed};
 
 use retry::Halt;
 

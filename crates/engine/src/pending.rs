@@ -82,10 +82,11 @@ impl Pending {
             Some(before) => (before.id, before.done, before.rows),
             None => (reading.fresh_id, Vec::new(), 0),
         };
-        let pace = Pace { began: Instant::now(), rows_before: rows, rows_estimate: reading.rows_estimate };
+        let rows_estimate = reading.rows_estimate;
+        let pace = Pace { began: Instant::now(), rows_before: rows, rows_estimate };
         self.paces.insert(table.clone(), pace);
         let progress = begin(table, id, position, anchor, reading, done.clone(), rows);
-        telemetry::snapshot_started(&progress);
+        telemetry::snapshot_started(&progress, rows_estimate);
         self.snapshots.push(progress);
         Joined { id, anchor, schema_version, done }
     }

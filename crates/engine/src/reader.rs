@@ -51,6 +51,8 @@ pub(crate) struct Reader<'a> {
     opened: Option<(u64, Timestamp)>,
     /// When the first change or chunk of the open round was seen.
     first_change: Option<Instant>,
+    /// The observer knows how old the open round's changes are.
+    told: bool,
     last_close: Instant,
     /// What the last closed round (else the confirmed commit) says.
     closed: Checkpoint,
@@ -121,6 +123,7 @@ impl<'a> Reader<'a> {
             rounds,
             opened: None,
             first_change: None,
+            told: false,
             last_close: Instant::now(),
             closed: confirmed.checkpoint.clone(),
             last_handed: None,
@@ -189,6 +192,12 @@ pub(crate) async fn run(mut reader: Reader<'_>, log: &mut dyn Log) -> Result<(),
         reader.wait(log).await?;
         if reader.first_change.is_none() && (reader.has_content() || reader.changes.in_transaction()) {
             reader.first_change = Some(Instant::now());
+        }
+        if !reader.told
+            && let Some(since) = reader.changes.oldest_commit()
+        {
+            telemetry::filling(since);
+            reader.told = true;
         }
     }
 }
@@ -393,10 +402,12 @@ impl Reader<'_> {
             chunks,
         };
         self.pending.closed();
+        telemetry::closed();
         self.send(Work::Close(Box::new(closing))).await?;
         self.last_handed = Some(number);
         self.opened = None;
         self.first_change = None;
+        self.told = false;
         self.force = false;
         self.last_close = Instant::now();
         Ok(number)

@@ -1,11 +1,114 @@
-//! The engine's lifecycle lines: the one door from the engine to the log.
+//! The engine's lifecycle: the one door from the engine to the log, and to whoever watches it.
 //!
-//! Each line carries an event `code` of `docs/reference/cli.md`. Tables and positions yes, cell values never.
+//! Each line carries an event `code` of `docs/reference/cli.md`. Tables and positions yes, cell values never. An observer
+//! is told the same as [`Event`]s, and some that are too many for a log. An engine is one task, so its observer travels
+//! with the task: two pipelines of one process never mix.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use millrace_model::{Fault, Round, SnapshotProgress, TableName};
+use millrace_model::{Fault, Position, Round, SnapshotProgress, TableName, Timestamp};
 use tracing::{error, info, warn};
+
+/// Is told what an engine does, as it does it. Called on the engine's task: it must be quick and must not block.
+pub trait Observer: Send + Sync {
+    /// Something happened.
+    fn observe(&self, event: &Event<'_>);
+}
+
+/// What an engine tells its observer.
+#[derive(Debug)]
+pub enum Event<'a> {
+    /// The chain is claimed, at this commit.
+    Claimed {
+        /// Its number.
+        commit: u64,
+        /// Up to where the lake is.
+        position: Option<&'a str>,
+    },
+    /// The log is open.
+    Streaming,
+    /// The first transaction of a round was read.
+    Filling {
+        /// When it was committed in the source.
+        since: Timestamp,
+    },
+    /// The round is handed over for its commit.
+    Closed,
+    /// A round is committed.
+    Committed {
+        /// Number of the commit.
+        commit: u64,
+        /// What it says.
+        round: &'a Round,
+        /// From the end of the round to the answer.
+        took: Duration,
+    },
+    /// The snapshot of a table begins, or goes on.
+    SnapshotStarted {
+        /// Whose.
+        table: &'a TableName,
+        /// Committed so far.
+        rows_done: u64,
+        /// About so many in all.
+        rows_estimate: u64,
+    },
+    /// Rows of a chunk were read; they count when the chunk is committed.
+    SnapshotRead {
+        /// Whose.
+        table: &'a TableName,
+        /// How many.
+        rows: u64,
+    },
+    /// A chunk is committed.
+    ChunkCommitted(&'a ChunkProgress),
+    /// A table's snapshot starts again: the table was rewritten.
+    SnapshotAgain {
+        /// Whose.
+        table: &'a TableName,
+    },
+    /// Tables leave the pipeline.
+    Leaving {
+        /// Which.
+        tables: &'a [TableName],
+    },
+    /// Nobody said no: the engine waits and tries again.
+    Retrying {
+        /// What it was doing.
+        stage: &'static str,
+    },
+    /// It was asked to stop.
+    Stopping,
+}
+
+tokio::task_local! {
+    static OBSERVER: Arc<dyn Observer>;
+}
+
+/// Runs an engine (`Engine::run`) under the eyes of `observer`.
+pub async fn observed<F: Future>(observer: Arc<dyn Observer>, engine: F) -> F::Output {
+    OBSERVER.scope(observer, engine).await
+}
+
+fn tell(event: &Event<'_>) {
+    // Without an observer nobody is told, and that is all.
+    let _unobserved = OBSERVER.try_with(|observer| observer.observe(event));
+}
+
+/// A round has its first transaction.
+pub(crate) fn filling(since: Timestamp) {
+    tell(&Event::Filling { since });
+}
+
+/// A round is on its way to its commit.
+pub(crate) fn closed() {
+    tell(&Event::Closed);
+}
+
+/// Rows of a chunk were read.
+pub(crate) fn snapshot_read(table: &TableName, rows: u64) {
+    tell(&Event::SnapshotRead { table, rows });
+}
 
 pub(crate) fn started(pipeline: &str) {
     info!(code = "started", pipeline, "pipeline started");
@@ -13,10 +116,12 @@ pub(crate) fn started(pipeline: &str) {
 
 pub(crate) fn claimed(commit: u64, position: Option<&str>, sequence: u64) {
     info!(code = "claimed", commit, position = position.unwrap_or("none"), sequence, "claimed the chain");
+    tell(&Event::Claimed { commit, position });
 }
 
 pub(crate) fn streaming(position: &str) {
     info!(code = "streaming", position, "streaming");
+    tell(&Event::Streaming);
 }
 
 pub(crate) fn committed(commit: u64, round: &Round, took: Duration) {
@@ -31,22 +136,29 @@ pub(crate) fn committed(commit: u64, round: &Round, took: Duration) {
         bytes,
         transactions = round.transactions,
         sequence = round.checkpoint.sequence.0,
-        position = round.checkpoint.position.as_ref().map_or("none", |position| position.as_str()),
+        position = round.checkpoint.position.as_ref().map_or("none", Position::as_str),
         took_ms = took.as_millis() as u64,
         "committed"
     );
+    tell(&Event::Committed { commit, round, took });
 }
 
 /// How far a table's snapshot has come with a committed chunk.
 #[derive(Debug)]
-pub(crate) struct ChunkProgress {
+pub struct ChunkProgress {
+    /// Whose.
     pub table: String,
+    /// Rows of the chunk.
     pub rows: u64,
+    /// Rows of all chunks that are committed.
     pub rows_done: u64,
+    /// About so many in all.
     pub rows_estimate: u64,
     /// Done before this process began with it.
     pub rows_before: u64,
+    /// Since this process began with it.
     pub took: Duration,
+    /// It was the last chunk.
     pub finished: bool,
 }
 
@@ -60,7 +172,7 @@ impl ChunkProgress {
     }
 }
 
-pub(crate) fn snapshot_started(progress: &SnapshotProgress) {
+pub(crate) fn snapshot_started(progress: &SnapshotProgress, rows_estimate: u64) {
     info!(
         code = "snapshot_started",
         table = %progress.table,
@@ -68,8 +180,10 @@ pub(crate) fn snapshot_started(progress: &SnapshotProgress) {
         position = progress.position.as_str(),
         sequence = progress.sequence.0,
         resumed = !progress.done.is_empty(),
+        rows_estimate,
         "snapshot started"
     );
+    tell(&Event::SnapshotStarted { table: &progress.table, rows_done: progress.rows, rows_estimate });
 }
 
 pub(crate) fn chunk_committed(chunk: &ChunkProgress) {
@@ -86,6 +200,7 @@ pub(crate) fn chunk_committed(chunk: &ChunkProgress) {
     if chunk.finished {
         info!(code = "snapshot_finished", table = chunk.table, rows = chunk.rows_done, "snapshot finished");
     }
+    tell(&Event::ChunkCommitted(chunk));
 }
 
 pub(crate) fn spilling() {
@@ -94,6 +209,7 @@ pub(crate) fn spilling() {
 
 pub(crate) fn starts_again(table: &TableName) {
     warn!(code = "retrying", stage = "snapshot", table = %table, "the table was rewritten while it was read; it starts again");
+    tell(&Event::SnapshotAgain { table });
 }
 
 pub(crate) fn joins(tables: &[TableName]) {
@@ -102,14 +218,17 @@ pub(crate) fn joins(tables: &[TableName]) {
 
 pub(crate) fn leaves(tables: &[TableName]) {
     info!(code = "leaving", tables = ?tables, "tables leave the pipeline; their files stay in the lake");
+    tell(&Event::Leaving { tables });
 }
 
 pub(crate) fn retrying(stage: &'static str, fault: &Fault, pause: Duration) {
     warn!(code = "retrying", stage, fault = fault.code, wait_ms = pause.as_millis() as u64, "{fault}");
+    tell(&Event::Retrying { stage });
 }
 
 pub(crate) fn waiting_for_slot(holder: &str) {
     warn!(code = "retrying", stage = "take", holder, "another process has the slot; waiting until it is free");
+    tell(&Event::Retrying { stage: "take" });
 }
 
 pub(crate) fn fault(fault: &Fault) {
@@ -118,6 +237,7 @@ pub(crate) fn fault(fault: &Fault) {
 
 pub(crate) fn stopping() {
     info!(code = "stopping", "stopping: committing what is whole");
+    tell(&Event::Stopping);
 }
 
 pub(crate) fn left_at_deadline(deadline: Duration) {

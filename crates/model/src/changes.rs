@@ -273,6 +273,11 @@ impl Changes {
         self.transactions.iter().filter(|transaction| transaction.end.is_some()).count() as u64
     }
 
+    /// When the oldest of them was committed in the source.
+    pub fn oldest_commit(&self) -> Option<Timestamp> {
+        self.transactions.first().and_then(|transaction| transaction.end.as_ref()).map(|end| end.commit)
+    }
+
     /// Bytes read into the round since the last `take_all`, whether or not they were taken as batches since.
     pub fn wire_bytes(&self) -> u64 {
         self.wire_bytes

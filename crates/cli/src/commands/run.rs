@@ -4,16 +4,23 @@
 
 use std::path::PathBuf;
 
-use millrace_engine::Stop;
+use std::sync::Arc;
+
+use millrace_engine::{Stop, observed};
 use millrace_model::{Fault, Finding, Refusal, Severity, Source, Target};
-use millrace_protocol::PipelineSpec;
+use millrace_protocol::{PipelineSpec, SnapshotMode};
+use tokio::task::JoinSet;
 use tracing::{error, info, warn};
 
 use super::DONE;
 use crate::args::{RunArguments, Until};
+use crate::console::Console;
 use crate::fault::Failure;
 use crate::interrupt::Interrupt;
+use crate::listen::Listening;
+use crate::live::Live;
 use crate::load::load;
+use crate::meter::Meter;
 use crate::retry::Backoff;
 use crate::wiring;
 
@@ -21,31 +28,41 @@ use crate::wiring;
 struct Settings {
     file: PathBuf,
     until_now: bool,
+    listen: Option<String>,
 }
 
 impl From<RunArguments> for Settings {
     fn from(arguments: RunArguments) -> Self {
-        Self { file: arguments.file, until_now: arguments.until == Some(Until::Now) }
+        Self { file: arguments.file, until_now: arguments.until == Some(Until::Now), listen: arguments.listen }
     }
 }
 
 /// Runs it.
-pub(crate) async fn run(arguments: RunArguments) -> Result<u8, Failure> {
+pub(crate) async fn run(arguments: RunArguments, console: &Console) -> Result<u8, Failure> {
     let settings = Settings::from(arguments);
     let spec = load(&settings.file)?;
     let interrupt = Interrupt::listen()?;
     let (handle, stop) = Stop::new();
+    let meter = Arc::new(Meter::new(&spec.name, spec.advanced.snapshot_mode == SnapshotMode::Initial));
+    // Beside the run, on threads of their own: what they answer and draw does not wait for it. They end with this scope.
+    let mut listeners = JoinSet::new();
+    if let Some(address) = &settings.listen {
+        let listening = Listening::open(address).await?;
+        info!(code = "listening", address = listening.address(), "answering /metrics, /livez and /readyz");
+        listeners.spawn(listening.serve(Arc::clone(&meter)));
+    }
+    let _live = console.is_watched().then(|| Live::start(console.screen(), Arc::clone(&meter)));
     tokio::select! {
-        ended = pipeline(&settings, &spec, stop) => ended,
+        ended = pipeline(&settings, &spec, &meter, stop) => ended,
         () = interrupt.watch(&handle) => Ok(DONE),
     }
 }
 
-async fn pipeline(settings: &Settings, spec: &PipelineSpec, mut stop: Stop) -> Result<u8, Failure> {
+async fn pipeline(settings: &Settings, spec: &PipelineSpec, meter: &Arc<Meter>, mut stop: Stop) -> Result<u8, Failure> {
     let engine = wiring::engine(spec, &settings.file, settings.until_now).await?;
     report(&spec.findings);
     let asked = tokio::select! {
-        findings = check(&*engine.source, &*engine.target) => findings?,
+        findings = check(&*engine.source, &*engine.target, meter) => findings?,
         () = stop.requested() => {
             info!(code = "stopped", "stopped before anything was begun");
             return Ok(DONE);
@@ -55,12 +72,12 @@ async fn pipeline(settings: &Settings, spec: &PipelineSpec, mut stop: Stop) -> R
     if let Some(code) = exit_code(&asked) {
         return Ok(code);
     }
-    engine.run(stop).await.map_err(Failure::Logged)?;
+    observed(meter.clone(), engine.run(stop)).await.map_err(Failure::Logged)?;
     Ok(DONE)
 }
 
 /// What source and target find; asks until both have answered.
-async fn check(source: &dyn Source, target: &dyn Target) -> Result<Vec<Finding>, Fault> {
+async fn check(source: &dyn Source, target: &dyn Target, meter: &Meter) -> Result<Vec<Finding>, Fault> {
     let mut backoff = Backoff::new();
     loop {
         let answer = async {
@@ -69,7 +86,10 @@ async fn check(source: &dyn Source, target: &dyn Target) -> Result<Vec<Finding>,
             Ok(findings)
         };
         match answer.await {
-            Err(fault) if Fault::is_retry(&fault) => backoff.wait("check", &fault).await,
+            Err(fault) if Fault::is_retry(&fault) => {
+                meter.retrying("check");
+                backoff.wait("check", &fault).await;
+            }
             answer => return answer,
         }
     }

@@ -122,6 +122,7 @@ async fn read_chunk(
                 .take_snapshot(id, anchor, snapshot.position().clone())
                 .map_err(|error| Cause::Batch(error.to_string()))?;
             count += batch.rows() as u64;
+            telemetry::snapshot_read(&reading.plan.schema.table, batch.rows() as u64);
             files.write(batch, schema_version).await?;
         }
         if filled == Filled::Whole {

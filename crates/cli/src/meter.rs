@@ -1,0 +1,229 @@
+//! What a run has done so far, as numbers: fed by the engine's events, read by `/metrics`, `/readyz` and the live view.
+//!
+//! It holds numbers and names of tables, never values; it decides nothing.
+
+mod histogram;
+mod lag;
+mod tables;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use millrace_engine::{Event, Observer};
+use millrace_model::{CommitKind, Position, Round, Timestamp};
+
+pub(crate) use histogram::Histogram;
+use lag::Lag;
+pub(crate) use tables::{TableSnapshot, TableTotals, Tables};
+
+/// Rows a second are those of so long.
+const WINDOW: Duration = Duration::from_secs(10);
+
+/// What the run is at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Phase {
+    Starting,
+    Snapshotting,
+    Streaming,
+    /// Nobody answers; it tries again.
+    Retrying,
+    Stopping,
+}
+
+impl Phase {
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Starting => "starting",
+            Self::Snapshotting => "snapshotting",
+            Self::Streaming => "streaming",
+            Self::Retrying => "retrying",
+            Self::Stopping => "stopping",
+        }
+    }
+}
+
+/// The numbers of one pipeline.
+pub(crate) struct Meter {
+    pipeline: String,
+    /// Whether tables are to be read that were not yet (`snapshot.mode: initial`).
+    snapshots: bool,
+    reading: Mutex<Reading>,
+}
+
+/// The numbers at one moment.
+#[derive(Debug, Default)]
+pub(crate) struct Reading {
+    pub(crate) source_connected: bool,
+    pub(crate) target_connected: bool,
+    pub(crate) stopping: bool,
+    /// The newest commit, and when it was confirmed.
+    pub(crate) commit: u64,
+    pub(crate) committed: Option<(Instant, Timestamp)>,
+    pub(crate) position: String,
+    pub(crate) tables: Tables,
+    /// Tables of the newest commit whose snapshot is not finished.
+    pub(crate) tables_remaining: u64,
+    pub(crate) commits: BTreeMap<&'static str, u64>,
+    pub(crate) commit_durations: Histogram,
+    pub(crate) retries: BTreeMap<String, u64>,
+    lag: Lag,
+    /// What became of the last stage: what it waits for, until it goes on.
+    waits_for: Option<String>,
+    recent: VecDeque<(Instant, u64)>,
+}
+
+impl Meter {
+    pub(crate) fn new(pipeline: &str, snapshots: bool) -> Self {
+        Self { pipeline: pipeline.to_owned(), snapshots, reading: Mutex::default() }
+    }
+
+    /// Whose numbers they are.
+    pub(crate) fn pipeline(&self) -> &str {
+        &self.pipeline
+    }
+
+    /// The numbers now. Nothing that waits may be done while they are held.
+    pub(crate) fn read(&self) -> MutexGuard<'_, Reading> {
+        self.reading.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Nobody answered at `stage`.
+    pub(crate) fn retrying(&self, stage: &str) {
+        self.read().retrying(stage);
+    }
+}
+
+impl Observer for Meter {
+    fn observe(&self, event: &Event<'_>) {
+        let mut reading = self.read();
+        match event {
+            Event::Claimed { commit, position } => {
+                reading.claimed(*commit, position.unwrap_or_default());
+            }
+            Event::Streaming => {
+                reading.source_connected = true;
+                reading.waits_for = None;
+                // What was read and not committed is read again.
+                reading.lag = Lag::default();
+            }
+            Event::Filling { since } => reading.lag.filling(*since),
+            Event::Closed => reading.lag.closed(),
+            Event::Committed { commit, round, took } => reading.commit(*commit, round, *took, self.snapshots),
+            Event::SnapshotStarted { table, rows_done, rows_estimate } => {
+                reading.waits_for = None;
+                reading.tables.snapshot_started(table.to_string(), *rows_done, *rows_estimate);
+            }
+            Event::SnapshotRead { table, rows } => {
+                reading.tables.snapshot_read(&table.to_string(), *rows, Instant::now())
+            }
+            Event::ChunkCommitted(chunk) => reading.tables.chunk_committed(chunk),
+            Event::SnapshotAgain { table } => reading.tables.snapshot_ended(&table.to_string()),
+            Event::Leaving { tables } => {
+                tables.iter().for_each(|table| reading.tables.snapshot_ended(&table.to_string()));
+            }
+            Event::Retrying { stage } => reading.retrying(stage),
+            Event::Stopping => reading.stopping = true,
+        }
+    }
+}
+
+impl Reading {
+    fn claimed(&mut self, commit: u64, position: &str) {
+        self.source_connected = true;
+        self.target_connected = true;
+        self.waits_for = None;
+        self.commit = commit;
+        self.committed = Some((Instant::now(), now()));
+        position.clone_into(&mut self.position);
+        *self.commits.entry(CommitKind::Claim.as_str()).or_default() += 1;
+    }
+
+    fn commit(&mut self, commit: u64, round: &Round, took: Duration, snapshots: bool) {
+        let at = Instant::now();
+        self.target_connected = true;
+        self.waits_for = None;
+        self.commit = commit;
+        self.committed = Some((at, now()));
+        round.checkpoint.position.as_ref().map_or("", Position::as_str).clone_into(&mut self.position);
+        *self.commits.entry(round.kind.as_str()).or_default() += 1;
+        self.commit_durations.add(took);
+        self.lag.committed();
+        let mut rows = 0;
+        for file in &round.files {
+            rows += file.rows;
+            self.tables.file(file);
+        }
+        self.recent.push_back((at, rows));
+        while self.recent.front().is_some_and(|(then, _)| at.duration_since(*then) > WINDOW) {
+            self.recent.pop_front();
+        }
+        let unread = round.registry.entries().filter(|entry| entry.snapshot.is_none()).count();
+        self.tables_remaining = if snapshots { unread as u64 } else { 0 };
+    }
+
+    fn retrying(&mut self, stage: &str) {
+        *self.retries.entry(stage.to_owned()).or_default() += 1;
+        match stage {
+            "stream" | "take" => self.source_connected = false,
+            "commit" | "head" | "claim" | "chain" => self.target_connected = false,
+            // Beside the stream, which goes on; or either of the two.
+            _ => return,
+        }
+        self.waits_for = Some(stage.to_owned());
+    }
+
+    /// What the run is at.
+    pub(crate) fn phase(&self) -> Phase {
+        match &self.waits_for {
+            _ if self.stopping => Phase::Stopping,
+            Some(_) => Phase::Retrying,
+            None if !(self.source_connected && self.target_connected) => Phase::Starting,
+            None if self.tables.reading() => Phase::Snapshotting,
+            None => Phase::Streaming,
+        }
+    }
+
+    /// What it tries again and again, where nobody answers.
+    pub(crate) fn waits_for(&self) -> Option<&str> {
+        self.waits_for.as_deref()
+    }
+
+    /// How late the lake is: the age of the oldest change that was read and is not committed; none where there is none.
+    pub(crate) fn lag(&self, now: Timestamp) -> Duration {
+        self.lag.at(now)
+    }
+
+    /// Committed rows a second, of the last seconds.
+    pub(crate) fn rows_per_second(&self, at: Instant) -> u64 {
+        let recent = self.recent.iter().filter(|(then, _)| at.duration_since(*then) <= WINDOW);
+        let rows: u64 = recent.map(|(_, rows)| rows).sum();
+        (rows as f64 / WINDOW.as_secs_f64()).round() as u64
+    }
+}
+
+fn now() -> Timestamp {
+    crate::clock::SystemClock::time()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_waits_is_not_connected_until_it_answers() {
+        let meter = Meter::new("shop", true);
+        assert_eq!(meter.read().phase(), Phase::Starting);
+        meter.observe(&Event::Claimed { commit: 4, position: Some("0/1") });
+        meter.observe(&Event::Streaming);
+        assert_eq!(meter.read().phase(), Phase::Streaming);
+        meter.observe(&Event::Retrying { stage: "stream" });
+        let seen = |reading: &Reading| (reading.phase(), reading.source_connected);
+        assert_eq!(seen(&meter.read()), (Phase::Retrying, false));
+        // A snapshot that tries again does not hold up the stream.
+        meter.observe(&Event::Streaming);
+        meter.observe(&Event::Retrying { stage: "snapshot" });
+        assert_eq!(seen(&meter.read()), (Phase::Streaming, true));
+        assert_eq!(meter.read().retries, BTreeMap::from([("snapshot".into(), 1), ("stream".into(), 1)]));
+    }
+}

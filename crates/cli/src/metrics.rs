@@ -1,0 +1,155 @@
+//! The numbers of a run as Prometheus reads them: text exposition format 0.0.4.
+
+use std::fmt::Write;
+
+use millrace_model::{OpCounts, Timestamp};
+
+use crate::clock::SystemClock;
+use crate::meter::{Meter, Reading, TableTotals};
+
+/// Type of the text.
+pub(crate) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// A page of metrics, each with the label `pipeline`.
+struct Page {
+    text: String,
+    pipeline: String,
+}
+
+impl Page {
+    fn family(&mut self, name: &str, kind: &str, help: &str) {
+        self.text += &format!("# HELP millrace_{name} {help}\n# TYPE millrace_{name} {kind}\n");
+    }
+
+    fn sample(&mut self, name: &str, labels: &[(&str, &str)], value: impl std::fmt::Display) {
+        let _ = write!(self.text, "millrace_{name}{{pipeline=\"{}\"", self.pipeline);
+        for (label, text) in labels.iter().filter(|(_, text)| !text.is_empty()) {
+            let _ = write!(self.text, ",{label}=\"{}\"", escaped(text));
+        }
+        let _ = writeln!(self.text, "}} {value}");
+    }
+
+    /// A number without labels of its own.
+    fn one(&mut self, name: &str, kind: &str, help: &str, value: impl std::fmt::Display) {
+        self.family(name, kind, help);
+        self.sample(name, &[], value);
+    }
+}
+
+/// All metrics now.
+pub(crate) fn page(meter: &Meter) -> String {
+    let mut page = Page { text: String::new(), pipeline: escaped(meter.pipeline()) };
+    let reading = meter.read();
+    pace(&mut page, &reading);
+    tables(&mut page, &reading);
+    commits(&mut page, &reading);
+    drop(reading);
+    if let Some(bytes) = resident_bytes() {
+        page.one("memory_used_bytes", "gauge", "Memory that the process has resident.", bytes);
+    }
+    page.family("build_info", "gauge", "Always 1; the label tells the version.");
+    page.sample("build_info", &[("version", env!("CARGO_PKG_VERSION"))], 1);
+    page.text
+}
+
+fn pace(page: &mut Page, reading: &Reading) {
+    let lag = reading.lag(SystemClock::time()).as_secs_f64();
+    page.one(
+        "lag_seconds",
+        "gauge",
+        "Age of the oldest change that is read and not committed; 0 when there is none.",
+        lag,
+    );
+    let source = u8::from(reading.source_connected);
+    page.one("source_connected", "gauge", "1 while the source answers.", source);
+    let target = u8::from(reading.target_connected);
+    page.one("target_connected", "gauge", "1 while the target answers.", target);
+    page.family("retries_total", "counter", "Attempts without an answer, by what was tried.");
+    for (stage, count) in &reading.retries {
+        page.sample("retries_total", &[("stage", stage)], count);
+    }
+}
+
+fn tables(page: &mut Page, reading: &Reading) {
+    page.family("changes_total", "counter", "Committed changes of the log, by op.");
+    for (table, totals) in reading.tables.totals() {
+        for (op, count) in by_op(&totals.ops) {
+            page.sample("changes_total", &[("table", table), ("op", op)], count);
+        }
+    }
+    type Number = fn(&TableTotals) -> u64;
+    let families: [(&str, &str, Number); 4] = [
+        ("rows_written_total", "Committed rows, those of snapshots among them.", |totals| totals.rows),
+        ("bytes_written_total", "Bytes of committed files.", |totals| totals.bytes),
+        ("files_written_total", "Committed files.", |totals| totals.files),
+        ("snapshot_rows_total", "Committed rows of snapshots.", |totals| totals.ops.read),
+    ];
+    for (name, help, number) in families {
+        page.family(name, "counter", help);
+        for (table, totals) in reading.tables.totals() {
+            page.sample(name, &[("table", table)], number(totals));
+        }
+    }
+    let remaining = reading.tables_remaining;
+    page.one("snapshot_tables_remaining", "gauge", "Tables whose snapshot is not finished.", remaining);
+}
+
+fn by_op(ops: &OpCounts) -> [(&'static str, u64); 4] {
+    [("insert", ops.create), ("update", ops.update), ("delete", ops.delete), ("truncate", ops.truncate)]
+}
+
+fn commits(page: &mut Page, reading: &Reading) {
+    page.family("commits_total", "counter", "Commits, by kind.");
+    for (kind, count) in &reading.commits {
+        page.sample("commits_total", &[("kind", kind)], count);
+    }
+    if let Some((_, Timestamp(micros))) = reading.committed {
+        let seconds = micros as f64 / 1e6;
+        page.one("last_commit_timestamp_seconds", "gauge", "When the newest commit was confirmed.", seconds);
+    }
+    let durations = &reading.commit_durations;
+    page.family("commit_duration_seconds", "histogram", "From the end of a round to its confirmed commit.");
+    for (bound, count) in durations.buckets() {
+        page.sample("commit_duration_seconds_bucket", &[("le", &bound.to_string())], count);
+    }
+    page.sample("commit_duration_seconds_bucket", &[("le", "+Inf")], durations.count);
+    page.sample("commit_duration_seconds_sum", &[], durations.sum);
+    page.sample("commit_duration_seconds_count", &[], durations.count);
+}
+
+/// A label's value as it stands between quotation marks.
+fn escaped(text: &str) -> String {
+    text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
+}
+
+/// `VmRSS` of `proc_pid_status(5)`; nothing on a system without it.
+fn resident_bytes() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    Some(line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()? * 1024)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn labels_are_escaped_and_every_sample_belongs_to_its_family() {
+        let meter = Meter::new("a\"b\\c", true);
+        meter.retrying("check");
+        let text = page(&meter);
+        assert!(text.contains("millrace_retries_total{pipeline=\"a\\\"b\\\\c\",stage=\"check\"} 1\n"), "{text}");
+        let mut family = String::new();
+        for line in text.lines() {
+            match line.strip_prefix("# TYPE ").and_then(|line| line.split(' ').next()) {
+                Some(name) => name.clone_into(&mut family),
+                None => assert!(line.starts_with("# HELP ") || line.starts_with(&family), "{line} in {family}"),
+            }
+        }
+    }
+
+    #[test]
+    fn a_running_process_knows_its_memory() {
+        assert!(resident_bytes().is_some_and(|bytes| bytes > 1 << 20));
+    }
+}

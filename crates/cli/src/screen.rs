@@ -1,0 +1,86 @@
+//! Standard error: lines that stay, and below them a block that is drawn again and again in its place.
+//!
+//! Both pass one lock, so a line of the log never tears the block and the block never covers a line. The block is drawn
+//! with plain ANSI: up, over, clear what is left. Off a terminal there is never a block.
+
+use std::fmt::Write as _;
+use std::io::{self, Write};
+use std::sync::{Mutex, PoisonError};
+
+/// Standard error of this process.
+#[derive(Default)]
+pub(crate) struct Screen {
+    block: Mutex<Block>,
+}
+
+/// What stands below the lines.
+#[derive(Default)]
+struct Block {
+    lines: Vec<String>,
+    /// Nothing is drawn any more.
+    closed: bool,
+}
+
+/// Width and height where the size is not known.
+const USUAL: (usize, usize) = (80, 24);
+
+impl Screen {
+    /// Writes one line. A log that nobody can read is no reason to stop.
+    pub(crate) fn line(&self, text: &str) {
+        let block = self.block.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut out = cleared(block.lines.len());
+        out += text;
+        out.push('\n');
+        for line in &block.lines {
+            let _ = writeln!(out, "{line}");
+        }
+        put(&out);
+    }
+
+    /// Draws the block in the place of the one before.
+    pub(crate) fn draw(&self, lines: Vec<String>) {
+        let mut block = self.block.lock().unwrap_or_else(PoisonError::into_inner);
+        if block.closed || block.lines == lines {
+            return;
+        }
+        let mut out = up(block.lines.len());
+        for line in &lines {
+            // Over what stands there, without clearing it first: that would flicker.
+            let _ = writeln!(out, "{line}\x1b[K");
+        }
+        if block.lines.len() > lines.len() {
+            out += "\x1b[J";
+        }
+        block.lines = lines;
+        put(&out);
+    }
+
+    /// Takes the block away, for good.
+    pub(crate) fn close(&self) {
+        let mut block = self.block.lock().unwrap_or_else(PoisonError::into_inner);
+        put(&cleared(block.lines.len()));
+        block.lines.clear();
+        block.closed = true;
+    }
+
+    /// Columns and lines of the terminal now: it may have been drawn larger or smaller since.
+    pub(crate) fn size() -> (usize, usize) {
+        match rustix::termios::tcgetwinsize(rustix::stdio::stderr()) {
+            Ok(size) if size.ws_col > 0 && size.ws_row > 0 => (size.ws_col.into(), size.ws_row.into()),
+            _ => USUAL,
+        }
+    }
+}
+
+fn up(lines: usize) -> String {
+    if lines == 0 { String::new() } else { format!("\x1b[{lines}A\r") }
+}
+
+fn cleared(lines: usize) -> String {
+    if lines == 0 { String::new() } else { up(lines) + "\x1b[J" }
+}
+
+fn put(text: &str) {
+    let mut stderr = io::stderr().lock();
+    let _ = stderr.write_all(text.as_bytes());
+}
