@@ -91,10 +91,11 @@ struct Package {
 
 fn package((path, manifest): (String, String)) -> Package {
     let folder = path.trim_end_matches("/Cargo.toml").to_owned();
-    let floor = floor(&folder).unwrap_or_else(|| panic!("{folder} has no floor; give it one in this test"));
+    let floor = floor(&folder);
+    assert!(floor.is_some(), "{folder} has no floor; give it one in this test");
     let line = manifest.lines().find(|line| line.starts_with("name = ")).expect("a package has a name");
     let name = line.trim_start_matches("name = ").trim_matches('"').to_owned();
-    Package { folder, name, floor, manifest }
+    Package { folder, name, floor: floor.unwrap_or_default(), manifest }
 }
 
 #[test]
