@@ -112,6 +112,8 @@ pub(crate) fn engine(spec: &PipelineSpec, source: Postgres, until_now: bool) -> 
             heartbeat_interval: advanced.heartbeat_interval,
             memory_limit: advanced.memory_limit,
             stop_deadline: advanced.stop_deadline,
+            spill_directory: advanced.spill_directory.clone().unwrap_or_else(std::env::temp_dir),
+            spill_limit: advanced.spill_limit,
             snapshot: advanced.snapshot_mode == SnapshotMode::Initial,
             snapshot_parallelism: advanced.snapshot_parallelism as usize,
             until_now,

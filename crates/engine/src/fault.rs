@@ -1,6 +1,6 @@
 //! What the engine itself finds wrong: the refusals of S2 and *Reconnect*, and the fence.
 
-use millrace_model::{Fault, Refusal};
+use millrace_model::{ByteSize, Fault, Refusal};
 use thiserror::Error;
 
 const CURE_GAP: &str =
@@ -33,8 +33,20 @@ pub(crate) enum Cause {
     Busy { holder: String },
     #[error("another writer has taken over the chain: commit {commit} is not ours")]
     Fenced { commit: u64 },
+    #[error("the writer of this stream has ended")]
+    WriterEnded,
+    #[error("stopped before the restart was claimed")]
+    RestartStopped,
+    #[error("the reader of this stream has ended")]
+    ReaderEnded,
+    #[error("the snapshotter of this stream has ended")]
+    SnapshotterEnded,
     #[error("the stream had passed the position of a new snapshot before the snapshot joined it")]
     PassedSnapshot,
+    #[error("a large transaction cannot be kept on disk until it ends ({folder})")]
+    Spill { folder: String },
+    #[error("a transaction needs more than {limit} on disk until it ends")]
+    SpillFull { limit: ByteSize },
     #[error("a batch could not be built: {0}")]
     Batch(String),
 }
@@ -83,7 +95,19 @@ impl From<Cause> for Fault {
                 message,
                 "another process runs this pipeline; if none is left, start again",
             ),
+            Cause::WriterEnded => Fault::retry("EN-012", message),
+            Cause::RestartStopped => Fault::retry("EN-013", message),
+            Cause::ReaderEnded => Fault::retry("EN-014", message),
+            Cause::SnapshotterEnded => Fault::retry("EN-015", message),
             Cause::PassedSnapshot => Fault::retry("EN-016", message),
+            Cause::Spill { .. } => Fault::retry("EN-017", message)
+                .cure("make room in `spill.directory`, or let it point to a folder that this process can write to"),
+            Cause::SpillFull { .. } => Fault::refused(
+                "EN-018",
+                Refusal::Spec,
+                message,
+                "raise `spill.limit`, and let `spill.directory` point to a disk with that much room",
+            ),
             Cause::Batch(_) => Fault::defect("EN-011", message),
         }
     }

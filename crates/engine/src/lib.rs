@@ -16,6 +16,7 @@ mod resume;
 mod retry;
 mod settings;
 mod snapshotter;
+mod spill;
 mod start;
 mod stop;
 mod stream;

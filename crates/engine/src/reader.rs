@@ -17,6 +17,7 @@ use crate::fault::Cause;
 use crate::pending::Pending;
 use crate::requests::{Joined, Joining, Known, Request};
 use crate::settings::Settings;
+use crate::spill::Spill;
 use crate::start::Writing;
 use crate::stop::Stop;
 use crate::writer::{Closing, Done, Work};
@@ -57,6 +58,8 @@ pub(crate) struct Reader<'a> {
     closed: Checkpoint,
     /// The last round that was handed over.
     last_handed: Option<u64>,
+    /// Rows of the open transaction that memory has no room for.
+    spill: Option<Spill>,
     /// Requests that wait for a boundary.
     inbox: Vec<Request>,
     /// Marks that requests wait for.
@@ -124,6 +127,7 @@ impl<'a> Reader<'a> {
             last_close: Instant::now(),
             closed: confirmed.checkpoint.clone(),
             last_handed: None,
+            spill: None,
             inbox: Vec::new(),
             marks: Vec::new(),
             settling: Vec::new(),
@@ -176,6 +180,9 @@ pub(crate) async fn run(mut reader: Reader<'_>, log: &mut dyn Log) -> Result<(),
             // The log returns at the next boundary, and then the round closes.
             let wants_boundary = reader.wants_close() || !reader.inbox.is_empty();
             reader.changes.pause(wants_boundary);
+            if reader.changes.held_bytes() >= reader.settings.open_limit().get() {
+                reader.make_room().await?;
+            }
         } else {
             reader.changes.pause(false);
             if let Due::Last = reader.at_boundary(log).await? {
@@ -208,6 +215,7 @@ impl Reader<'_> {
                 self.stopping = true;
                 // Commit what is whole; the rest is read again by the next start.
                 self.changes.cut_open_transaction();
+                self.spill = None;
             }
             () = self.work.closed() => return Err(writer_ended()),
             changed = self.committed.changed(), if old || !self.settling.is_empty() => {
@@ -221,7 +229,7 @@ impl Reader<'_> {
                     self.idle = false;
                     self.inbox.push(request);
                 }
-                None => return Err(Fault::retry("EN-015", "the snapshotter of this stream has ended")),
+                None => return Err(Cause::SnapshotterEnded.into()),
             },
             () = tokio::time::sleep_until(wake), if !old => {}
             gulp = log.read(&mut self.changes), if !self.held => match gulp? {
@@ -235,6 +243,7 @@ impl Reader<'_> {
 
     /// Between transactions: does what was asked, hands over what has grown large, and closes the round where that is due.
     async fn at_boundary(&mut self, log: &mut dyn Log) -> Result<Due, Fault> {
+        self.unspill().await?;
         for request in std::mem::take(&mut self.inbox) {
             self.serve(request, log).await?;
         }
@@ -247,6 +256,36 @@ impl Reader<'_> {
             self.close().await?;
         }
         Ok(due)
+    }
+
+    /// Inside a transaction: what belongs to ended ones goes to the writer, what belongs to the open one to disk.
+    async fn make_room(&mut self) -> Result<(), Fault> {
+        let (ended, open) = self.changes.take_open().map_err(|error| Cause::Batch(error.to_string()))?;
+        self.hand_over(ended).await?;
+        for batch in open {
+            let spill = match &mut self.spill {
+                Some(spill) => spill,
+                None => {
+                    telemetry::spilling();
+                    self.spill.insert(Spill::new(&self.settings.spill_directory, self.settings.spill_limit)?)
+                }
+            };
+            spill.push(batch).await?;
+        }
+        Ok(())
+    }
+
+    /// The transaction whose rows are on disk has ended: they go to the writer, before those that came after them.
+    async fn unspill(&mut self) -> Result<(), Fault> {
+        let Some(spill) = self.spill.take() else { return Ok(()) };
+        let Some(end) = self.changes.last_end().cloned() else { return Ok(()) };
+        for number in 0..spill.len() {
+            if let Some(mut batch) = spill.get(number).await? {
+                batch.end_open(&end);
+                self.hand_over(vec![batch]).await?;
+            }
+        }
+        Ok(())
     }
 
     async fn serve(&mut self, request: Request, log: &mut dyn Log) -> Result<(), Fault> {
@@ -380,5 +419,5 @@ impl Reader<'_> {
 }
 
 fn writer_ended() -> Fault {
-    Fault::retry("EN-012", "the writer of this stream has ended")
+    Cause::WriterEnded.into()
 }

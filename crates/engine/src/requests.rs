@@ -6,6 +6,8 @@ use std::sync::Arc;
 use millrace_model::{Fault, Position, Registry, Sequence, SnapshotProgress, StagedFile, TableName, TableSchema};
 use tokio::sync::{mpsc, oneshot};
 
+use crate::fault::Cause;
+
 /// Requests that may wait for the reader.
 pub(crate) const REQUESTS: usize = 16;
 
@@ -98,5 +100,5 @@ impl Requests {
 }
 
 fn reader_ended() -> Fault {
-    Fault::retry("EN-014", "the reader of this stream has ended")
+    Cause::ReaderEnded.into()
 }

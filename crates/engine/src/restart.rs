@@ -45,7 +45,7 @@ impl Engine {
                 Ok(Some(restarted)) => return Ok(restarted),
                 Ok(None) => {}
                 Err(Halt::Fault(fault)) => return Err(fault),
-                Err(Halt::Stopped) => return Err(Fault::retry("EN-013", "stopped before the restart was claimed")),
+                Err(Halt::Stopped) => return Err(Cause::RestartStopped.into()),
             }
         }
     }

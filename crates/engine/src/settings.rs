@@ -1,5 +1,6 @@
 //! What the engine needs to know of the pipeline file, validated.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use millrace_model::ByteSize;
@@ -19,6 +20,10 @@ pub struct Settings {
     pub heartbeat_interval: Duration,
     /// Ceiling of the whole process.
     pub memory_limit: ByteSize,
+    /// Where a transaction that is too large for memory waits for its end.
+    pub spill_directory: PathBuf,
+    /// How much may wait there.
+    pub spill_limit: ByteSize,
     /// How long a stop may take.
     pub stop_deadline: Duration,
     /// How often leftovers are swept.
@@ -41,6 +46,8 @@ impl Settings {
             commit_bytes: ByteSize::mib(128),
             heartbeat_interval: Duration::from_secs(60),
             memory_limit: ByteSize::mib(200),
+            spill_directory: std::env::temp_dir(),
+            spill_limit: ByteSize::mib(20 << 10),
             stop_deadline: Duration::from_secs(20),
             sweep_interval: Duration::from_secs(24 * 3600),
             snapshot: true,
@@ -54,8 +61,14 @@ impl Settings {
         ByteSize::bytes((self.memory_limit.get() / 32).clamp(64 << 10, 8 << 20))
     }
 
-    /// So many bytes may lie in the builders of the open round before it is closed.
+    /// So many bytes may lie in the builders of the open round before it is closed. Builders take up to twice that while
+    /// they grow.
     pub(crate) fn held_limit(&self) -> ByteSize {
         ByteSize::bytes(self.memory_limit.get() / 8)
+    }
+
+    /// So many bytes may lie in the builders inside a transaction before they go to disk: a copy of them is made on the way.
+    pub(crate) fn open_limit(&self) -> ByteSize {
+        ByteSize::bytes(self.memory_limit.get() / 24)
     }
 }

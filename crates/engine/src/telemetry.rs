@@ -203,6 +203,10 @@ pub(crate) fn chunk_committed(chunk: &ChunkProgress) {
     tell(&Event::ChunkCommitted(chunk));
 }
 
+pub(crate) fn spilling() {
+    info!(code = "spilling", "a transaction is larger than memory has room for; its rows wait on disk until it ends");
+}
+
 pub(crate) fn starts_again(table: &TableName) {
     warn!(code = "retrying", stage = "snapshot", table = %table, "the table was rewritten while it was read; it starts again");
     tell(&Event::SnapshotAgain { table });

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use arrow_array::ArrayRef;
 
+use crate::changes::TransactionEnd;
 use crate::position::{Position, Sequence};
 use crate::schema::{Op, TableSchema};
 use crate::time::Timestamp;
@@ -63,7 +64,52 @@ pub struct Run {
     pub commit: Timestamp,
 }
 
+impl Run {
+    /// The first run of a batch whose transaction has not ended: its end is filled in later (`Batch::end_open`).
+    pub fn open(base: i64) -> Self {
+        Self { first_row: 0, base, position: Arc::from(""), id: Arc::from(""), commit: Timestamp(0) }
+    }
+}
+
 impl Batch {
+    /// Splits off the rows from `first_row` on, which are all of the run `run`.
+    pub(crate) fn split_off(&mut self, first_row: usize, run: Run) -> Self {
+        let rows = self.rows();
+        let columns = self.columns.iter().map(|column| column.slice(first_row, rows - first_row)).collect();
+        for column in &mut self.columns {
+            *column = column.slice(0, first_row);
+        }
+        let sequences = match &mut self.origin {
+            Origin::Stream { sequences, .. } => sequences.split_off(first_row),
+            Origin::Snapshot { .. } => Vec::new(),
+        };
+        let first = first_row as u32;
+        let unavailable = self.unavailable.split_off(self.unavailable.partition_point(|cell| cell.0 < first));
+        let exact = self.exact.split_off(self.exact.partition_point(|cell| cell.0 < first));
+        let wire_bytes = self.wire_bytes * (rows - first_row) as u64 / rows.max(1) as u64;
+        self.wire_bytes -= wire_bytes;
+        Self {
+            schema: Arc::clone(&self.schema),
+            columns,
+            ops: self.ops.split_off(first_row),
+            unavailable: unavailable.into_iter().map(|(row, column)| (row - first, column)).collect(),
+            exact: exact.into_iter().map(|(row, column, text)| (row - first, column, text)).collect(),
+            origin: Origin::Stream { sequences, runs: vec![run] },
+            wire_bytes,
+        }
+    }
+
+    /// Fills in how the open transaction of this batch ended.
+    pub fn end_open(&mut self, end: &TransactionEnd) {
+        if let Origin::Stream { runs, .. } = &mut self.origin {
+            for run in runs {
+                run.position = Arc::clone(end.position.shared());
+                run.id = Arc::clone(&end.id);
+                run.commit = end.commit;
+            }
+        }
+    }
+
     /// Number of rows.
     pub fn rows(&self) -> usize {
         self.ops.len()

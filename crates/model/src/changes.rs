@@ -331,6 +331,41 @@ impl Changes {
         Ok(batches)
     }
 
+    /// Inside a transaction: takes everything out of memory. First the rows of transactions that have ended, then those of
+    /// the open one, whose runs do not know their end yet (`Run::open`).
+    pub fn take_open(&mut self) -> Result<(Vec<Batch>, Vec<Batch>), ArrowError> {
+        let open = self.transactions.len().saturating_sub(1);
+        let (mut ended, mut unended) = (Vec::new(), Vec::new());
+        let mut tables = std::mem::take(&mut self.aside);
+        for slot in std::mem::take(&mut self.dirty) {
+            let Some(place) = self.tables.get_mut(slot) else { continue };
+            if let Some(table) = place.take() {
+                *place = Some(TableChanges::new(Arc::clone(&table.schema)));
+                tables.push(table);
+            }
+        }
+        for mut table in tables {
+            let first_open = table.runs.last().filter(|&&(_, transaction)| transaction == open).map(|&(row, _)| row);
+            let mut batch = take_resolved(&mut table, &self.transactions)?;
+            if let Some(row) = first_open {
+                let base = self.transactions.get(open).map_or(0, |transaction| transaction.base);
+                let rest = batch.split_off(row, Run::open(base as i64));
+                unended.push(rest);
+            }
+            if batch.rows() > 0 {
+                ended.push(batch);
+            }
+        }
+        self.held_bytes = 0;
+        self.batch_ready = false;
+        Ok((ended, unended))
+    }
+
+    /// How the last transaction ended, at a boundary.
+    pub fn last_end(&self) -> Option<&TransactionEnd> {
+        self.transactions.last().and_then(|transaction| transaction.end.as_ref())
+    }
+
     /// Cuts off what belongs to a transaction that has not ended, for a last round before the log is left for good.
     pub fn cut_open_transaction(&mut self) {
         let Some(open) = self.transactions.len().checked_sub(1).filter(|_| self.in_transaction) else { return };

@@ -227,6 +227,13 @@ impl Op {
     pub fn letter(self) -> u8 {
         self as u8
     }
+
+    /// The op of a letter.
+    pub fn of_letter(letter: u8) -> Option<Self> {
+        [Self::Create, Self::Update, Self::Delete, Self::Truncate, Self::Read]
+            .into_iter()
+            .find(|op| op.letter() == letter)
+    }
 }
 
 #[cfg(test)]

@@ -110,9 +110,8 @@ pub(crate) const KEYS: &[Key] = &[
         .aliases(&[alias("heartbeat.interval.ms", Translate::Milliseconds)]),
     key("memory.limit", Rule::SizeFrom(64), "200MiB", "ceiling of the whole process"),
     key("spill.directory", Rule::Path, "", "where large transactions in progress are kept")
-        .shown("the system's temporary folder")
-        .without_effect(),
-    key("spill.limit", Rule::Size, "20GiB", "how much may be kept there").without_effect(),
+        .shown("the system's temporary folder"),
+    key("spill.limit", Rule::Size, "20GiB", "how much may be kept there"),
     key("stop.deadline", Rule::Duration, "20s", "how long a stop may take"),
     key(
         "schema.change",

@@ -50,8 +50,8 @@ class Lake:
         return self.db.execute(f"""
             WITH {ROWS}
             SELECT {shown} FROM (SELECT *, row_number() OVER (PARTITION BY {keys}
-                                     ORDER BY _sequence DESC, _op = 'r' DESC, _snapshot::BIGINT DESC) AS n
-                                 FROM r WHERE {ALIVE}) WHERE n = 1 AND _op NOT IN ('d', 't') ORDER BY {order}""")
+                                     ORDER BY _sequence DESC, _op = 'r' DESC, _snapshot::BIGINT DESC) AS _newest
+                                 FROM r WHERE {ALIVE}) WHERE _newest = 1 AND _op NOT IN ('d', 't') ORDER BY {order}""")
 
     def filled(self, key, missing, shown, order):
         """The state by key, where an unavailable column takes its value from the row that it was left from."""

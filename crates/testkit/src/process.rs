@@ -164,13 +164,22 @@ impl Millrace {
 
     /// Waits for a line that `wanted` says yes to; lines that came before count too.
     pub fn wait_until(&mut self, what: &str, patience: Duration, wanted: impl Fn(&Line) -> bool) -> Result<Line> {
+        self.wait_for_lines(what, patience, |lines| lines.iter().find(|line| wanted(line)).cloned())
+    }
+
+    /// Waits until `find` finds in all lines so far what it looks for.
+    pub fn wait_for_lines<T>(
+        &mut self,
+        what: &str,
+        patience: Duration,
+        find: impl Fn(&[Line]) -> Option<T>,
+    ) -> Result<T> {
         let began = Instant::now();
         let mut log = self.seen.lock();
         loop {
-            if let Some(line) = log.lines.iter().find(|line| wanted(line)) {
-                let line = line.clone();
+            if let Some(found) = find(&log.lines) {
                 drop(log);
-                return self.check().map(|()| line);
+                return self.check().map(|()| found);
             }
             let left = patience.saturating_sub(began.elapsed());
             if log.ended || left.is_zero() {

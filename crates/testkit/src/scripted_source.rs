@@ -4,7 +4,7 @@
 //! made anew, moved by a stranger or lose its log; a dead holder's slot is free at once, a paused one's only when the server
 //! expels it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -162,6 +162,24 @@ impl World {
             }
         }
         rows
+    }
+
+    /// Where each row of `table` lies as of `position`: every write moves a row to another place.
+    pub fn places_at(&self, table: &str, position: u64) -> BTreeMap<i64, i64> {
+        let state = self.state();
+        let mut places = BTreeMap::new();
+        for entry in state.log.iter().filter(|entry| entry.end <= position) {
+            for row in entry.rows.iter().filter(|row| row.table == table) {
+                match row.op {
+                    Op::Delete => drop(places.remove(&row.id)),
+                    Op::Truncate => places.clear(),
+                    Op::Create | Op::Update | Op::Read => {
+                        places.insert(row.id, (entry.end as i64 / 10 * 37 + row.id / 10 * 11) % 100);
+                    }
+                }
+            }
+        }
+        places
     }
 
     /// Publishes tables; one that is published keeps its membership.
@@ -496,6 +514,7 @@ impl Held for ScriptedHeld {
             told: 0,
             marks: Vec::new(),
             watched: 0,
+            open: None,
             tables: Vec::new(),
             counted,
         };
@@ -527,6 +546,8 @@ struct ScriptedLog {
     told: u64,
     marks: Vec<Watched>,
     watched: u64,
+    /// The transaction being read: its end and the rows to come.
+    open: Option<(u64, VecDeque<ScriptedRow>)>,
     tables: Vec<String>,
     /// Tables whose changes count, with their memberships.
     counted: BTreeMap<TableName, String>,
@@ -548,9 +569,10 @@ impl ScriptedLog {
         slot
     }
 
-    fn append(&mut self, end: u64, rows: &[ScriptedRow], into: &mut Changes) -> Result<(), Fault> {
-        into.begin();
-        for row in rows {
+    /// Appends the next rows of the open transaction, and its end after the last.
+    fn append(&mut self, into: &mut Changes) -> Result<(), Fault> {
+        let Some((end, mut rows)) = self.open.take() else { return Ok(()) };
+        for row in rows.drain(..rows.len().min(GULP)) {
             let schema = self.grip.world.schema(&row.table);
             if self.counted.get(&schema.table) != Some(&schema.source_id) {
                 continue;
@@ -567,6 +589,10 @@ impl ScriptedLog {
             if row.unsent {
                 table.append_unavailable(1);
             }
+        }
+        if !rows.is_empty() {
+            self.open = Some((end, rows));
+            return Ok(());
         }
         into.commit(TransactionEnd {
             position: position(end),
@@ -616,6 +642,10 @@ impl Log for ScriptedLog {
             tokio::pin!(notified);
             notified.as_mut().enable();
             self.grip.check()?;
+            if self.open.is_some() {
+                self.append(into)?;
+                return Ok(Gulp::Read);
+            }
             let next = {
                 let state = self.grip.world.state();
                 let next = state.log.iter().find(|entry| entry.end > self.at);
@@ -642,8 +672,8 @@ impl Log for ScriptedLog {
             self.fuse.step("read a transaction", || ()).await.map_err(unanswered)?;
             self.at = end;
             if !rows.is_empty() {
-                self.append(end, &rows, into)?;
-                return Ok(Gulp::Read);
+                into.begin();
+                self.open = Some((end, rows.into()));
             }
         }
     }
@@ -673,8 +703,10 @@ fn last_parts(tables: &[TableName]) -> Vec<String> {
     tables.iter().filter_map(|table| table.parts().last().cloned()).collect()
 }
 
-/// Bounds between the chunks of every scripted table.
-const BOUNDS: [i64; 3] = [130, 170, 250];
+/// Rows that a call of `read` appends at most: most calls end inside a transaction.
+const GULP: usize = 2;
+/// Bounds between the chunks of every scripted table: places, not keys.
+const BOUNDS: [i64; 3] = [25, 50, 75];
 
 struct ScriptedSnapshot {
     source: ScriptedSource,
@@ -706,7 +738,7 @@ impl Snapshot for ScriptedSnapshot {
         let chunks = (0..=BOUNDS.len())
             .map(|at| Chunk { from: at.checked_sub(1).map_or_else(String::new, bound), to: bound(at) });
         let open = |chunk: &Chunk| !done.iter().any(|range| covers(range, chunk));
-        Ok(Plan { schema, relation, split: "key".into(), chunks: chunks.filter(open).collect(), rows_estimate: 10 })
+        Ok(Plan { schema, relation, split: "place".into(), chunks: chunks.filter(open).collect(), rows_estimate: 10 })
     }
 
     async fn reader(&self) -> Result<Box<dyn ChunkReader>, Fault> {
@@ -752,9 +784,10 @@ impl ChunkReader for ScriptedReader {
         let rewritten = self.world.rewrites(&table) != self.rewrites.get(&table).copied().unwrap_or(0);
         // The trap: under an older snapshot a rewritten table looks empty.
         let seen = if rewritten { BTreeMap::new() } else { self.world.rows_at(&table, self.at) };
-        for (id, value) in
-            seen.into_iter().filter(|&(id, _)| covers(&(chunk.from.clone(), chunk.to.clone()), &point(id)))
-        {
+        let places = self.world.places_at(&table, self.at);
+        let range = (chunk.from.clone(), chunk.to.clone());
+        let here = |id: &i64| places.get(id).is_some_and(|&place| covers(&range, &point(place)));
+        for (id, value) in seen.into_iter().filter(|(id, _)| here(id)) {
             rows.begin_read(32);
             if let [ColumnBuilder::Int64(ids), ColumnBuilder::Text(values)] = rows.columns.as_mut_slice() {
                 ids.append_value(id);
@@ -769,7 +802,7 @@ impl ChunkReader for ScriptedReader {
     }
 }
 
-/// A chunk of one key.
-fn point(id: i64) -> Chunk {
-    Chunk { from: id.to_string(), to: (id + 1).to_string() }
+/// A chunk of one place.
+fn point(place: i64) -> Chunk {
+    Chunk { from: place.to_string(), to: (place + 1).to_string() }
 }

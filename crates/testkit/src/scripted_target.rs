@@ -120,8 +120,26 @@ impl Lake {
         current
     }
 
+    /// Every snapshot row carries the sequence of the last change at or before the position that its snapshot shows.
+    fn verify_anchors(&self) -> Result<(), String> {
+        let rows = self.all_rows(false);
+        let place = |row: &LakeRow| row.position.parse::<u64>().unwrap_or_default();
+        for row in rows.iter().filter(|row| row.snapshot.is_some()) {
+            let before = rows.iter().filter(|other| other.snapshot.is_none() && place(other) <= place(row));
+            let anchor = before.map(|other| other.sequence).max().unwrap_or(0);
+            if row.sequence != anchor {
+                return Err(format!(
+                    "the snapshot at {} carries {}, the last change before it {anchor}",
+                    row.position, row.sequence
+                ));
+            }
+        }
+        Ok(())
+    }
+
     /// Every table with a finished snapshot equals the source as of the checkpoint.
     pub fn verify_state(&self, world: &World, tables: &[&str]) -> Result<(), String> {
+        self.verify_anchors()?;
         let head = self.checkpoint().position.as_ref().map_or(0, position_number);
         for table in tables.iter().filter(|table| self.is_finished(table)) {
             let (found, expected) = (self.state_of(table), world.rows_at(table, head));

@@ -6,8 +6,8 @@ mod mover;
 mod random;
 mod values;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock, RwLockWriteGuard};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -46,23 +46,45 @@ pub struct Done {
 pub struct Load {
     stop: Arc<AtomicBool>,
     transactions: Arc<AtomicU64>,
+    /// Held by every mover during a transaction; who holds it alone has a shop that stands still.
+    floor: Arc<RwLock<()>>,
     movers: Vec<JoinHandle<Result<()>>>,
 }
+
+/// While this is held, no transaction is under way.
+#[derive(Debug)]
+pub struct Pause<'a>(#[expect(dead_code, reason = "held, never read")] RwLockWriteGuard<'a, ()>);
 
 impl Load {
     /// Sets the shop in `database` in motion.
     pub fn start(database: &Database, seed: u64, pace: Pace) -> Result<Self> {
-        let stop = Arc::new(AtomicBool::new(false));
-        let transactions = Arc::new(AtomicU64::new(0));
-        let mut load = Self { stop, transactions, movers: Vec::new() };
-        for number in 0..pace.movers {
+        Self::with_movers_from(database, seed, 0, pace)
+    }
+
+    /// The same with movers that are numbered from `first`: beside, or after, those of another load of the same shop,
+    /// whose keys they never use.
+    pub fn with_movers_from(database: &Database, seed: u64, first: u16, pace: Pace) -> Result<Self> {
+        let mut load =
+            Self { stop: Arc::default(), transactions: Arc::default(), floor: Arc::default(), movers: Vec::new() };
+        for number in first..first + pace.movers {
             let session = database.session()?;
             let between = pace.transactions_a_second.map(|rate| Duration::from_secs(1) * u32::from(pace.movers) / rate);
             let (stop, transactions) = (Arc::clone(&load.stop), Arc::clone(&load.transactions));
+            let floor = Arc::clone(&load.floor);
             let mover = Mover::new(seed, number);
-            load.movers.push(thread::spawn(move || drive(mover, session, between, &stop, &transactions)));
+            load.movers.push(thread::spawn(move || drive(mover, session, between, &floor, &stop, &transactions)));
         }
         Ok(load)
+    }
+
+    /// Lets every mover finish its transaction and wait until the pause is dropped.
+    pub fn pause(&self) -> Pause<'_> {
+        Pause(self.floor.write().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Whether no mover has ended by itself; why one has, `stop` says.
+    pub fn is_moving(&self) -> bool {
+        !self.movers.iter().any(JoinHandle::is_finished)
     }
 
     /// What has been done so far.
@@ -99,12 +121,15 @@ fn drive(
     mut mover: Mover,
     mut session: crate::postgres::Session,
     between: Option<Duration>,
+    floor: &RwLock<()>,
     stop: &AtomicBool,
     transactions: &AtomicU64,
 ) -> Result<()> {
     let mut due = Instant::now();
     while !stop.load(Ordering::Relaxed) {
+        let open = floor.read().unwrap_or_else(PoisonError::into_inner);
         session.run(&mover.transaction())?;
+        drop(open);
         transactions.fetch_add(1, Ordering::Relaxed);
         if let Some(between) = between {
             // Counted from when it was due, so that a slow transaction is made up for; a long stall is not.
@@ -127,7 +152,7 @@ mod tests {
         create_shop(&database).unwrap();
         let load = Load::start(&database, 3, Pace { movers: 2, transactions_a_second: None }).unwrap();
         while load.done().transactions < 600 {
-            assert!(!load.movers.iter().any(JoinHandle::is_finished), "{:?}", load.stop());
+            assert!(load.is_moving(), "{:?}", load.stop());
         }
         let done = load.stop().unwrap();
         assert!(done.transactions >= 600);
@@ -137,6 +162,31 @@ mod tests {
         assert_eq!(count(), still);
         let large = database.sql("SELECT count(*) FROM customers WHERE pg_column_size(notes) > 2000").unwrap();
         assert_ne!(large, "0");
+    }
+
+    #[test]
+    fn a_pause_lets_no_transaction_through_and_then_the_shop_goes_on() {
+        let server = Server::start().unwrap();
+        let database = server.create_database("shop").unwrap();
+        create_shop(&database).unwrap();
+        let load = Load::with_movers_from(&database, 3, 5, Pace { movers: 2, transactions_a_second: None }).unwrap();
+        for _ in 0..3 {
+            let before = load.done().transactions;
+            while load.done().transactions < before + 20 {
+                assert!(load.is_moving(), "{:?}", load.stop());
+            }
+            let pause = load.pause();
+            let still = database.sql("SELECT count(*), sum(id) FROM orders").unwrap();
+            assert!(
+                database.sql("SELECT count(*) FROM pg_stat_activity WHERE state = 'idle in transaction'").unwrap()
+                    == "0"
+            );
+            assert_eq!(database.sql("SELECT count(*), sum(id) FROM orders").unwrap(), still);
+            drop(pause);
+        }
+        let keys = database.sql("SELECT min(id) > 50000000, max(id) < 70000000 FROM customers").unwrap();
+        assert_eq!(keys, "t|t");
+        load.stop().unwrap();
     }
 
     #[test]

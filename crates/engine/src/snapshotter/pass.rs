@@ -7,6 +7,7 @@ use millrace_model::{Chunk, Fault, Member, PastFile, Plan, Position, Snapshot, S
 
 use super::Snapshotter;
 use super::workers::{Reading as TableReading, read_all};
+use crate::fault::Cause;
 use crate::requests::{Joined, Joining, Known, Reading, Request};
 use crate::telemetry;
 
@@ -68,7 +69,7 @@ impl Snapshotter<'_> {
         tokio::select! {
             biased;
             snapshot = self.engine.source.snapshot(&tell) => snapshot,
-            gone = following => Err(gone.err().unwrap_or_else(|| Fault::retry("EN-014", "the reader of this stream has ended"))),
+            gone = following => Err(gone.err().unwrap_or_else(|| Cause::ReaderEnded.into())),
         }
     }
 

@@ -87,6 +87,20 @@ fn a_transaction_larger_than_the_commit_is_committed_whole() {
 }
 
 #[test]
+fn a_transaction_larger_than_memory_waits_on_disk_and_is_committed_whole() {
+    block_on(async {
+        let stage = Stage { memory: Some(32 << 10), ..Stage::default() };
+        assert_eq!(stage.run(&Fuse::never(), "zero").await.code(), 0);
+        stage.append(1);
+        stage
+            .world
+            .append((0..5_000).map(|id| ScriptedRow::create(if id % 3 == 0 { "a" } else { "b" }, 1_000 + id, "x")));
+        stage.append(1);
+        stage.recover("a transaction larger than memory").await;
+    });
+}
+
+#[test]
 fn a_stop_commits_what_is_whole() {
     beside(async |stage| {
         stage.append(1);

@@ -46,7 +46,8 @@ fn transaction(world: &World, dice: &mut Dice, touch: bool) -> Vec<ScriptedRow> 
 }
 
 fn filled(seed: u64) -> (Stage, Dice) {
-    let stage = Stage { snapshot: true, ..Stage::default() };
+    let memory = (seed % 2 == 1).then_some(400);
+    let stage = Stage { snapshot: true, memory, ..Stage::default() };
     let mut dice = Dice(seed | 1);
     for _ in 0..20 {
         let rows = transaction(&stage.world, &mut dice, true);

@@ -45,6 +45,7 @@ pub struct Stage {
     pub named_slot: bool,
     pub snapshot: bool,
     pub tables: Option<&'static [&'static str]>,
+    pub memory: Option<u64>,
 }
 
 impl Stage {
@@ -68,6 +69,8 @@ impl Stage {
         settings.heartbeat_interval = Duration::from_secs(5);
         // Small, so that a few transactions make several rounds.
         settings.commit_bytes = ByteSize::bytes(250);
+        // So little memory that a transaction of a few rows is spilled.
+        settings.memory_limit = ByteSize::bytes(self.memory.unwrap_or(8 << 20));
         settings.until_now = true;
         settings.snapshot = self.snapshot;
         settings.epoch = self.epoch;

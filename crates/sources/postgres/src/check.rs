@@ -214,9 +214,18 @@ async fn publish(
 ) -> Result<(), Cause> {
     let subject = settings.publication.as_str();
     let selected = publication::selected(settings, candidates);
-    let wanted: Vec<_> = selected.iter().map(|it| (it.schema.clone(), it.table.clone())).collect();
     match publication::find(session, settings).await? {
         Some(standing) => {
+            // A table that a publication of ours lacks joins it when the pipeline runs.
+            let joins = |it: &&&Candidate| {
+                let named =
+                    |published: &(String, String, bool, u32)| published.0 == it.schema && published.1 == it.table;
+                settings.publication_mode == PublicationMode::Create && !standing.tables.iter().any(named)
+            };
+            let joining: Vec<_> = selected.iter().filter(joins).copied().collect();
+            not_ours(&joining, findings);
+            let rest = selected.iter().filter(|it| !joins(it));
+            let wanted: Vec<_> = rest.map(|it| (it.schema.clone(), it.table.clone())).collect();
             if let Some(why) = standing.shortcoming(&wanted, candidates)
                 && (settings.publication_mode == PublicationMode::Use || slot_stands)
             {
@@ -240,13 +249,17 @@ async fn publish(
                 let cure = format!("GRANT CREATE ON DATABASE {database} TO {user}, or publication.mode: use");
                 findings.push(Finding::error("PG-023", Refusal::Permission, subject, message, cure));
             }
-            for table in selected.iter().filter(|table| !table.is_ours) {
-                let message = format!("the role does not own {} and cannot publish it", table.full_name());
-                let cure =
-                    "grant the owner's role to it, or let the owner make the publication (publication.mode: use)";
-                findings.push(Finding::error("PG-023", Refusal::Permission, table.full_name(), message, cure));
-            }
+            not_ours(&selected, findings);
         }
     }
     Ok(())
+}
+
+/// Publishing a table needs its ownership.
+fn not_ours(tables: &[&Candidate], findings: &mut Vec<Finding>) {
+    for table in tables.iter().filter(|table| !table.is_ours) {
+        let message = format!("the role does not own {} and cannot publish it", table.full_name());
+        let cure = "grant the owner's role to it, or let the owner make the publication (publication.mode: use)";
+        findings.push(Finding::error("PG-023", Refusal::Permission, table.full_name(), message, cure));
+    }
 }

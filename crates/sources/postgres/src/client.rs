@@ -7,6 +7,7 @@
 pub(crate) mod connect;
 pub(crate) mod duplex;
 pub(crate) mod input;
+pub(crate) mod pace;
 pub(crate) mod replies;
 pub(crate) mod server_error;
 pub(crate) mod session;

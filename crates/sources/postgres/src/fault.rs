@@ -85,6 +85,12 @@ pub(crate) enum Cause {
     NoDecoder { table: String, column: String, type_name: String },
     #[error("column {column} of table {table} has no binary decoder ({type_name}), and the pipeline file wants binary")]
     NotBinary { table: String, column: String, type_name: String },
+    #[error("the snapshot has ended with the connection that kept it")]
+    SnapshotGone,
+    #[error("table {table} is gone")]
+    TableGone { table: String },
+    #[error("row security hides rows of table {table} from role {user}, but not from the log")]
+    RowSecurity { table: String, user: String },
     #[error("the server's answer has an unexpected form: {0}")]
     Answer(&'static str),
 }
@@ -125,7 +131,12 @@ impl From<Cause> for Fault {
             Cause::Unreachable { source, .. } | Cause::Lost { source } => {
                 Self::retry("PG-001", message).because(source)
             }
-            Cause::Ended | Cause::Silent { .. } => Self::retry("PG-001", message),
+            Cause::Ended | Cause::Silent { .. } | Cause::SnapshotGone => Self::retry("PG-001", message),
+            // The next look at the tables does without it.
+            Cause::TableGone { .. } => Self::retry("PG-016", message),
+            Cause::RowSecurity { table, user } => {
+                refused("PG-005", Refusal::Permission, cure::row_security(&table, &user))
+            }
             Cause::NotReady(_) | Cause::ShuttingDown => Self::retry("PG-002", message),
             Cause::Refused { user, .. } => refused("PG-003", Refusal::Permission, cure::password(&user)),
             Cause::NoDatabase { .. } => {
@@ -168,6 +179,10 @@ pub(crate) mod cure {
 
     pub(crate) fn privilege() -> String {
         "grant the role what the message names; docs/errors/PG-005.md lists what a pipeline needs".into()
+    }
+
+    pub(crate) fn row_security(table: &str, user: &str) -> String {
+        format!("ALTER ROLE {user} BYPASSRLS, or ALTER TABLE {table} DISABLE ROW LEVEL SECURITY")
     }
 
     pub(crate) fn method(user: &str) -> String {

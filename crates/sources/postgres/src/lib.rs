@@ -40,7 +40,7 @@ use decode::message::Relation;
 use fault::Cause;
 use held::HeldSlot;
 use position::Lsn;
-use relation::Description;
+use relation::{Bulk, Description};
 use slot::Take;
 
 /// A PostgreSQL database, seen through one pipeline's settings.
@@ -70,20 +70,35 @@ impl Shared {
         }
     }
 
-    /// Asks the catalogue about a table, on the session given or, where that is gone, on a new one.
-    async fn describe(&self, session: Option<Session>, relation: &Relation) -> Result<(Session, Description), Cause> {
-        let publication = &self.settings.publication;
+    /// Asks the catalogue about a table (or, `with_all`, about every other one as well), on the session given or, where
+    /// that is gone, on a new one.
+    async fn describe(
+        &self,
+        session: Option<Session>,
+        relation: &Relation,
+        with_all: bool,
+    ) -> Result<(Session, Description, Option<Bulk>), Cause> {
         if let Some(mut session) = session {
-            match relation::describe(&mut session, relation, publication).await {
-                Ok(description) => return Ok((session, description)),
+            match self.look(&mut session, relation, with_all).await {
+                Ok((description, bulk)) => return Ok((session, description, bulk)),
                 // An idle session may have been cut by something in between.
                 Err(Cause::Lost { .. } | Cause::Ended | Cause::NotReady(_)) => {}
                 Err(cause) => return Err(cause),
             }
         }
         let mut session = connect(&self.settings, Purpose::Queries).await?;
-        let description = relation::describe(&mut session, relation, publication).await?;
-        Ok((session, description))
+        let (description, bulk) = self.look(&mut session, relation, with_all).await?;
+        Ok((session, description, bulk))
+    }
+
+    async fn look(
+        &self,
+        session: &mut Session,
+        relation: &Relation,
+        with_all: bool,
+    ) -> Result<(Description, Option<Bulk>), Cause> {
+        let bulk = if with_all { Some(Bulk::fetch(session, &self.settings).await?) } else { None };
+        Ok((relation::describe(session, relation, &self.settings.publication).await?, bulk))
     }
 }
 

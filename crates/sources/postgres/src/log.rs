@@ -13,14 +13,15 @@
 //! **Marks.** A transaction ends past a position exactly if its commit record starts at or past it (as above). A keepalive
 //! counts between transactions only: inside one it may run ahead of what we have read.
 
-use std::collections::HashMap;
+mod reading;
+
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use millrace_model::{Changes, Fault, Gulp, Log, Mark, Position, Registry, TableName, TableSchema, TransactionEnd};
+use millrace_model::{Changes, Fault, Gulp, Log, Mark, Position, Registry, TableName};
 use tokio::time::Instant;
 
 use crate::Shared;
@@ -28,13 +29,13 @@ use crate::client::duplex::Incoming;
 use crate::client::replies::Replier;
 use crate::client::server_error::{ServerError, state};
 use crate::client::session::Session;
-use crate::decode::message::{Begin, Message, Relation};
-use crate::decode::reader::{Malformed, Reader};
-use crate::decode::row::{self, Scratch, Table};
+use crate::decode::message::Relation;
+use crate::decode::reader::Malformed;
 use crate::fault::Cause;
-use crate::position::{Lsn, moment};
-use crate::relation::{Description, Known};
+use crate::position::Lsn;
+use crate::relation::{Bulk, Description, Known};
 use crate::slot::Grip;
+use reading::{Described, Reading, Step};
 
 /// How often an idle server is asked where it is, while somebody waits for a mark.
 const ASK_AGAIN: Duration = Duration::from_millis(50);
@@ -44,26 +45,15 @@ const SILENCE_WITHOUT_TIMEOUT: Duration = Duration::from_secs(300);
 const LEAVE_DEADLINE: Duration = Duration::from_secs(2);
 /// Bytes of XLogData before its message: kind, start, end, clock.
 const XLOG_HEADER: usize = 1 + 3 * 8;
-/// A server that asks for so many replies in a row, all at one place and each as soon as it has the one before, waits for
-/// our flushed position in order to shut down (`WalSndDone`).
-const SHUTDOWN_REQUESTS: u32 = 50;
-/// In a row means within this time: an idle server that times out soon asks as well, but slowly.
-const SHUTDOWN_WINDOW: Duration = Duration::from_secs(5);
+/// Where in it the clock stands.
+const CLOCK: usize = 1 + 2 * 8;
 
 type Lookup = Pin<Box<dyn Future<Output = Looked> + Send>>;
 
 /// What came back from the catalogue, with the session to ask again.
 struct Looked {
     relation: Relation,
-    answer: Result<(Session, Description), Cause>,
-}
-
-/// What the log knows of a table.
-enum Described {
-    /// Not ours: its changes are passed over.
-    Ignored,
-    /// Ours; its changes count, or will from a mark on.
-    Ours(Table, bool),
+    answer: Result<(Session, Description, Option<Bulk>), Cause>,
 }
 
 /// The open log of a slot.
@@ -75,59 +65,12 @@ pub(crate) struct PostgresLog {
     binary: bool,
     catalogue: Option<Session>,
     lookup: Option<Lookup>,
+    bulk: Bulk,
     reading: Reading,
     /// When the server was asked for a sign of life, without one since.
     asked: Option<Instant>,
     /// Something was appended, or the position moved, that no call has returned for yet.
     progress: bool,
-}
-
-/// How far the stream has been understood.
-struct Reading {
-    known: Known,
-    tables: HashMap<u32, Described>,
-    slots: HashMap<u32, usize>,
-    scratch: Scratch,
-    from: Lsn,
-    position: Lsn,
-    /// The transaction under way; it is skipped where its commit record starts before `from`.
-    open: Option<Begin>,
-    marks: Vec<Watched>,
-    last_mark: u64,
-    counted: Counted,
-    /// Requests for a reply in a row, and when the first of them came.
-    requests: Option<(u32, Instant)>,
-}
-
-/// A position that somebody waits for.
-struct Watched {
-    lsn: Lsn,
-    mark: Mark,
-    /// Tables that count from there on.
-    joining: Vec<TableName>,
-}
-
-/// The tables whose changes count: under which membership, or (`None`) under whichever they have.
-struct Counted(HashMap<TableName, Option<String>>);
-
-impl Counted {
-    fn has(&self, schema: &TableSchema) -> bool {
-        self.0.get(&schema.table).is_some_and(|id| id.as_ref().is_none_or(|id| *id == schema.source_id))
-    }
-}
-
-/// What a frame leads to.
-enum Step {
-    /// The next frame.
-    Next,
-    /// The engine should hear.
-    Progress,
-    /// At the end of a transaction.
-    Boundary,
-    /// A reply is wanted.
-    Reply,
-    /// A table was described.
-    Describe(Relation),
 }
 
 impl PostgresLog {
@@ -142,6 +85,7 @@ impl PostgresLog {
             binary: grip.binary,
             catalogue: Some(grip.catalogue),
             lookup: None,
+            bulk: Bulk::default(),
             reading: Reading::new(known, from, counted),
             asked: None,
             progress: false,
@@ -154,14 +98,20 @@ impl PostgresLog {
             if let Some(watched) = self.reading.due_mark(None) {
                 return Ok(Some(self.reading.reach(watched, into)));
             }
-            let Some(frame) = self.incoming.frame()? else { return Ok(None) };
+            let Some(frame) = self.incoming.frame()? else {
+                self.incoming.gulped();
+                return Ok(None);
+            };
             let body = self.incoming.body(&frame);
+            let mut clock = None;
             let step = match (frame.tag, body.first()) {
                 (b'd', Some(b'w')) => {
                     let message = body.get(XLOG_HEADER..).ok_or_else(|| cut_short("XLogData"))?;
                     if let Some(watched) = self.reading.mark_before(message)? {
                         return Ok(Some(self.reading.reach(watched, into)));
                     }
+                    clock =
+                        body.get(CLOCK..XLOG_HEADER).and_then(|bytes| bytes.try_into().ok()).map(i64::from_be_bytes);
                     self.reading.message(message, body.len(), into)?
                 }
                 (b'd', Some(b'k')) => self.reading.keepalive(body, into)?,
@@ -170,6 +120,11 @@ impl PostgresLog {
                 _ => Step::Next,
             };
             self.incoming.consume(&frame);
+            if let Some(clock) = clock {
+                self.incoming.saw(clock);
+                // The engine hears of each gulp, also inside a transaction: it has memory to watch.
+                self.progress = true;
+            }
             match step {
                 Step::Next => {}
                 Step::Progress => {
@@ -189,33 +144,48 @@ impl PostgresLog {
                 }
                 Step::Describe(relation) => {
                     self.progress = true;
-                    self.describe(relation);
-                    return Ok(None);
+                    if self.describe(relation, into)? {
+                        return Ok(None);
+                    }
                 }
             }
         }
     }
 
-    /// Starts to look a table up, if it is ours.
-    fn describe(&mut self, relation: Relation) {
+    /// Learns what a table is, if it is ours. Returns whether it has to be looked up first.
+    fn describe(&mut self, relation: Relation, into: &mut Changes) -> Result<bool, Cause> {
         if !self.shared.settings.lists(&relation.schema, &relation.table) {
             self.reading.tables.insert(relation.oid, Described::Ignored);
-            return;
+            return Ok(false);
         }
+        let commit_start = self.reading.commit_start();
+        if let Some(description) = commit_start.and_then(|start| self.bulk.take(&relation, start)) {
+            self.resolve(&relation, &description, into)?;
+            return Ok(false);
+        }
+        let with_all = self.bulk.is_due();
         let (shared, session) = (Arc::clone(&self.shared), self.catalogue.take());
         self.lookup = Some(Box::pin(async move {
-            let answer = shared.describe(session, &relation).await;
+            let answer = shared.describe(session, &relation, with_all).await;
             Looked { relation, answer }
         }));
+        Ok(true)
     }
 
     fn described(&mut self, looked: Looked, into: &mut Changes) -> Result<(), Cause> {
-        let (session, description) = looked.answer?;
+        let (session, description, bulk) = looked.answer?;
         self.catalogue = Some(session);
+        if let Some(bulk) = bulk {
+            self.bulk = bulk;
+        }
+        self.resolve(&looked.relation, &description, into)
+    }
+
+    fn resolve(&mut self, relation: &Relation, description: &Description, into: &mut Changes) -> Result<(), Cause> {
         let reading = &mut self.reading;
         let next = reading.slots.len();
-        let slot = *reading.slots.entry(looked.relation.oid).or_insert(next);
-        let resolved = reading.known.resolve(slot, &looked.relation, &description, self.binary);
+        let slot = *reading.slots.entry(relation.oid).or_insert(next);
+        let resolved = reading.known.resolve(slot, relation, description, self.binary);
         let described = match resolved.map_err(|cause| self.shared.without_binary(cause))? {
             Some(table) => {
                 into.define(slot, Arc::clone(&table.schema));
@@ -224,7 +194,7 @@ impl PostgresLog {
             }
             None => Described::Ignored,
         };
-        reading.tables.insert(looked.relation.oid, described);
+        reading.tables.insert(relation.oid, described);
         Ok(())
     }
 
@@ -248,6 +218,7 @@ impl PostgresLog {
     async fn fill(&mut self) -> Result<(), Cause> {
         let waits_for_mark = self.reading.open.is_none() && !self.reading.marks.is_empty();
         loop {
+            self.incoming.pause().await;
             if self.incoming.fill()? {
                 self.asked = None;
                 return Ok(());
@@ -277,194 +248,6 @@ fn is_about_publication(error: &ServerError, publication: &str) -> bool {
 
 fn cut_short(what: &'static str) -> Cause {
     Cause::malformed(Malformed("a message ends too early"), what)
-}
-
-impl Reading {
-    fn new(known: Known, from: Lsn, counted: HashMap<TableName, Option<String>>) -> Self {
-        Self {
-            known,
-            tables: HashMap::new(),
-            slots: HashMap::new(),
-            scratch: Scratch::default(),
-            from,
-            position: from,
-            open: None,
-            marks: Vec::new(),
-            last_mark: 0,
-            counted: Counted(counted),
-            requests: None,
-        }
-    }
-
-    fn watch(&mut self, lsn: Lsn, joining: Vec<TableName>) -> Mark {
-        self.last_mark += 1;
-        let mark = Mark(self.last_mark);
-        self.marks.push(Watched { lsn, mark, joining });
-        mark
-    }
-
-    /// A mark that has come due at a boundary: where the log is, or before a transaction whose commit record starts at
-    /// `commit_start`.
-    fn due_mark(&mut self, commit_start: Option<Lsn>) -> Option<Watched> {
-        if self.open.is_some() || self.marks.is_empty() {
-            return None;
-        }
-        let reached = self.position.max(commit_start.unwrap_or_default());
-        let first = self.marks.iter().enumerate().min_by_key(|(_, watched)| (watched.lsn, watched.mark.0));
-        let (index, _) = first.filter(|(_, watched)| watched.lsn <= reached)?;
-        Some(self.marks.remove(index))
-    }
-
-    /// The log has come to a watched position, or stands beyond it: then changes may have been passed over that count.
-    fn reach(&mut self, watched: Watched, into: &mut Changes) -> Gulp {
-        for table in &watched.joining {
-            self.counted.0.insert(table.clone(), None);
-        }
-        self.recount();
-        if self.position > watched.lsn {
-            return Gulp::Passed(watched.mark);
-        }
-        self.position = watched.lsn;
-        into.reached(watched.lsn.position());
-        Gulp::Mark(watched.mark)
-    }
-
-    fn recount(&mut self) {
-        for described in self.tables.values_mut() {
-            if let Described::Ours(table, counts) = described {
-                *counts = self.counted.has(&table.schema);
-            }
-        }
-    }
-
-    /// The mark that stands before this message, if it begins a transaction.
-    fn mark_before(&mut self, message: &[u8]) -> Result<Option<Watched>, Cause> {
-        if self.marks.is_empty() || message.first() != Some(&b'B') {
-            return Ok(None);
-        }
-        match Message::parse(message) {
-            Ok(Message::Begin(begin)) => Ok(self.due_mark(Some(begin.commit_start))),
-            Ok(_) => Ok(None),
-            Err(what) => Err(Cause::malformed(what, "Begin")),
-        }
-    }
-
-    fn keepalive(&mut self, body: &[u8], into: &mut Changes) -> Result<Step, Cause> {
-        let mut reader = Reader::new(body);
-        let mut parse = || {
-            reader.take(1)?;
-            let end = Lsn(reader.u64()?);
-            reader.take(8)?;
-            Ok((end, reader.u8()? == 1))
-        };
-        let (end, wants_reply) = parse().map_err(|what| Cause::malformed(what, "keepalive"))?;
-        let moves = self.open.is_none() && end > self.position;
-        if moves {
-            self.position = end;
-            into.reached(end.position());
-        }
-        let (count, first) =
-            self.requests.filter(|(_, first)| first.elapsed() < SHUTDOWN_WINDOW).unwrap_or((0, Instant::now()));
-        self.requests = (wants_reply && !moves).then_some((count + 1, first));
-        if count >= SHUTDOWN_REQUESTS {
-            return Err(Cause::ShuttingDown);
-        }
-        Ok(match (wants_reply, moves) {
-            (true, _) => Step::Reply,
-            (false, true) => Step::Progress,
-            (false, false) => Step::Next,
-        })
-    }
-
-    fn message(&mut self, message: &[u8], wire_bytes: usize, into: &mut Changes) -> Result<Step, Cause> {
-        self.requests = None;
-        let parsed = Message::parse(message).map_err(|what| Cause::malformed(what, "a message"))?;
-        match parsed {
-            Message::Begin(begin) => {
-                self.open = Some(begin);
-                if !self.skips() {
-                    into.begin();
-                }
-            }
-            Message::Commit(commit) => return self.commit(commit.end, into),
-            Message::Relation(relation) => return Ok(Step::Describe(relation)),
-            Message::Other => {}
-            _ if self.skips() => {}
-            change => self.change(change, message, wire_bytes, into)?,
-        }
-        Ok(Step::Next)
-    }
-
-    fn skips(&self) -> bool {
-        self.open.is_some_and(|begin| begin.commit_start < self.from)
-    }
-
-    fn commit(&mut self, end: Lsn, into: &mut Changes) -> Result<Step, Cause> {
-        let skips = self.skips();
-        let begin =
-            self.open.take().ok_or_else(|| Cause::malformed(Malformed("a commit without its begin"), "Commit"))?;
-        if skips {
-            return Ok(Step::Next);
-        }
-        self.position = self.position.max(end);
-        into.commit(TransactionEnd {
-            position: end.position(),
-            id: begin.xid.to_string().into(),
-            commit: moment(begin.committed),
-        });
-        Ok(Step::Boundary)
-    }
-
-    fn change(
-        &mut self,
-        change: Message<'_>,
-        message: &[u8],
-        wire_bytes: usize,
-        into: &mut Changes,
-    ) -> Result<(), Cause> {
-        let scratch = &mut self.scratch;
-        let (oid, result) = match change {
-            Message::Insert { relation, new } => {
-                let Some(table) = ours(&self.tables, relation)? else { return Ok(()) };
-                (relation, row::insert(table, into, new, wire_bytes, scratch))
-            }
-            Message::Update { relation, old, new } => {
-                let Some(table) = ours(&self.tables, relation)? else { return Ok(()) };
-                (relation, row::update(table, into, (message, old, new), wire_bytes, scratch))
-            }
-            Message::Delete { relation, old } => {
-                let Some(table) = ours(&self.tables, relation)? else { return Ok(()) };
-                (relation, row::delete(table, into, old, wire_bytes, scratch))
-            }
-            Message::Truncate(mut relations) => {
-                return relations.try_for_each(|relation| self.truncate(relation, wire_bytes, into));
-            }
-            _ => return Ok(()),
-        };
-        result.map_err(|what| self.malformed(what, oid))
-    }
-
-    fn truncate(&self, relation: u32, wire_bytes: usize, into: &mut Changes) -> Result<(), Cause> {
-        let Some(table) = ours(&self.tables, relation)? else { return Ok(()) };
-        row::truncate(table, into, wire_bytes).map_err(|what| self.malformed(what, relation))
-    }
-
-    fn malformed(&self, what: Malformed, oid: u32) -> Cause {
-        let place = match self.tables.get(&oid) {
-            Some(Described::Ours(table, _)) => format!("table {}, after {}", table.schema.table, self.position),
-            _ => format!("relation {oid}, after {}", self.position),
-        };
-        Cause::malformed(what, place)
-    }
-}
-
-/// The table of a change; `None` for one whose changes do not count.
-fn ours(tables: &HashMap<u32, Described>, relation: u32) -> Result<Option<&Table>, Cause> {
-    match tables.get(&relation) {
-        Some(Described::Ours(table, true)) => Ok(Some(table)),
-        Some(Described::Ours(_, false) | Described::Ignored) => Ok(None),
-        None => Err(Cause::malformed(Malformed("a change of an undescribed table"), format!("relation {relation}"))),
-    }
 }
 
 #[async_trait]
@@ -521,6 +304,3 @@ impl Log for PostgresLog {
         }
     }
 }
-
-#[cfg(test)]
-mod tests;

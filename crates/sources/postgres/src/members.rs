@@ -3,11 +3,12 @@
 //! It describes a table in the same words as `relation` does when the log describes it, so that snapshot and stream write
 //! one schema version.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use millrace_model::{Column, Member, TableName, TableSchema};
 
+use crate::client::server_error::state;
 use crate::client::session::{Row, Session};
 use crate::decode::value::Decoder;
 use crate::fault::Cause;
@@ -15,7 +16,7 @@ use crate::publication::{self, Candidate};
 use crate::queries;
 use crate::relation::membership_mark;
 use crate::settings::{PublicationMode, Settings};
-use crate::types::{self, CatalogueColumn};
+use crate::types::{self, BaseType, CatalogueColumn};
 
 /// A table that can be carried.
 #[derive(Clone, Debug)]
@@ -46,10 +47,12 @@ pub(crate) async fn all(session: &mut Session, settings: &Settings) -> Result<Ve
 
 /// One of them.
 pub(crate) async fn one(session: &mut Session, settings: &Settings, table: &TableName) -> Result<MemberTable, Cause> {
-    let gone = || Cause::NoTables(format!("{table} is gone"));
+    let gone = || Cause::TableGone { table: table.to_string() };
     let [_, schema, name] = table.parts() else { return Err(gone()) };
     let candidate = publication::candidate(session, schema, name).await?.ok_or_else(gone)?;
-    describe(session, settings, vec![&candidate]).await?.pop().ok_or_else(gone)
+    // One that is planned was a member a moment ago: without a key now, it is no longer that table.
+    let candidate = Some(&candidate).filter(|it| it.obstacle().is_none()).ok_or_else(gone)?;
+    describe(session, settings, vec![candidate]).await?.pop().ok_or_else(gone)
 }
 
 async fn describe(
@@ -90,9 +93,12 @@ fn table(
     let is_carried = |column: &CatalogueColumn| {
         column.is_carried && listed.as_ref().is_none_or(|listed| listed.contains(&column.number))
     };
+    // As for the log: full rows identify where a key's column is not carried.
+    let lacks_key_column = candidate.identity == b'f' && columns.iter().any(|it| it.is_key && !is_carried(it));
     let columns: Vec<CatalogueColumn> = columns.into_iter().filter(is_carried).collect();
     let mark = membership.and_then(|row| membership_mark(candidate.oid, row));
-    let key = columns.iter().enumerate().filter(|(_, column)| column.is_key).map(|(i, _)| i).collect();
+    let is_key = |column: &CatalogueColumn| column.is_key && !lacks_key_column;
+    let key = columns.iter().enumerate().filter(|(_, column)| is_key(column)).map(|(i, _)| i).collect();
     let schema = TableSchema {
         table: TableName::new([&settings.database, &candidate.schema, &candidate.table]),
         source_id: mark.clone().unwrap_or_else(|| format!("{}|0", candidate.oid)),
@@ -102,11 +108,16 @@ fn table(
     MemberTable {
         oid: candidate.oid,
         schema: Arc::new(schema),
-        decoders: columns.iter().map(|column| column.base.mapping().decoder).collect(),
+        decoders: columns.iter().map(|column| decoder(&column.base)).collect(),
         published: mark.is_some(),
         filter: membership.and_then(|row| row.get(7)).map(str::to_owned),
         rows_estimate: candidate.rows_estimate,
     }
+}
+
+/// A binary copy needs a send function; the log does without one.
+fn decoder(base: &BaseType) -> Decoder {
+    if base.send.is_empty() { Decoder::TextOnly } else { base.mapping().decoder }
 }
 
 fn column(column: &CatalogueColumn) -> Column {
@@ -122,6 +133,7 @@ fn column(column: &CatalogueColumn) -> Column {
 /// Has the publication carry tables that it lacks.
 pub(crate) async fn join(session: &mut Session, settings: &Settings, tables: &[TableName]) -> Result<(), Cause> {
     let members = all(session, settings).await?;
+    let tables: HashSet<&TableName> = tables.iter().collect();
     let lacking = members.iter().filter(|member| !member.published && tables.contains(&member.schema.table));
     let lacking: Vec<(String, String)> = lacking.filter_map(|member| two_parts(&member.schema.table)).collect();
     let Some((schema, table)) = lacking.first() else { return Ok(()) };
@@ -129,7 +141,15 @@ pub(crate) async fn join(session: &mut Session, settings: &Settings, tables: &[T
         let why = format!("it lacks table {}", queries::table_name(schema, table));
         return Err(Cause::UnfitPublication { publication: settings.publication.clone(), why });
     }
-    session.batch(&queries::add_tables(&settings.publication, &lacking)).await.map(drop)
+    match session.batch(&queries::add_tables(&settings.publication, &lacking)).await {
+        // The slot of a publication that is gone cannot be read.
+        Err(cause) if cause.server_error().is_some_and(|error| error.is(state::NO_OBJECT)) => {
+            Err(Cause::Unreadable { slot: settings.slot.clone(), publication: settings.publication.clone() })
+        }
+        // Another process was quicker with one of them, and now none has joined: another look sees which.
+        Err(Cause::Statement(error)) if error.is(state::EXISTS) => Err(Cause::NotReady(error)),
+        answer => answer.map(drop),
+    }
 }
 
 /// Takes tables out of the publication, if it is ours and has them.
@@ -137,10 +157,11 @@ pub(crate) async fn leave(session: &mut Session, settings: &Settings, tables: &[
     if settings.publication_mode == PublicationMode::Use {
         return Ok(());
     }
-    let Some(standing) = publication::find(session, settings).await? else { return Ok(()) };
-    let published =
-        |(schema, table): &(String, String)| standing.tables.iter().any(|it| it.0 == *schema && it.1 == *table);
-    let leaving: Vec<_> = tables.iter().filter_map(two_parts).filter(published).collect();
+    let named = session.query(&queries::named_tables(&settings.publication)).await?;
+    let named: HashSet<(&str, &str)> =
+        named.iter().map(|row| Ok((row.text(0)?, row.text(1)?))).collect::<Result<_, Cause>>()?;
+    let leaving: Vec<_> =
+        tables.iter().filter_map(two_parts).filter(|(schema, table)| named.contains(&(schema, table))).collect();
     if leaving.is_empty() {
         return Ok(());
     }

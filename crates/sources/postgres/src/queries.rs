@@ -75,9 +75,11 @@ pub(crate) const SENDER_TIMEOUT: &str = "SELECT setting FROM pg_settings WHERE n
 pub(crate) const END: &str =
     "SELECT CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_flush_lsn() END";
 
-/// Who may hold up the making of a slot: pid, since when. Prepared transactions have no pid.
-pub(crate) const WRITERS: &str = "SELECT concat('process ', pid, coalesce(' (' || nullif(application_name, '') || ')', '')), \
-     date_trunc('second', xact_start) FROM pg_stat_activity WHERE backend_xid IS NOT NULL AND pid <> pg_backend_pid() \
+/// Who may hold up the making of a slot: pid, since when. Prepared transactions have no pid. The locks, not the sessions, say
+/// who runs: of other roles' sessions a plain role sees nothing but the pid.
+pub(crate) const WRITERS: &str = "SELECT concat('process ', l.pid, coalesce(' (' || nullif(a.application_name, '') || ')', '')), \
+     date_trunc('second', a.xact_start) FROM (SELECT DISTINCT pid FROM pg_locks WHERE locktype = 'transactionid' \
+     AND mode = 'ExclusiveLock' AND granted AND pid <> pg_backend_pid()) l LEFT JOIN pg_stat_activity a USING (pid) \
      UNION ALL SELECT concat('prepared transaction ', gid), date_trunc('second', prepared) FROM pg_prepared_xacts \
      ORDER BY 2 LIMIT 10";
 
@@ -170,32 +172,46 @@ pub(crate) fn relations(schemas: Option<&[&str]>, table: Option<&str>) -> String
 
 /// relation oid, bytes with indexes and out-of-line values. Waits for locks on the tables.
 pub(crate) fn sizes(relations: &[u32]) -> String {
-    let list: Vec<_> = relations.iter().map(u32::to_string).collect();
     format!(
-        "SELECT oid, pg_total_relation_size(oid) FROM pg_class WHERE relkind = 'r' AND oid IN ({})",
-        list.join(", ")
+        "SELECT oid, pg_total_relation_size(oid) FROM pg_class WHERE relkind = 'r' AND oid = ANY ('{{{}}}'::oid[])",
+        numbers(relations)
     )
 }
 
 /// The columns of tables, domains resolved: relation oid, name, type's name, base type's oid, its modifier, its send
-/// function, not null, generated, in the primary key or identity index, number
+/// function, not null, generated, in the primary key or identity index, number, type's oid, modifier, in the primary key.
+/// Domains are resolved a type, not a column, so that thousands of tables cost little.
 pub(crate) fn columns(relations: &[u32]) -> String {
-    let list: Vec<_> = relations.iter().map(u32::to_string).collect();
-    let list = list.join(", ");
     format!(
-        "WITH RECURSIVE a AS (SELECT * FROM pg_attribute WHERE attrelid IN ({list}) AND attnum > 0 AND NOT attisdropped), \
-         b (relation, number, type, modifier, depth) AS (SELECT attrelid, attnum, atttypid, atttypmod, 0 FROM a UNION ALL \
-         SELECT b.relation, b.number, t.typbasetype, t.typtypmod, b.depth + 1 FROM b JOIN pg_type t ON t.oid = b.type \
-         WHERE t.typtype = 'd'), \
-         d AS (SELECT DISTINCT ON (relation, number) * FROM b ORDER BY relation, number, depth DESC) \
-         SELECT a.attrelid, a.attname, format_type(a.atttypid, a.atttypmod), d.type, d.modifier, \
-         coalesce((SELECT p.proname FROM pg_proc p WHERE p.oid = t.typsend), ''), a.attnotnull, a.attgenerated <> '', \
-         EXISTS (SELECT FROM pg_index i JOIN pg_class c ON c.oid = i.indrelid WHERE i.indrelid = a.attrelid \
-         AND a.attnum = ANY (i.indkey) AND i.indimmediate AND i.indisvalid \
-         AND CASE c.relreplident WHEN 'i' THEN i.indisreplident ELSE i.indisprimary END), a.attnum \
-         FROM a JOIN d ON d.relation = a.attrelid AND d.number = a.attnum JOIN pg_type t ON t.oid = d.type \
-         ORDER BY a.attrelid, a.attnum"
+        "WITH RECURSIVE r (oid) AS (SELECT unnest('{{{}}}'::oid[])), \
+         a AS MATERIALIZED (SELECT a.attrelid, a.attname, a.atttypid, a.atttypmod, a.attnotnull, a.attgenerated, a.attnum \
+         FROM r JOIN pg_attribute a ON a.attrelid = r.oid WHERE a.attnum > 0 AND NOT a.attisdropped), \
+         b (asked, asked_modifier, type, modifier, depth) AS (SELECT DISTINCT atttypid, atttypmod, atttypid, atttypmod, 0 \
+         FROM a UNION ALL SELECT b.asked, b.asked_modifier, t.typbasetype, t.typtypmod, b.depth + 1 \
+         FROM b JOIN pg_type t ON t.oid = b.type WHERE t.typtype = 'd'), \
+         d AS (SELECT DISTINCT ON (asked, asked_modifier) asked, asked_modifier, type, modifier, \
+         format_type(asked, asked_modifier) AS name FROM b ORDER BY asked, asked_modifier, depth DESC), \
+         k AS (SELECT i.indrelid, {KEY_COLUMNS} AS number, \
+         CASE c.relreplident WHEN 'i' THEN i.indisreplident ELSE i.indisprimary END AS identifies, i.indisprimary \
+         FROM r JOIN pg_index i ON i.indrelid = r.oid JOIN pg_class c ON c.oid = r.oid \
+         WHERE i.indimmediate AND i.indisvalid AND (i.indisprimary OR i.indisreplident)), \
+         m AS (SELECT indrelid, number, bool_or(identifies) AS identifies, bool_or(indisprimary) AS is_primary \
+         FROM k GROUP BY 1, 2) \
+         SELECT a.attrelid, a.attname, d.name, d.type, d.modifier, coalesce(p.proname, ''), a.attnotnull, \
+         a.attgenerated <> '', coalesce(m.identifies, false), a.attnum, a.atttypid, a.atttypmod, coalesce(m.is_primary, false) \
+         FROM a JOIN d ON d.asked = a.atttypid AND d.asked_modifier = a.atttypmod JOIN pg_type t ON t.oid = d.type \
+         LEFT JOIN pg_proc p ON p.oid = t.typsend LEFT JOIN m ON m.indrelid = a.attrelid AND m.number = a.attnum \
+         ORDER BY a.attrelid, a.attnum",
+        numbers(relations)
     )
+}
+
+/// The columns that an index compares: those that it merely includes stand behind them and are no part of a key.
+const KEY_COLUMNS: &str = "unnest((i.indkey::int2[])[0:i.indnkeyatts - 1])";
+
+fn numbers(numbers: &[u32]) -> String {
+    let list: Vec<_> = numbers.iter().map(u32::to_string).collect();
+    list.join(",")
 }
 
 /// What the catalogue says of a table that the log describes, in four lists and one look: membership, columns, key, types.
@@ -226,8 +242,9 @@ pub(crate) fn described(relation: &Relation, publication: &str, version: u32) ->
          WHERE p.pubname = {publication} AND k.oid = {oid}; \
          SELECT attnum, attname, atttypid, atttypmod, attnotnull, attgenerated <> '' FROM pg_attribute \
          WHERE attrelid = {oid} AND attnum > 0 AND NOT attisdropped ORDER BY attnum; \
-         SELECT a.attname FROM pg_index i JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = ANY (i.indkey) \
-         WHERE i.indrelid = {oid} AND i.indisprimary AND i.indimmediate AND i.indisvalid ORDER BY a.attnum; \
+         SELECT a.attname FROM (SELECT i.indrelid, {KEY_COLUMNS} AS number FROM pg_index i WHERE i.indrelid = {oid} \
+         AND i.indisprimary AND i.indimmediate AND i.indisvalid) k JOIN pg_attribute a ON a.attrelid = k.indrelid \
+         AND a.attnum = k.number ORDER BY a.attnum; \
          {types}; COMMIT"
     )
 }
@@ -249,7 +266,6 @@ fn types(asked: &str) -> String {
 /// The memberships of tables: publication_rel oid, column list, all tables, publication oid, publication_namespace oid,
 /// comes via its root, relation oid, row filter
 pub(crate) fn memberships(publication: &str, relations: &[u32], version: u32) -> String {
-    let list: Vec<_> = relations.iter().map(u32::to_string).collect();
     let (listed, by_schema, filter) = if version >= 150_000 {
         (
             "r.prattrs",
@@ -261,11 +277,19 @@ pub(crate) fn memberships(publication: &str, relations: &[u32], version: u32) ->
     };
     format!(
         "SELECT r.oid, {listed}, p.puballtables, p.oid, {by_schema}, k.relispartition AND p.pubviaroot, k.oid, {filter} \
-         FROM pg_publication p CROSS JOIN pg_class k \
-         LEFT JOIN pg_publication_rel r ON r.prpubid = p.oid AND r.prrelid = k.oid \
-         WHERE p.pubname = {} AND k.oid IN ({})",
-        literal(publication),
-        list.join(", ")
+         FROM pg_publication p CROSS JOIN (SELECT unnest('{{{}}}'::oid[]) AS oid) q JOIN pg_class k ON k.oid = q.oid \
+         LEFT JOIN pg_publication_rel r ON r.prpubid = p.oid AND r.prrelid = k.oid WHERE p.pubname = {}",
+        numbers(relations),
+        literal(publication)
+    )
+}
+
+/// The tables that a publication names, by schema and name; takes no lock on any of them.
+pub(crate) fn named_tables(publication: &str) -> String {
+    format!(
+        "SELECT n.nspname, c.relname FROM pg_publication p JOIN pg_publication_rel r ON r.prpubid = p.oid \
+         JOIN pg_class c ON c.oid = r.prrelid JOIN pg_namespace n ON n.oid = c.relnamespace WHERE p.pubname = {}",
+        literal(publication)
     )
 }
 
@@ -279,6 +303,10 @@ pub(crate) fn drop_tables(publication: &str, tables: &[(String, String)]) -> Str
     format!("ALTER PUBLICATION {} DROP TABLE {}", name(publication), only_list(tables))
 }
 
+/// Several queries that see one state of the catalogue, and their end.
+pub(crate) const BEGIN_READING: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
+pub(crate) const END_READING: &str = "COMMIT";
+
 // ---- snapshot ----
 
 /// Makes a slot that ends with its connection, and exports the snapshot at its consistent point.
@@ -286,9 +314,27 @@ pub(crate) fn create_temporary_slot(slot: &str) -> String {
     format!("CREATE_REPLICATION_SLOT {} TEMPORARY LOGICAL pgoutput EXPORT_SNAPSHOT", name(slot))
 }
 
-/// The end of the log being written, and then the transactions that run: what is read second is the newer.
-pub(crate) const RUNNING: &str =
-    "SELECT pg_current_wal_insert_lsn(); SELECT x FROM pg_snapshot_xip(pg_current_snapshot()) x";
+/// Ends the sessions that make temporary slots of ours for nobody: one that waits for a transaction does not notice that
+/// its client is gone, and would keep its slot until then.
+pub(crate) fn end_temporary_slots(prefix: &str) -> String {
+    format!(
+        "SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots WHERE temporary AND active_pid IS NOT NULL \
+         AND database = current_database() AND slot_name ~ {}",
+        literal(&format!("^{prefix}_[0-9a-f]+_[0-9a-f]+$"))
+    )
+}
+
+/// Three lists: the end of the log being written, the transactions that the making of a slot waits for, and the
+/// transactions that run. What is read later is the newer.
+pub(crate) fn running(slot: &str) -> String {
+    format!(
+        "SELECT pg_current_wal_insert_lsn(); \
+         SELECT l.transactionid FROM pg_replication_slots s JOIN pg_locks l ON l.pid = s.active_pid \
+         WHERE s.slot_name = {} AND l.locktype = 'transactionid' AND NOT l.granted; \
+         SELECT x::text::bigint % 4294967296 FROM pg_snapshot_xip(pg_current_snapshot()) x",
+        literal(slot)
+    )
+}
 
 /// A transaction that sees what the snapshot saw.
 pub(crate) fn begin_under(snapshot: &str) -> String {
@@ -298,20 +344,34 @@ pub(crate) fn begin_under(snapshot: &str) -> String {
 /// Exports the transaction's snapshot once more.
 pub(crate) const EXPORT: &str = "SELECT pg_export_snapshot()";
 
-/// The relations that hold a table's rows: oid, schema, name, its file under the snapshot, its blocks now
-pub(crate) fn leaves(relation: u32) -> String {
+/// The relations that hold the rows of tables: oid, schema, name, its file under the snapshot, its blocks now, the table
+pub(crate) fn leaves(tables: &[u32]) -> String {
     format!(
-        "WITH RECURSIVE t (oid) AS (SELECT {relation}::oid UNION ALL SELECT i.inhrelid FROM t \
+        "WITH RECURSIVE t (root, oid) AS (SELECT r, r FROM unnest('{{{}}}'::oid[]) r UNION ALL SELECT t.root, i.inhrelid FROM t \
          JOIN pg_class c ON c.oid = t.oid AND c.relkind = 'p' JOIN pg_inherits i ON i.inhparent = t.oid) \
-         SELECT c.oid, n.nspname, c.relname, c.relfilenode, pg_relation_size(c.oid) / current_setting('block_size')::int \
-         FROM t JOIN pg_class c ON c.oid = t.oid JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind = 'r' \
-         ORDER BY c.oid"
+         SELECT c.oid, n.nspname, c.relname, c.relfilenode, pg_relation_size(c.oid) / current_setting('block_size')::int, \
+         t.root FROM t JOIN pg_class c ON c.oid = t.oid JOIN pg_namespace n ON n.oid = c.relnamespace \
+         WHERE c.relkind = 'r' ORDER BY c.oid",
+        numbers(tables)
     )
 }
 
-/// Whether a relation's file is still the one that the snapshot shows.
-pub(crate) fn is_same_file(relation: u32) -> String {
-    format!("SELECT relfilenode = pg_relation_filenode(oid) FROM pg_class WHERE oid = {relation}")
+/// Whether a relation is still what the snapshot shows: its file, its name, the names of its columns. What the catalogue's
+/// tables say is the snapshot's, what the functions say is the present.
+pub(crate) fn is_unchanged(relation: u32, leaf: (&str, &str)) -> String {
+    format!(
+        "SELECT c.relfilenode = pg_relation_filenode(c.oid) AND to_regclass({}) = c.oid AND NOT EXISTS \
+         (SELECT FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped AND a.attname::text \
+         IS DISTINCT FROM (pg_identify_object_as_address('pg_class'::regclass, a.attrelid, a.attnum)).object_names[3]) \
+         FROM pg_class c WHERE c.oid = {relation}",
+        literal(&table_name(leaf.0, leaf.1))
+    )
+}
+
+/// The text of a column as its type's output function writes it, which is what the log carries. Not a cast: `inet` has one
+/// of its own that writes other text. And not `IS NULL`, which a row of nulls is as well.
+pub(crate) fn as_text(column: &str) -> String {
+    format!("CASE WHEN num_nulls({0}) = 0 THEN concat({0}) END", name(column))
 }
 
 /// The rows of a range of blocks; `columns` are expressions. From version 14 on the server reads just the range.

@@ -5,6 +5,8 @@
 //! speak of the same table, and a column's id is its number. Otherwise the table has changed since: ids then come from the
 //! version that the lake knows, and what it does not know gets a number that no column of the server can ever have.
 
+mod bulk;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -17,6 +19,8 @@ use crate::decode::value::Decoder;
 use crate::fault::Cause;
 use crate::queries;
 use crate::types::BaseType;
+
+pub(crate) use bulk::Bulk;
 
 /// `MaxHeapAttributeNumber`: no column of the server has a higher number.
 const LAST_NUMBER: u32 = 1600;

@@ -7,8 +7,8 @@
 //! **A publication that is missing or younger than the slot** makes the slot unreadable. That it is missing is seen in the
 //! catalogue. That it is younger cannot be: the only thing that the catalogue dates it by is the `xmin` of its row, to be
 //! compared with the slot's `catalog_xmin`. An `xmin` below it proves that the publication is older. One at or above it
-//! proves nothing: a publication that committed just before the slot was made has such an `xmin` too, whenever an older
-//! transaction was still running (seen), and `ALTER PUBLICATION … SET` gives an old publication a new row. So the
+//! proves nothing: a publication that committed just before the slot was made can have such an `xmin` too, where an older
+//! transaction was still running (by reading; not reproduced), and `ALTER PUBLICATION … SET` gives an old publication a new row. So the
 //! catalogue never accuses; the server does, exactly, at the first change that it decodes: `publication "…" does not exist`
 //! (up to version 17), which `log` turns into the same refusal, a gap.
 
@@ -186,17 +186,19 @@ async fn wants_binary(catalogue: &mut Session, settings: &Settings, text_only: b
         return Ok(true);
     }
     let oids = publication::relations(catalogue, settings).await?;
-    let columns = types::columns(catalogue, &oids).await?;
-    let textual = columns.iter().find(|column| column.is_carried && column.base.is_text_only());
-    if let Some(column) = textual {
-        tracing::info!(
-            code = "PG-022",
-            column = column.name,
-            "values come as text: {} has no binary decoder",
-            column.base.name
-        );
+    for page in oids.chunks(types::PAGE) {
+        let columns = types::columns(catalogue, page).await?;
+        if let Some(column) = columns.iter().find(|column| column.is_carried && column.base.is_text_only()) {
+            tracing::info!(
+                code = "PG-022",
+                column = column.name,
+                "values come as text: {} has no binary decoder",
+                column.base.name
+            );
+            return Ok(false);
+        }
     }
-    Ok(textual.is_none())
+    Ok(true)
 }
 
 /// First start: publication, slot, and the slot taken. What a start that died half-way left is used.
@@ -242,9 +244,9 @@ pub(crate) async fn recreate(settings: &Settings) -> Result<(SourceIdentity, Lsn
 }
 
 /// Makes a slot that ends with `sender`, with its snapshot; waits for every transaction that runs.
-pub(crate) async fn make_temporary(mut sender: Session, name: String) -> Result<Exported, Cause> {
+pub(crate) async fn make_temporary(mut sender: Session, name: &str) -> Result<Exported, Cause> {
     let row =
-        sender.batch_at_leisure(&queries::create_temporary_slot(&name)).await?.pop().and_then(|mut rows| rows.pop());
+        sender.batch_at_leisure(&queries::create_temporary_slot(name)).await?.pop().and_then(|mut rows| rows.pop());
     exported(row, sender)
 }
 

@@ -10,6 +10,9 @@ use crate::queries;
 /// The largest precision of a decimal of the lake.
 const MAX_PRECISION: i32 = 38;
 
+/// Tables whose columns are asked for at once: the answer is held in memory as text.
+pub(crate) const PAGE: usize = 500;
+
 /// What the catalogue says of a column's type, domains resolved.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct BaseType {
@@ -88,17 +91,20 @@ pub(crate) struct CatalogueColumn {
     pub(crate) is_carried: bool,
     /// Part of the primary key or of the identity index.
     pub(crate) is_key: bool,
+    /// Oid and modifier of its type as declared, a domain's where it is one.
+    pub(crate) declared: (u32, i32),
+    /// Part of the primary key.
+    pub(crate) is_primary: bool,
 }
 
 /// The columns of these relations.
 pub(crate) async fn columns(session: &mut Session, relations: &[u32]) -> Result<Vec<CatalogueColumn>, Cause> {
-    if relations.is_empty() {
-        return Ok(Vec::new());
-    }
-    let rows = session.query(&queries::columns(relations)).await?;
-    rows.iter()
-        .map(|row| {
-            Ok(CatalogueColumn {
+    let mut columns = Vec::new();
+    for page in relations.chunks(PAGE) {
+        let rows = session.query(&queries::columns(page)).await?;
+        columns.reserve(rows.len());
+        for row in &rows {
+            columns.push(CatalogueColumn {
                 relation: row.number(0)?,
                 number: row.number(9)?,
                 name: row.text(1)?.to_owned(),
@@ -111,9 +117,12 @@ pub(crate) async fn columns(session: &mut Session, relations: &[u32]) -> Result<
                 nullable: !row.truth(6),
                 is_carried: !row.truth(7),
                 is_key: row.truth(8),
-            })
-        })
-        .collect()
+                declared: (row.number(10)?, row.number(11)?),
+                is_primary: row.truth(12),
+            });
+        }
+    }
+    Ok(columns)
 }
 
 /// `numeric(p,s)` has the modifier `((p << 16) | (s & 0x7ff)) + 4`, with s in eleven bits, signed since PostgreSQL 15.

@@ -8,8 +8,9 @@ use postgres_protocol::authentication::md5_hash;
 use postgres_protocol::authentication::sasl::{ChannelBinding, SCRAM_SHA_256, ScramSha256};
 use postgres_protocol::message::frontend;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 
+use crate::client::pace::RECEIVE_BUFFER;
 use crate::client::server_error::{ServerError, state};
 use crate::client::session::Session;
 use crate::decode::reader::Reader;
@@ -23,7 +24,8 @@ const CONNECT_DEADLINE: Duration = Duration::from_secs(20);
 /// beats what was set for the role or the database. `search_path` is empty: only `pg_catalog` is searched.
 const OPTIONS: &str = "-c TimeZone=UTC -c DateStyle=ISO -c IntervalStyle=iso_8601 -c extra_float_digits=3 \
     -c bytea_output=hex -c search_path= -c row_security=off -c statement_timeout=0 -c lock_timeout=0 \
-    -c idle_in_transaction_session_timeout=0";
+    -c idle_in_transaction_session_timeout=0 -c default_transaction_read_only=off \
+    -c default_transaction_isolation=read\\ committed";
 
 /// What a session is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,8 +47,24 @@ pub(crate) async fn connect(settings: &Settings, purpose: Purpose) -> Result<Ses
     }
 }
 
+/// Connects to the first address that answers.
+async fn open(settings: &Settings, purpose: Purpose) -> io::Result<TcpStream> {
+    let mut refused = io::Error::new(io::ErrorKind::NotFound, "the host has no address");
+    for address in tokio::net::lookup_host((settings.host.as_str(), settings.port)).await? {
+        let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+        if purpose == Purpose::Replication {
+            socket.set_recv_buffer_size(RECEIVE_BUFFER)?;
+        }
+        match socket.connect(address).await {
+            Ok(stream) => return Ok(stream),
+            Err(error) => refused = error,
+        }
+    }
+    Err(refused)
+}
+
 async fn connect_at_leisure(settings: &Settings, purpose: Purpose) -> Result<Session, Cause> {
-    let stream = TcpStream::connect((settings.host.as_str(), settings.port)).await.map_err(lost)?;
+    let stream = open(settings, purpose).await.map_err(lost)?;
     stream.set_nodelay(true).map_err(lost)?;
     let mut session = Session::new(stream);
     let mut parameters = vec![

@@ -59,6 +59,13 @@ pub(crate) mod state {
     pub(crate) const NOT_IN_STATE: &str = "55000";
     pub(crate) const NO_FILE: &str = "58P01";
     pub(crate) const LIMIT: &str = "53400";
-    /// Starting up, shutting down, too many connections, connection trouble, cancelled by a standby's promotion.
-    pub(crate) const NOT_NOW: [&str; 8] = ["57P01", "57P02", "57P03", "57P05", "53300", "53200", "53100", "40001"];
+    /// What a statement names is no longer there: column, table, schema, function, type.
+    pub(crate) const GONE: [&str; 5] = ["42703", "42P01", "3F000", "42883", "42704"];
+    /// An exported snapshot that cannot be imported: its name is unknown (in the words of old and new versions), or its
+    /// transaction has ended.
+    pub(crate) const NO_SNAPSHOT: [&str; 3] = ["22023", "42704", "55000"];
+    /// Starting up, shutting down, too many connections, out of memory or disk, conflicts with others (a deadlock, a lock),
+    /// cancelled by a person, a snapshot that has grown too old.
+    pub(crate) const NOT_NOW: [&str; 12] =
+        ["57P01", "57P02", "57P03", "57P05", "53300", "53200", "53100", "40001", "40P01", "55P03", "57014", "72000"];
 }

@@ -1,5 +1,7 @@
 //! Ranges of blocks as text: `OID:from` up to, but without, `OID:to`; an open end is `OID:`.
 
+use std::collections::HashMap;
+
 use millrace_model::Chunk;
 
 /// An end that no relation reaches.
@@ -7,8 +9,7 @@ const OPEN: u64 = u64::MAX;
 
 /// The chunks of a relation of `blocks` blocks that are not done. The last one is open: rows may lie behind what its size
 /// was a moment ago.
-pub(super) fn remaining(oid: u32, blocks: u64, size: u64, done: &[(String, String)]) -> Vec<Chunk> {
-    let mut done: Vec<(u64, u64)> = done.iter().filter_map(|range| parse(oid, &range.0, &range.1)).collect();
+pub(super) fn remaining(oid: u32, blocks: u64, size: u64, mut done: Vec<(u64, u64)>) -> Vec<Chunk> {
     done.sort_unstable();
     let mut chunks = Vec::new();
     let mut from = 0;
@@ -25,20 +26,28 @@ pub(super) fn remaining(oid: u32, blocks: u64, size: u64, done: &[(String, Strin
     chunks
 }
 
-/// Reads a range of this relation.
-pub(super) fn parse(oid: u32, from: &str, to: &str) -> Option<(u64, u64)> {
-    let (from_oid, from) = from.split_once(':')?;
-    let (to_oid, to) = to.split_once(':')?;
-    if from_oid != to_oid || from_oid.parse() != Ok(oid) {
-        return None;
+/// The done ranges of each relation, as read from their text.
+pub(super) fn by_relation(done: &[(String, String)]) -> HashMap<u32, Vec<(u64, u64)>> {
+    let mut ranges: HashMap<u32, Vec<(u64, u64)>> = HashMap::new();
+    for (oid, from, to) in done.iter().filter_map(|(from, to)| parse(from, to)) {
+        ranges.entry(oid).or_default().push((from, to));
     }
-    Some((from.parse().ok()?, if to.is_empty() { OPEN } else { to.parse().ok()? }))
+    ranges
 }
 
-/// The relation of a chunk, and its first and last block; `None` for an open end.
+/// Reads a range: its relation, its first block, and the block that it ends before.
+fn parse(from: &str, to: &str) -> Option<(u32, u64, u64)> {
+    let (from_oid, from) = from.split_once(':')?;
+    let (to_oid, to) = to.split_once(':')?;
+    if from_oid != to_oid {
+        return None;
+    }
+    Some((from_oid.parse().ok()?, from.parse().ok()?, if to.is_empty() { OPEN } else { to.parse().ok()? }))
+}
+
+/// The relation of a chunk, its first block and the block that it ends before; `None` for an open end.
 pub(super) fn blocks(chunk: &Chunk) -> Option<(u32, u64, Option<u64>)> {
-    let oid = chunk.from.split_once(':')?.0.parse().ok()?;
-    let (from, to) = parse(oid, &chunk.from, &chunk.to)?;
+    let (oid, from, to) = parse(&chunk.from, &chunk.to)?;
     Some((oid, from, (to != OPEN).then_some(to)))
 }
 
@@ -55,23 +64,32 @@ mod tests {
         chunks.iter().map(|chunk| format!("{}-{}", chunk.from, chunk.to)).collect()
     }
 
+    fn planned(blocks: u64, done: &[(&str, &str)]) -> Vec<String> {
+        let done: Vec<_> = done.iter().map(|(from, to)| (from.to_string(), to.to_string())).collect();
+        texts(&remaining(7, blocks, 10, by_relation(&done).remove(&7).unwrap_or_default()))
+    }
+
     #[test]
     fn a_relation_is_cut_into_ranges_and_the_last_is_open() {
-        assert_eq!(texts(&remaining(7, 25, 10, &[])), ["7:0-7:10", "7:10-7:20", "7:20-7:"]);
-        assert_eq!(texts(&remaining(7, 0, 10, &[])), ["7:0-7:"]);
-        assert_eq!(texts(&remaining(7, 20, 10, &[])), ["7:0-7:10", "7:10-7:"]);
+        assert_eq!(planned(25, &[]), ["7:0-7:10", "7:10-7:20", "7:20-7:"]);
+        assert_eq!(planned(0, &[]), ["7:0-7:"]);
+        assert_eq!(planned(20, &[]), ["7:0-7:10", "7:10-7:"]);
+        assert_eq!(texts(&remaining(7, 1000, u64::MAX, Vec::new())), ["7:0-7:"]);
     }
 
     #[test]
     fn what_is_done_is_left_out_whatever_the_size_is_by_now() {
-        let done =
-            |ranges: &[(&str, &str)]| ranges.iter().map(|(a, b)| (a.to_string(), b.to_string())).collect::<Vec<_>>();
-        assert_eq!(
-            texts(&remaining(7, 45, 10, &done(&[("7:10", "7:20")]))),
-            ["7:0-7:10", "7:20-7:30", "7:30-7:40", "7:40-7:"]
-        );
-        assert_eq!(texts(&remaining(7, 45, 10, &done(&[("7:20", "7:"), ("8:0", "8:")]))), ["7:0-7:10", "7:10-7:20"]);
-        assert_eq!(texts(&remaining(7, 5, 10, &done(&[("7:0", "7:4"), ("7:20", "7:")]))), ["7:4-7:20"]);
-        assert!(remaining(7, 45, 10, &done(&[("7:0", "7:")])).is_empty());
+        assert_eq!(planned(45, &[("7:10", "7:20")]), ["7:0-7:10", "7:20-7:30", "7:30-7:40", "7:40-7:"]);
+        assert_eq!(planned(45, &[("7:20", "7:"), ("8:0", "8:")]), ["7:0-7:10", "7:10-7:20"]);
+        assert_eq!(planned(5, &[("7:0", "7:4"), ("7:20", "7:")]), ["7:4-7:20"]);
+        assert_eq!(planned(45, &[("7:20", "7:"), ("7:10", "7:30"), ("7:0", "7:10")]), Vec::<String>::new());
+        assert_eq!(planned(45, &[("7:0", "7:")]), Vec::<String>::new());
+    }
+
+    #[test]
+    fn what_is_no_range_of_ours_is_no_range() {
+        assert!(by_relation(&[("-".into(), "-".into()), ("7:x".into(), "7:".into())]).is_empty());
+        assert_eq!(blocks(&Chunk { from: "7:0".into(), to: "8:4".into() }), None);
+        assert_eq!(blocks(&Chunk { from: "7:3".into(), to: "7:".into() }), Some((7, 3, None)));
     }
 }

@@ -1,100 +1,137 @@
 //! Reads chunks: binary COPY of a range of blocks, straight into columns.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use millrace_model::{ByteSize, Chunk, ChunkReader, Fault, Filled, Plan, TableChanges, TableName};
 
-use super::{Leaf, leaves, ranges};
+use super::readable::{Leaf, Readable, Readables};
+use super::{import, ranges};
+use crate::client::server_error::state;
 use crate::client::session::Session;
 use crate::decode::message::Cell;
 use crate::decode::reader::{Malformed, Reader};
 use crate::decode::value::{self, Decoder};
 use crate::fault::Cause;
-use crate::members::{self, MemberTable};
+use crate::members::MemberTable;
 use crate::{Shared, queries};
 
 /// What a binary copy begins with; flags and the length of an extension follow.
 const SIGNATURE: &[u8] = b"PGCOPY\n\xff\r\n\0";
+
+/// The relation of a chunk that has none.
+const NO_RELATION: u32 = 0;
 
 /// One session that imports the snapshot for each chunk anew.
 pub(super) struct BlockReader {
     shared: Arc<Shared>,
     session: Session,
     snapshot: String,
-    /// What was looked up under the snapshot.
-    tables: HashMap<TableName, (MemberTable, Vec<Leaf>)>,
-    copying: Option<Copying>,
+    tables: Arc<Readables>,
+    /// The chunk under way.
+    reading: Option<Reading>,
     scratch: Vec<u8>,
 }
 
-struct Copying {
+/// A chunk under way.
+struct Reading {
     table: TableName,
-    relation: u32,
-    decoders: Vec<Decoder>,
-    past_header: bool,
+    /// The copy, where there is something to copy.
+    copying: Option<Copying>,
     /// The table is no longer what was planned.
     stale: bool,
 }
 
+struct Copying {
+    leaf: Leaf,
+    decoders: Vec<Decoder>,
+    past_header: bool,
+}
+
 impl BlockReader {
-    pub(super) fn new(shared: Arc<Shared>, session: Session, snapshot: String) -> Self {
-        Self { shared, session, snapshot, tables: HashMap::new(), copying: None, scratch: Vec::new() }
+    pub(super) fn new(shared: Arc<Shared>, session: Session, snapshot: String, tables: Arc<Readables>) -> Self {
+        Self { shared, session, snapshot, tables, reading: None, scratch: Vec::new() }
     }
 
     async fn start(&mut self, plan: &Plan, chunk: &Chunk) -> Result<(), Cause> {
+        if self.reading.is_some() {
+            return Err(Cause::Answer("a chunk that begins before the one before has ended"));
+        }
         let table = &plan.schema.table;
         let (relation, from, to) = ranges::blocks(chunk).ok_or(Cause::Answer("a chunk that is none of ours"))?;
-        self.session.batch(&queries::begin_under(&self.snapshot)).await?;
-        if !self.tables.contains_key(table) {
-            let member = members::one(&mut self.session, &self.shared.settings, table).await?;
-            let leaves = leaves(&mut self.session, member.oid).await?;
-            self.tables.insert(table.clone(), (member, leaves));
-        }
-        let found = self.tables.get(table).filter(|(member, _)| member.schema.columns == plan.schema.columns);
-        let found = found.and_then(|(member, leaves)| Some((member, leaves.iter().find(|leaf| leaf.oid == relation)?)));
+        import(&mut self.session, &self.snapshot).await?;
         // Relation 0 stands for none: a partitioned table without partitions.
-        let stale = found.is_none() && relation != 0;
-        let mut copying = Copying { table: table.clone(), relation, decoders: Vec::new(), past_header: false, stale };
-        if let Some((member, leaf)) = found {
-            let (columns, decoders) = expressions(member);
-            copying.decoders = decoders;
-            let sql = queries::copy_blocks(&columns, (&leaf.schema, &leaf.name), (from, to), member.filter.as_deref());
-            self.session.copy_out(&sql).await?;
+        let found = if relation == NO_RELATION { None } else { self.find(plan).await? };
+        let leaf = found.as_ref().and_then(|it| it.leaves.iter().find(|leaf| leaf.oid == relation));
+        let mut reading = Reading { table: table.clone(), copying: None, stale: relation != NO_RELATION };
+        if let Some((found, leaf)) = found.as_ref().zip(leaf) {
+            let (columns, decoders) = expressions(&found.member);
+            let filter = found.member.filter.as_deref();
+            let sql = queries::copy_blocks(&columns, (&leaf.schema, &leaf.name), (from, to), filter);
+            if self.copy(&sql, table).await? {
+                let copying = Copying { leaf: leaf.clone(), decoders, past_header: false };
+                reading = Reading { copying: Some(copying), stale: false, ..reading };
+            }
         }
-        self.copying = Some(copying);
+        self.reading = Some(reading);
         Ok(())
+    }
+
+    /// The table under the snapshot; `None` where it is not what was planned.
+    async fn find(&mut self, plan: &Plan) -> Result<Option<Arc<Readable>>, Cause> {
+        match self.tables.find(&mut self.session, &self.shared.settings, &plan.schema.table).await {
+            Ok(found) => Ok(Some(found).filter(|it| it.member.schema.columns == plan.schema.columns)),
+            Err(Cause::TableGone { .. }) => Ok(None),
+            Err(cause) => Err(cause),
+        }
+    }
+
+    /// Starts the copy; false where what it names has gone meanwhile.
+    async fn copy(&mut self, sql: &str, table: &TableName) -> Result<bool, Cause> {
+        match self.session.copy_out(sql).await {
+            Err(Cause::Statement(error)) if state::GONE.iter().any(|state| error.is(state)) => Ok(false),
+            // The server's function that looks whether row security applies to a role that must not be subject to it.
+            Err(Cause::Denied(error)) if error.routine == "check_enable_rls" => {
+                let table = match table.parts() {
+                    [_, schema, table] => queries::table_name(schema, table),
+                    _ => table.to_string(),
+                };
+                Err(Cause::RowSecurity { table, user: queries::name(&self.shared.settings.username) })
+            }
+            copies => copies.map(|()| true),
+        }
     }
 
     /// Appends rows until `limit` bytes were read, or the copy ends. Returns whether it has ended.
     async fn append(&mut self, rows: &mut TableChanges, limit: ByteSize) -> Result<bool, Cause> {
-        let Some(copying) = &mut self.copying else { return Ok(true) };
-        if copying.decoders.is_empty() {
-            return Ok(true);
-        }
+        let Some(Reading { table, copying: Some(copying), .. }) = &mut self.reading else { return Ok(true) };
         while rows.wire_bytes() < limit.get() {
             let Some(frame) = self.session.copied().await? else { return Ok(true) };
             let body = self.session.body(&frame);
             append_row(rows, copying, body, &mut self.scratch)
-                .map_err(|what| Cause::malformed(what, format!("snapshot of {}", copying.table)))?;
+                .map_err(|what| Cause::malformed(what, format!("snapshot of {table}")))?;
             self.session.consume(&frame);
         }
         Ok(false)
     }
 
-    /// After the copy: whether the relation is still the one that was planned.
+    /// After the copy: whether the relation is still the one that was planned. The copy's lock, which stands until the end
+    /// of this transaction, keeps it from changing between the two.
     async fn finish(&mut self) -> Result<Filled, Cause> {
-        let Some(copying) = self.copying.take() else { return Ok(Filled::Whole) };
-        let same = match copying.relation {
-            _ if copying.stale => false,
-            0 => true,
-            relation => {
-                self.session.query(&queries::is_same_file(relation)).await?.first().is_some_and(|row| row.truth(0))
-            }
-        };
+        let Some(reading) = self.reading.take() else { return Ok(Filled::Whole) };
+        let mut is_same = !reading.stale;
+        if let Some(Copying { leaf, .. }) = &reading.copying {
+            let sql = queries::is_unchanged(leaf.oid, (&leaf.schema, &leaf.name));
+            is_same = match self.session.query(&sql).await {
+                Ok(rows) => rows.first().is_some_and(|row| row.truth(0)),
+                // Up to version 13 the server knows no name for what is gone, and says so with an error.
+                Err(Cause::Statement(_)) => false,
+                Err(cause) => return Err(cause),
+            };
+        }
+        // Of a transaction that has failed this is the end as well.
         self.session.batch("COMMIT").await?;
-        Ok(if same { Filled::Whole } else { Filled::Rewritten })
+        Ok(if is_same { Filled::Whole } else { Filled::Rewritten })
     }
 }
 
@@ -102,7 +139,7 @@ impl BlockReader {
 fn expressions(member: &MemberTable) -> (Vec<String>, Vec<Decoder>) {
     let both = member.schema.columns.iter().zip(&member.decoders);
     both.map(|(column, &decoder)| match decoder {
-        Decoder::TextOnly => (format!("{}::text", queries::name(&column.name)), Decoder::Text),
+        Decoder::TextOnly => (queries::as_text(&column.name), Decoder::Text),
         decoder => (queries::name(&column.name), decoder),
     })
     .unzip()

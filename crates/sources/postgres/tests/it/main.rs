@@ -3,9 +3,15 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test that goes wrong panics")]
 
 mod capture;
+mod connections;
+mod joins;
+mod many;
 mod positions;
 mod reading;
 mod rows;
+mod scan;
 mod server;
 mod slots;
+mod snapshot_position;
+mod snapshots;
 mod types;

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use millrace_model::SecretValue;
 use millrace_postgres::{Binary, Postgres, PublicationMode, Settings, TableSelection};
 
-const CONFIGURATION: &str = "wal_level = logical\nmax_wal_senders = 60\nmax_replication_slots = 60\nfsync = off\n\
+const CONFIGURATION: &str = "wal_level = logical\nmax_wal_senders = 60\nmax_replication_slots = 500\nfsync = off\n\
     max_prepared_transactions = 4\nlisten_addresses = '127.0.0.1'\nunix_socket_directories = ''\nautovacuum = off\n";
 
 /// A running cluster.

@@ -238,6 +238,28 @@ async fn check_names_missing_privileges_and_unfit_publications() {
 }
 
 #[tokio::test]
+async fn a_table_that_will_join_a_publication_of_ours_is_no_error_and_in_a_given_one_it_is() {
+    let database =
+        Server::shared().database("CREATE TABLE t (id int PRIMARY KEY); CREATE TABLE u (id int PRIMARY KEY)");
+    let of = |tables: &[&str], publication_mode| {
+        let tables = tables.iter().map(|name| table(name)).collect();
+        Postgres::new(Settings { tables, publication_mode, ..database.settings() })
+    };
+    let first = of(&["t"], PublicationMode::Create);
+    create(&first).await.log.close().await;
+    let errors = async |source: Postgres| {
+        let found = source.check().await.unwrap();
+        found.iter().filter(|it| it.severity == Severity::Error).map(|it| it.code).collect::<Vec<_>>()
+    };
+    assert_eq!(errors(of(&["t", "u"], PublicationMode::Create)).await, [""; 0]);
+    assert_eq!(errors(of(&["t", "u"], PublicationMode::Use)).await, ["PG-015"]);
+    let role = format!("guest_{}", database.name);
+    database.sql(&format!("CREATE ROLE {role} LOGIN REPLICATION; GRANT SELECT ON t, u TO {role}"));
+    let settings = Settings { username: role, tables: vec![table("t"), table("u")], ..database.settings() };
+    assert_eq!(errors(Postgres::new(settings)).await, ["PG-023"], "who does not own it cannot have it join");
+}
+
+#[tokio::test]
 async fn every_kind_of_password_opens_the_door_and_a_wrong_one_does_not() {
     let server = Server::start("doors", "password_encryption = 'scram-sha-256'\n");
     let database = Database::new(&server, "CREATE TABLE t (id int PRIMARY KEY)");

@@ -1,6 +1,8 @@
 //! Boundaries, skipped transactions and marks, where positions touch each other to the byte.
 
-use millrace_model::{ByteSize, Sequence};
+use std::sync::Arc;
+
+use millrace_model::{ByteSize, Registry, Sequence};
 
 use super::*;
 use crate::types::BaseType;

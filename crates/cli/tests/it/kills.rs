@@ -1,0 +1,159 @@
+//! Kill -9 at random moments, the snapshot's included, now and then of the server too: nothing is lost, nothing is doubled.
+
+use std::thread;
+use std::time::Duration;
+
+use millrace_testkit::postgres::{Database, Settings};
+use millrace_testkit::process::Line;
+use millrace_testkit::workload::{self, Random};
+
+use crate::shop::{PATIENCE, Shop, is_long};
+
+/// Read block by block: a row fills its block, so that few rows make many chunks.
+const ARCHIVE_ROWS: u64 = 12_000;
+
+/// Fewer than all chunks of a snapshot of all tables: in most rounds so many come.
+const CHUNKS: u64 = 7;
+
+const ARCHIVE: &str = "
+    CREATE TABLE archive (id bigint PRIMARY KEY, n integer NOT NULL, page text NOT NULL, scan text) WITH (fillfactor = 10);
+    ALTER TABLE archive ALTER page SET STORAGE PLAIN, ALTER scan SET STORAGE EXTERNAL";
+
+/// The moments at which a process is killed, as far as they are chosen.
+#[derive(Debug)]
+enum Moment {
+    /// While it checks, takes the source, claims, or has just begun to stream.
+    Start,
+    /// Between the commits of a stream.
+    Stream,
+    /// While it reads the rows that are there already.
+    Snapshot,
+}
+
+#[test]
+fn a_kill_at_any_moment_loses_and_doubles_nothing() {
+    let mut tables = workload::TABLES.to_vec();
+    tables.push("archive");
+    let mut shop = Shop::with(Settings::default(), &tables, |draft| draft.property("snapshot.parallelism", "1"));
+    fill_archive(&shop.database);
+    let mut random = Random::new(1);
+    let mut load = shop.load(0);
+    let (mut met, mut movers) = (0, 0);
+    for round in 0..if is_long() { 200 } else { 20 } {
+        let moment = match round {
+            0..4 => Moment::Snapshot,
+            _ => match random.below(3) {
+                0 => Moment::Start,
+                1 => Moment::Stream,
+                _ => Moment::Snapshot,
+            },
+        };
+        if round >= 4 && matches!(moment, Moment::Snapshot) {
+            restart(&shop, &mut random);
+        }
+        move_archive(&shop.database, &mut random);
+        met += u32::from(kill_at(&shop, &moment, &mut random));
+        if round % 6 == 5 {
+            // A crash ends the movers' sessions; what the last of their transactions came to, the source knows.
+            shop.server.crash().unwrap();
+            drop(load);
+            movers += 2;
+            load = shop.load(movers);
+        }
+        shop.fsck();
+        // The first snapshot is killed again and again; later every other round goes on with what the kill left.
+        if round >= 3 && random.once_in(2) || round % 5 == 4 {
+            assert!(load.is_moving());
+            let _pause = load.pause();
+            settle(&shop);
+        }
+    }
+    assert!(met >= 3, "only {met} kills fell into a snapshot");
+    load.stop().unwrap();
+    settle(&shop);
+    shop.compare_independently();
+}
+
+/// While the shop stands still: catches up, and finds lake and source equal.
+fn settle(shop: &Shop) {
+    shop.catch_up();
+    shop.fsck();
+    shop.compare();
+}
+
+/// Has tables read anew. The command itself is killed now and then, and then given again.
+fn restart(shop: &Shop, random: &mut Random) {
+    let flags: &[&str] = if random.once_in(2) {
+        &["--snapshot", "--yes"]
+    } else {
+        &["--snapshot", "--yes", "--tables", "public.archive"]
+    };
+    if random.once_in(3) {
+        let restarting = shop.command("restart", flags).start().unwrap();
+        thread::sleep(Duration::from_millis(random.below(150)));
+        restarting.kill().unwrap();
+        shop.fsck();
+    }
+    let ended = shop.command("restart", flags).complete(PATIENCE).unwrap();
+    assert_eq!(ended.code, Some(0), "{:#?}", ended.lines);
+}
+
+/// Starts the pipeline and kills it at a random moment of the kind. Says whether a snapshot was under way.
+fn kill_at(shop: &Shop, moment: &Moment, random: &mut Random) -> bool {
+    let mut running = shop.run();
+    let span = match moment {
+        Moment::Start => 400,
+        Moment::Stream => {
+            running.wait_for("committed", PATIENCE).unwrap();
+            800
+        }
+        Moment::Snapshot => {
+            // Where an earlier kill came after the last chunk, there is no snapshot to wait for.
+            let chunks = random.below(CHUNKS) as usize;
+            let is_there = |lines: &[Line]| {
+                let [started, chunk, finished] = ["snapshot_started", "chunk_committed", "snapshot_finished"]
+                    .map(|code| lines.iter().filter(|line| line.code == code).count());
+                let is_over = started == finished && lines.iter().filter(|line| line.code == "committed").count() > 4;
+                (started > 0 && chunk >= chunks || is_over).then_some(())
+            };
+            running.wait_for_lines("chunks of a snapshot", PATIENCE, is_there).unwrap();
+            60
+        }
+    };
+    // The random moment is what is tested here; nothing is waited for.
+    thread::sleep(Duration::from_millis(random.below(span)));
+    assert!(!running.has_ended(), "{:#?}", running.lines());
+    let ended = running.kill().unwrap();
+    let count = |code: &str| ended.lines.iter().filter(|line| line.code == code).count();
+    count("snapshot_started") > count("snapshot_finished")
+}
+
+fn fill_archive(database: &Database) {
+    database.sql(ARCHIVE).unwrap();
+    database
+        .sql(&format!(
+            "INSERT INTO archive SELECT n, 0, repeat(md5(n::text), 20), CASE WHEN n % 100 = 0 THEN repeat(md5(n::text), 200) END
+             FROM generate_series(1, {ARCHIVE_ROWS}) n"
+        ))
+        .unwrap();
+}
+
+/// Changes to rows whose snapshot is under way: of values, of keys, and, seldom, of a row with a text that the log leaves
+/// out, after which the table must be read anew.
+fn move_archive(database: &Database, random: &mut Random) {
+    let mut sql = String::new();
+    for _ in 0..20 {
+        let id = random.below(ARCHIVE_ROWS / 100) * 100 + 1 + random.below(98);
+        sql += &match random.below(5) {
+            0 => format!("UPDATE archive SET id = id + 1000000 WHERE id = {id};"),
+            1 => format!("DELETE FROM archive WHERE id = {id};"),
+            2 => format!("INSERT INTO archive VALUES ({}, 1, 'new') ON CONFLICT DO NOTHING;", 2_000_000 + id),
+            _ => format!("UPDATE archive SET n = n + 1 WHERE id = {id};"),
+        };
+    }
+    if random.once_in(4) {
+        let id = random.below(ARCHIVE_ROWS / 100) * 100 + 100;
+        sql += &format!("UPDATE archive SET n = n + 1 WHERE id = {id};");
+    }
+    database.sql(&sql).unwrap();
+}

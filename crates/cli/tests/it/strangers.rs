@@ -1,0 +1,153 @@
+//! What somebody gets wrong in the first hour, against a real server: each time the exit code, what happened, and what to
+//! do about it, for people and for programs.
+
+use std::fs;
+use std::process::Command;
+
+use millrace_testkit::pipeline::Draft;
+use millrace_testkit::postgres::{Auth, Settings};
+use millrace_testkit::process::Line;
+use millrace_testkit::workload;
+
+use crate::shop::{MILLRACE, PATIENCE, Shop, wait};
+
+/// A run that must be refused.
+struct Refusal {
+    exit: i32,
+    /// Of the error's page.
+    code: &'static str,
+    says: &'static str,
+    cure: &'static str,
+}
+
+impl Refusal {
+    /// Runs the shop's pipeline in both formats.
+    fn expect(&self, shop: &Shop) {
+        let run = |format: &str| {
+            let mut command = Command::new(MILLRACE);
+            command.args(["--format", format, "run"]).arg(&shop.pipeline.file).env("SHOP_PASSWORD", "wrong");
+            let output = command.output().unwrap();
+            (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+        };
+        let (exit, text) = run("json");
+        assert_eq!(exit, Some(self.exit), "{text}");
+        let lines: Vec<Line> = text.lines().map(Line::parse).collect();
+        let is_it = |line: &&Line| line.code == self.code || line.fields.get("fault").is_some_and(|it| it == self.code);
+        assert!(lines.iter().any(|line| is_it(&line)), "{} in {text}", self.code);
+        let line = lines.iter().find(is_it).unwrap();
+        assert!(line.message.contains(self.says), "{line:?}");
+        assert!(line.fields["cure"].as_str().unwrap().contains(self.cure), "{line:?}");
+        let (exit, text) = run("human");
+        assert_eq!(exit, Some(self.exit), "{text}");
+        for part in [self.code, self.says, self.cure, "cure: "] {
+            assert!(text.contains(part), "{part:?} in {text}");
+        }
+        assert!(!text.contains('{'), "{text}");
+        assert!(!shop.pipeline.lake.join("_millrace/commits").exists());
+    }
+}
+
+#[test]
+fn a_database_that_is_not_there_is_named() {
+    let shop = Shop::open();
+    let file = &shop.pipeline.file;
+    let text = fs::read_to_string(file).unwrap().replace("database: shop", "database: shpo");
+    fs::write(file, text).unwrap();
+    Refusal { exit: 64, code: "PG-004", says: "there is no database shpo", cure: "connection.database" }.expect(&shop);
+}
+
+#[test]
+fn a_wrong_and_a_missing_password_are_told_apart() {
+    let asks = || Settings::default().auth(Auth::Scram("right".into()));
+    let shop = Shop::with(asks(), &workload::TABLES, |draft| draft.password_from("SHOP_PASSWORD"));
+    Refusal { exit: 77, code: "PG-003", says: "refused user postgres", cure: "connection.password" }.expect(&shop);
+    let shop = Shop::with(asks(), &workload::TABLES, |draft| draft);
+    Refusal { exit: 64, code: "PG-006", says: "asks user postgres for", cure: "give connection.password" }
+        .expect(&shop);
+}
+
+#[test]
+fn a_server_without_logical_log_is_told_how_to_have_one() {
+    let shop = Shop::with(Settings::default().set("wal_level", "replica"), &workload::TABLES, |draft| draft);
+    let cure = "ALTER SYSTEM SET wal_level = logical";
+    Refusal { exit: 1, code: "PG-007", says: "wal_level is replica", cure }.expect(&shop);
+}
+
+#[test]
+fn a_table_without_a_key_is_named_with_both_ways_out() {
+    let shop = Shop::with(Settings::default(), &["orders", "heap"], |draft| draft);
+    shop.database.sql("CREATE TABLE heap (a int)").unwrap();
+    Refusal { exit: 64, code: "PG-017", says: "heap", cure: "add a primary key, or ALTER TABLE" }.expect(&shop);
+}
+
+#[test]
+fn a_table_that_is_not_there_is_named() {
+    let shop = Shop::with(Settings::default(), &["orders", "oders"], |draft| draft);
+    Refusal { exit: 64, code: "PG-016", says: "oders", cure: "correct tables" }.expect(&shop);
+}
+
+#[test]
+fn a_role_that_may_not_read_the_log_is_told_what_it_lacks() {
+    let shop = Shop::open();
+    shop.database.sql("CREATE ROLE reader LOGIN; GRANT SELECT ON ALL TABLES IN SCHEMA public TO reader").unwrap();
+    let file = &shop.pipeline.file;
+    let text = fs::read_to_string(file).unwrap().replace("username: postgres", "username: reader");
+    fs::write(file, text).unwrap();
+    Refusal { exit: 77, code: "PG-009", says: "reader", cure: "ALTER ROLE \"reader\" REPLICATION" }.expect(&shop);
+}
+
+#[test]
+fn a_second_run_of_a_pipeline_waits_and_then_leaves_with_75() {
+    let shop = Shop::with(Settings::default().set("wal_sender_timeout", "1s"), &workload::TABLES, |draft| draft);
+    let running = shop.streaming();
+    let second = shop.command("run", &[]).allow("fault").complete(PATIENCE).unwrap();
+    assert_eq!(second.code, Some(75), "{:#?}", second.lines);
+    let fault = second.lines.iter().find(|line| line.code == "fault").unwrap();
+    assert_eq!(fault.fields["fault"], "EN-009");
+    assert!(fault.fields["cure"].as_str().unwrap().contains("stop the other process"), "{fault:?}");
+    shop.database.sql("INSERT INTO visits VALUES (1, 'undisturbed', 1, now())").unwrap();
+    shop.wait_until_released();
+    running.stop(PATIENCE).unwrap();
+    shop.fsck();
+    shop.compare();
+}
+
+#[test]
+fn a_server_that_is_not_there_is_waited_for() {
+    let mut shop = Shop::open();
+    shop.server.stop().unwrap();
+    let mut running = shop.run();
+    let line = running
+        .wait_for_lines("a second attempt", PATIENCE, |lines| {
+            lines.iter().filter(|line| line.code == "retrying").nth(1).cloned()
+        })
+        .unwrap();
+    assert!(line.message.contains(&format!("127.0.0.1:{}", shop.server.port())), "{line:?}");
+    shop.server.launch().unwrap();
+    running.wait_for("streaming", PATIENCE).unwrap();
+    // And once more in the middle of it.
+    shop.server.crash().unwrap();
+    shop.database.sql("INSERT INTO visits VALUES (1, 'after the crash', 1, now())").unwrap();
+    wait("the stream to come back", || shop.slot_is_active());
+    shop.wait_until_released();
+    running.stop(PATIENCE).unwrap();
+    shop.fsck();
+    shop.compare();
+}
+
+#[test]
+fn a_mistyped_key_is_named_with_its_line_and_the_word_that_was_meant() {
+    let shop = Shop::open();
+    let file = &shop.pipeline.file;
+    let text = fs::read_to_string(file).unwrap().replace("tables:", "tabels:");
+    fs::write(file, text).unwrap();
+    let output = Command::new(MILLRACE).args(["--format", "human", "run"]).arg(file).output().unwrap();
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(64), "{text}");
+    for part in ["streamingSource.tabels", "line 11", "did you mean `tables`?"] {
+        assert!(text.contains(part), "{part:?} in {text}");
+    }
+    let fine = Draft::new("shop", &shop.database, &["orders"]).write(shop.folder()).unwrap();
+    let check = crate::shop::millrace("check", &fine, &[]).json(PATIENCE).unwrap();
+    assert_eq!(check["ok"], true, "{check}");
+}

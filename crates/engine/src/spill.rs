@@ -1,0 +1,275 @@
+//! Rows of a transaction that is too large for memory, on disk until it ends.
+//!
+//! Nothing of an open transaction may reach the target: its rows do not know yet where it ends, and it may yet be given up
+//! with its log. So they wait here, compressed, in a file without a name, which a killed process cannot leave behind. When
+//! the transaction has ended they are read back one batch after the other and staged like any others.
+
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use arrow_array::{Int64Array, RecordBatch, UInt8Array};
+use arrow_ipc::reader::StreamReader;
+use arrow_ipc::writer::StreamWriter;
+use arrow_schema::{ArrowError, DataType, Field, Schema};
+use millrace_model::{Batch, ByteSize, Fault, Op, Origin, Run, TableSchema};
+
+use crate::fault::Cause;
+
+/// Fast rather than small: what is written here is read once.
+const LEVEL: i32 = 1;
+
+/// The rows of one open transaction.
+#[derive(Debug)]
+pub(crate) struct Spill {
+    file: Arc<File>,
+    entries: Vec<Entry>,
+    bytes: u64,
+    limit: ByteSize,
+}
+
+/// A batch in the file.
+#[derive(Clone, Debug)]
+struct Entry {
+    schema: Arc<TableSchema>,
+    offset: u64,
+    length: u64,
+    base: i64,
+    wire_bytes: u64,
+}
+
+impl Spill {
+    /// An empty spill in `folder`.
+    pub(crate) fn new(folder: &Path, limit: ByteSize) -> Result<Self, Fault> {
+        let file = tempfile::tempfile_in(folder).map_err(|source| unusable(folder.to_path_buf(), source))?;
+        Ok(Self { file: Arc::new(file), entries: Vec::new(), bytes: 0, limit })
+    }
+
+    /// Adds a batch of the open transaction.
+    pub(crate) async fn push(&mut self, batch: Batch) -> Result<(), Fault> {
+        let (schema, wire_bytes) = (Arc::clone(&batch.schema), batch.wire_bytes);
+        let base = match &batch.origin {
+            Origin::Stream { runs, .. } => runs.first().map_or(0, |run| run.base),
+            Origin::Snapshot { .. } => 0,
+        };
+        let (file, offset) = (Arc::clone(&self.file), self.bytes);
+        let length = blocking(move || write(&file, offset, &batch)).await?;
+        self.entries.push(Entry { schema, offset, length, base, wire_bytes });
+        self.bytes += length;
+        if self.bytes > self.limit.get() {
+            return Err(Cause::SpillFull { limit: self.limit }.into());
+        }
+        Ok(())
+    }
+
+    /// How many batches wait.
+    pub(crate) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Reads a batch back.
+    pub(crate) async fn get(&self, number: usize) -> Result<Option<Batch>, Fault> {
+        let Some(entry) = self.entries.get(number).cloned() else { return Ok(None) };
+        let file = Arc::clone(&self.file);
+        blocking(move || read(&file, &entry)).await.map(Some)
+    }
+}
+
+async fn blocking<T: Send + 'static>(act: impl FnOnce() -> io::Result<T> + Send + 'static) -> Result<T, Fault> {
+    match tokio::task::spawn_blocking(act).await {
+        Ok(result) => result.map_err(|source| unusable(PathBuf::from("spill.directory"), source)),
+        Err(_) => Err(Cause::Batch("the spill's thread ended".into()).into()),
+    }
+}
+
+fn unusable(folder: PathBuf, source: io::Error) -> Fault {
+    Fault::from(Cause::Spill { folder: folder.display().to_string() }).because(source)
+}
+
+/// Writes a batch at `offset`; returns its length there.
+fn write(mut file: &File, offset: u64, batch: &Batch) -> io::Result<u64> {
+    file.seek(SeekFrom::Start(offset))?;
+    let mut out = zstd::stream::write::Encoder::new(Counted { file, bytes: 0 }, LEVEL)?;
+    let records = to_records(batch).map_err(io::Error::other)?;
+    let mut writer = StreamWriter::try_new(&mut out, &records.schema()).map_err(io::Error::other)?;
+    writer.write(&records).and_then(|()| writer.finish()).map_err(io::Error::other)?;
+    drop(writer);
+    out.write_all(&(batch.unavailable.len() as u64).to_le_bytes())?;
+    for (row, column) in &batch.unavailable {
+        out.write_all(&row.to_le_bytes())?;
+        out.write_all(&column.to_le_bytes())?;
+    }
+    out.write_all(&(batch.exact.len() as u64).to_le_bytes())?;
+    for (row, column, text) in &batch.exact {
+        out.write_all(&row.to_le_bytes())?;
+        out.write_all(&column.to_le_bytes())?;
+        out.write_all(&(text.len() as u32).to_le_bytes())?;
+        out.write_all(text.as_bytes())?;
+    }
+    Ok(out.finish()?.bytes)
+}
+
+fn read(mut file: &File, entry: &Entry) -> io::Result<Batch> {
+    file.seek(SeekFrom::Start(entry.offset))?;
+    let mut input = zstd::stream::read::Decoder::new(file.take(entry.length))?;
+    let mut reader = StreamReader::try_new(&mut input, None).map_err(io::Error::other)?;
+    let records = reader.next().ok_or(io::ErrorKind::UnexpectedEof)?.map_err(io::Error::other)?;
+    // The end of the stream is read, too, so that what follows begins where it should.
+    let None = reader.next() else { return Err(io::ErrorKind::InvalidData.into()) };
+    drop(reader);
+    let mut unavailable = Vec::new();
+    for _ in 0..u64::from_le_bytes(bytes(&mut input)?) {
+        unavailable.push((u32::from_le_bytes(bytes(&mut input)?), u16::from_le_bytes(bytes(&mut input)?)));
+    }
+    let mut exact = Vec::new();
+    for _ in 0..u64::from_le_bytes(bytes(&mut input)?) {
+        let (row, column) = (u32::from_le_bytes(bytes(&mut input)?), u16::from_le_bytes(bytes(&mut input)?));
+        let mut text = vec![0; u32::from_le_bytes(bytes(&mut input)?) as usize];
+        input.read_exact(&mut text)?;
+        let text = String::from_utf8(text).map_err(io::Error::other)?;
+        exact.push((row, column, text.into_boxed_str()));
+    }
+    let (columns, ops, sequences) = from_records(&records).ok_or(io::ErrorKind::InvalidData)?;
+    let origin = Origin::Stream { sequences, runs: vec![Run::open(entry.base)] };
+    let schema = Arc::clone(&entry.schema);
+    Ok(Batch { schema, columns, ops, unavailable, exact, origin, wire_bytes: entry.wire_bytes })
+}
+
+fn bytes<const N: usize>(input: &mut impl Read) -> io::Result<[u8; N]> {
+    let mut bytes = [0; N];
+    input.read_exact(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// The columns by number, then ops and sequences.
+fn to_records(batch: &Batch) -> Result<RecordBatch, ArrowError> {
+    let mut fields = Vec::with_capacity(batch.columns.len() + 2);
+    for (number, column) in batch.columns.iter().enumerate() {
+        fields.push(Field::new(number.to_string(), column.data_type().clone(), true));
+    }
+    fields.push(Field::new("op", DataType::UInt8, false));
+    fields.push(Field::new("sequence", DataType::Int64, false));
+    let mut columns = batch.columns.clone();
+    columns.push(Arc::new(UInt8Array::from_iter_values(batch.ops.iter().map(|op| op.letter()))));
+    let sequences = match &batch.origin {
+        Origin::Stream { sequences, .. } => sequences.clone(),
+        Origin::Snapshot { .. } => Vec::new(),
+    };
+    columns.push(Arc::new(Int64Array::from(sequences)));
+    RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)
+}
+
+type Parts = (Vec<arrow_array::ArrayRef>, Vec<Op>, Vec<i64>);
+
+fn from_records(records: &RecordBatch) -> Option<Parts> {
+    let mut columns = records.columns().to_vec();
+    let sequences = columns.pop()?;
+    let ops = columns.pop()?;
+    let sequences = sequences.as_any().downcast_ref::<Int64Array>()?.values().to_vec();
+    let ops = ops.as_any().downcast_ref::<UInt8Array>()?.values().iter().map(|&letter| Op::of_letter(letter));
+    Some((columns, ops.collect::<Option<_>>()?, sequences))
+}
+
+/// Counts what goes into the file.
+struct Counted<'a> {
+    file: &'a File,
+    bytes: u64,
+}
+
+impl Write for Counted<'_> {
+    fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
+        let count = self.file.write(buffer)?;
+        self.bytes += count as u64;
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use millrace_model::{
+        Changes, Column, ColumnBuilder, Kind, Position, Sequence, TableName, Timestamp, TransactionEnd,
+    };
+
+    fn schema() -> Arc<TableSchema> {
+        let column =
+            |name: &str, id, kind| Column { name: name.into(), id, kind, type_name: "t".into(), nullable: true };
+        Arc::new(TableSchema {
+            table: TableName::new(["d", "s", "t"]),
+            source_id: "1".into(),
+            columns: vec![column("id", 1, Kind::Int64), column("text", 2, Kind::Text)],
+            key: vec![0],
+        })
+    }
+
+    fn append(changes: &mut Changes, ids: std::ops::Range<i64>) {
+        for id in ids {
+            let row = changes.row(0, Op::Create, 10).unwrap();
+            if let ColumnBuilder::Int64(builder) = &mut row.columns[0] {
+                builder.append_value(id);
+            }
+            match id % 3 {
+                0 => row.append_unavailable(1),
+                1 => row.append_exact(1, format!("exact {id}")),
+                _ => row.columns[1].append_null(),
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn an_open_transaction_comes_back_as_it_was_and_knows_its_end() {
+        let end = |position: &str| TransactionEnd {
+            position: Position::new(position),
+            id: Arc::from(format!("tx {position}")),
+            commit: Timestamp(7),
+        };
+        let mut changes = Changes::new(Sequence(0), ByteSize::mib(1));
+        changes.define(0, schema());
+        changes.begin();
+        append(&mut changes, 0..3);
+        changes.commit(end("a"));
+        changes.begin();
+        append(&mut changes, 3..10);
+        let (ended, open) = changes.take_open().unwrap();
+        assert_eq!(ended.iter().map(Batch::rows).collect::<Vec<_>>(), [3]);
+        let mut spill = Spill::new(&std::env::temp_dir(), ByteSize::mib(1)).unwrap();
+        for batch in open {
+            spill.push(batch).await.unwrap();
+        }
+        append(&mut changes, 10..12);
+        changes.commit(end("b"));
+        let mut batch = spill.get(0).await.unwrap().unwrap();
+        batch.end_open(changes.last_end().unwrap());
+        assert_eq!(batch.unavailable, [(0, 1), (3, 1), (6, 1)]);
+        assert_eq!(
+            batch.exact.iter().map(|cell| (cell.0, &*cell.2)).collect::<Vec<_>>(),
+            [(1, "exact 4"), (4, "exact 7")]
+        );
+        let Origin::Stream { sequences, runs } = &batch.origin else { panic!("from the stream") };
+        assert_eq!((sequences.as_slice(), &*runs[0].position, runs[0].base), (&[4, 5, 6, 7, 8, 9, 10][..], "b", 3));
+        let rest = changes.take_all().unwrap();
+        assert_eq!(rest.len(), 1);
+        assert_eq!(rest[0].sequence_range(), (Sequence(11), Sequence(12)));
+        assert!(spill.get(1).await.unwrap().is_none());
+    }
+
+    #[tokio::test]
+    async fn a_spill_beyond_its_limit_is_refused() {
+        let mut changes = Changes::new(Sequence(0), ByteSize::mib(1));
+        changes.define(0, schema());
+        changes.begin();
+        append(&mut changes, 0..1000);
+        let (_, open) = changes.take_open().unwrap();
+        let mut spill = Spill::new(&std::env::temp_dir(), ByteSize::bytes(10)).unwrap();
+        let mut refused = false;
+        for batch in open {
+            refused |= spill.push(batch).await.is_err();
+        }
+        assert!(refused);
+    }
+}

@@ -1,0 +1,272 @@
+//! How far the stream has been understood: transactions, tables, marks. Nothing here waits.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use millrace_model::{Changes, Gulp, Mark, TableName, TableSchema, TransactionEnd};
+use tokio::time::Instant;
+
+use crate::decode::message::{Begin, Message, Relation};
+use crate::decode::reader::{Malformed, Reader};
+use crate::decode::row::{self, Scratch, Table};
+use crate::fault::Cause;
+use crate::position::{Lsn, moment};
+use crate::relation::Known;
+
+/// A server that asks for so many replies in a row, all at one place and each as soon as it has the one before, waits for
+/// our flushed position in order to shut down (`WalSndDone`).
+const SHUTDOWN_REQUESTS: u32 = 50;
+/// In a row means within this time: an idle server that times out soon asks as well, but slowly.
+const SHUTDOWN_WINDOW: Duration = Duration::from_secs(5);
+
+/// What the log knows of a table.
+pub(super) enum Described {
+    /// Not ours: its changes are passed over.
+    Ignored,
+    /// Ours; its changes count, or will from a mark on.
+    Ours(Table, bool),
+}
+
+/// How far the stream has been understood.
+pub(super) struct Reading {
+    pub(super) known: Known,
+    pub(super) tables: HashMap<u32, Described>,
+    pub(super) slots: HashMap<u32, usize>,
+    scratch: Scratch,
+    from: Lsn,
+    pub(super) position: Lsn,
+    /// The transaction under way; it is skipped where its commit record starts before `from`.
+    pub(super) open: Option<Begin>,
+    pub(super) marks: Vec<Watched>,
+    last_mark: u64,
+    pub(super) counted: Counted,
+    /// Requests for a reply in a row, and when the first of them came.
+    requests: Option<(u32, Instant)>,
+}
+
+/// A position that somebody waits for.
+pub(super) struct Watched {
+    lsn: Lsn,
+    mark: Mark,
+    /// Tables that count from there on.
+    joining: Vec<TableName>,
+}
+
+/// The tables whose changes count: under which membership, or (`None`) under whichever they have.
+pub(super) struct Counted(pub(super) HashMap<TableName, Option<String>>);
+
+impl Counted {
+    pub(super) fn has(&self, schema: &TableSchema) -> bool {
+        self.0.get(&schema.table).is_some_and(|id| id.as_ref().is_none_or(|id| *id == schema.source_id))
+    }
+}
+
+/// What a frame leads to.
+pub(super) enum Step {
+    /// The next frame.
+    Next,
+    /// The engine should hear.
+    Progress,
+    /// At the end of a transaction.
+    Boundary,
+    /// A reply is wanted.
+    Reply,
+    /// A table was described.
+    Describe(Relation),
+}
+
+impl Reading {
+    pub(super) fn new(known: Known, from: Lsn, counted: HashMap<TableName, Option<String>>) -> Self {
+        Self {
+            known,
+            tables: HashMap::new(),
+            slots: HashMap::new(),
+            scratch: Scratch::default(),
+            from,
+            position: from,
+            open: None,
+            marks: Vec::new(),
+            last_mark: 0,
+            counted: Counted(counted),
+            requests: None,
+        }
+    }
+
+    pub(super) fn watch(&mut self, lsn: Lsn, joining: Vec<TableName>) -> Mark {
+        self.last_mark += 1;
+        let mark = Mark(self.last_mark);
+        self.marks.push(Watched { lsn, mark, joining });
+        mark
+    }
+
+    /// A mark that has come due at a boundary: where the log is, or before a transaction whose commit record starts at
+    /// `commit_start`.
+    pub(super) fn due_mark(&mut self, commit_start: Option<Lsn>) -> Option<Watched> {
+        if self.open.is_some() || self.marks.is_empty() {
+            return None;
+        }
+        let reached = self.position.max(commit_start.unwrap_or_default());
+        let first = self.marks.iter().enumerate().min_by_key(|(_, watched)| (watched.lsn, watched.mark.0));
+        let (index, _) = first.filter(|(_, watched)| watched.lsn <= reached)?;
+        Some(self.marks.remove(index))
+    }
+
+    /// The log has come to a watched position, or stands beyond it: then changes may have been passed over that count.
+    pub(super) fn reach(&mut self, watched: Watched, into: &mut Changes) -> Gulp {
+        for table in &watched.joining {
+            self.counted.0.insert(table.clone(), None);
+        }
+        self.recount();
+        if self.position > watched.lsn {
+            return Gulp::Passed(watched.mark);
+        }
+        self.position = watched.lsn;
+        into.reached(watched.lsn.position());
+        Gulp::Mark(watched.mark)
+    }
+
+    pub(super) fn recount(&mut self) {
+        for described in self.tables.values_mut() {
+            if let Described::Ours(table, counts) = described {
+                *counts = self.counted.has(&table.schema);
+            }
+        }
+    }
+
+    /// The mark that stands before this message, if it begins a transaction.
+    pub(super) fn mark_before(&mut self, message: &[u8]) -> Result<Option<Watched>, Cause> {
+        if self.marks.is_empty() || message.first() != Some(&b'B') {
+            return Ok(None);
+        }
+        match Message::parse(message) {
+            Ok(Message::Begin(begin)) => Ok(self.due_mark(Some(begin.commit_start))),
+            Ok(_) => Ok(None),
+            Err(what) => Err(Cause::malformed(what, "Begin")),
+        }
+    }
+
+    pub(super) fn keepalive(&mut self, body: &[u8], into: &mut Changes) -> Result<Step, Cause> {
+        let mut reader = Reader::new(body);
+        let mut parse = || {
+            reader.take(1)?;
+            let end = Lsn(reader.u64()?);
+            reader.take(8)?;
+            Ok((end, reader.u8()? == 1))
+        };
+        let (end, wants_reply) = parse().map_err(|what| Cause::malformed(what, "keepalive"))?;
+        let moves = self.open.is_none() && end > self.position;
+        if moves {
+            self.position = end;
+            into.reached(end.position());
+        }
+        let (count, first) =
+            self.requests.filter(|(_, first)| first.elapsed() < SHUTDOWN_WINDOW).unwrap_or((0, Instant::now()));
+        self.requests = (wants_reply && !moves).then_some((count + 1, first));
+        if count >= SHUTDOWN_REQUESTS {
+            return Err(Cause::ShuttingDown);
+        }
+        Ok(match (wants_reply, moves) {
+            (true, _) => Step::Reply,
+            (false, true) => Step::Progress,
+            (false, false) => Step::Next,
+        })
+    }
+
+    pub(super) fn message(&mut self, message: &[u8], wire_bytes: usize, into: &mut Changes) -> Result<Step, Cause> {
+        self.requests = None;
+        let parsed = Message::parse(message).map_err(|what| Cause::malformed(what, "a message"))?;
+        match parsed {
+            Message::Begin(begin) => {
+                self.open = Some(begin);
+                if !self.skips() {
+                    into.begin();
+                }
+            }
+            Message::Commit(commit) => return self.commit(commit.end, into),
+            Message::Relation(relation) => return Ok(Step::Describe(relation)),
+            Message::Other => {}
+            _ if self.skips() => {}
+            change => self.change(change, message, wire_bytes, into)?,
+        }
+        Ok(Step::Next)
+    }
+
+    /// Where the commit record of the transaction under way starts.
+    pub(super) fn commit_start(&self) -> Option<Lsn> {
+        self.open.map(|begin| begin.commit_start)
+    }
+
+    fn skips(&self) -> bool {
+        self.open.is_some_and(|begin| begin.commit_start < self.from)
+    }
+
+    fn commit(&mut self, end: Lsn, into: &mut Changes) -> Result<Step, Cause> {
+        let skips = self.skips();
+        let begin =
+            self.open.take().ok_or_else(|| Cause::malformed(Malformed("a commit without its begin"), "Commit"))?;
+        if skips {
+            return Ok(Step::Next);
+        }
+        self.position = self.position.max(end);
+        into.commit(TransactionEnd {
+            position: end.position(),
+            id: begin.xid.to_string().into(),
+            commit: moment(begin.committed),
+        });
+        Ok(Step::Boundary)
+    }
+
+    fn change(
+        &mut self,
+        change: Message<'_>,
+        message: &[u8],
+        wire_bytes: usize,
+        into: &mut Changes,
+    ) -> Result<(), Cause> {
+        let scratch = &mut self.scratch;
+        let (oid, result) = match change {
+            Message::Insert { relation, new } => {
+                let Some(table) = ours(&self.tables, relation)? else { return Ok(()) };
+                (relation, row::insert(table, into, new, wire_bytes, scratch))
+            }
+            Message::Update { relation, old, new } => {
+                let Some(table) = ours(&self.tables, relation)? else { return Ok(()) };
+                (relation, row::update(table, into, (message, old, new), wire_bytes, scratch))
+            }
+            Message::Delete { relation, old } => {
+                let Some(table) = ours(&self.tables, relation)? else { return Ok(()) };
+                (relation, row::delete(table, into, old, wire_bytes, scratch))
+            }
+            Message::Truncate(mut relations) => {
+                return relations.try_for_each(|relation| self.truncate(relation, wire_bytes, into));
+            }
+            _ => return Ok(()),
+        };
+        result.map_err(|what| self.malformed(what, oid))
+    }
+
+    fn truncate(&self, relation: u32, wire_bytes: usize, into: &mut Changes) -> Result<(), Cause> {
+        let Some(table) = ours(&self.tables, relation)? else { return Ok(()) };
+        row::truncate(table, into, wire_bytes).map_err(|what| self.malformed(what, relation))
+    }
+
+    fn malformed(&self, what: Malformed, oid: u32) -> Cause {
+        let place = match self.tables.get(&oid) {
+            Some(Described::Ours(table, _)) => format!("table {}, after {}", table.schema.table, self.position),
+            _ => format!("relation {oid}, after {}", self.position),
+        };
+        Cause::malformed(what, place)
+    }
+}
+
+/// The table of a change; `None` for one whose changes do not count.
+fn ours(tables: &HashMap<u32, Described>, relation: u32) -> Result<Option<&Table>, Cause> {
+    match tables.get(&relation) {
+        Some(Described::Ours(table, true)) => Ok(Some(table)),
+        Some(Described::Ours(_, false) | Described::Ignored) => Ok(None),
+        None => Err(Cause::malformed(Malformed("a change of an undescribed table"), format!("relation {relation}"))),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,186 @@
+//! Tables that join and leave; which changes count.
+
+use millrace_model::*;
+use millrace_postgres::{Postgres, PublicationMode, Settings};
+
+use crate::reading::{create, held, lines, open, resume, round};
+use crate::scan::named;
+use crate::server::{Database, Server, table};
+
+async fn ids(source: &Postgres) -> Vec<(String, String, bool)> {
+    let members = source.members().await.unwrap();
+    let name = |member: &Member| member.schema.table.parts().last().unwrap().clone();
+    members.iter().map(|member| (name(member), member.schema.source_id.clone(), member.published)).collect()
+}
+
+#[tokio::test]
+async fn a4_another_membership_or_another_table_has_another_source_id() {
+    let database =
+        Server::shared().database("CREATE TABLE t (id int PRIMARY KEY); CREATE TABLE u (id int PRIMARY KEY)");
+    let source = database.source();
+    drop(create(&source).await);
+    let first = ids(&source).await;
+    assert!(first.iter().all(|it| it.2) && first.len() == 2, "{first:?}");
+    assert_eq!(ids(&source).await, first);
+    let t = [named(&database, "t")];
+    source.leave(&t).await.unwrap();
+    source.leave(&t).await.unwrap();
+    let left = ids(&source).await;
+    assert!(!left[0].2 && left[0].1 != first[0].1 && left[1] == first[1], "{left:?}");
+    source.join(&t).await.unwrap();
+    let joined = ids(&source).await;
+    assert!(joined[0].2 && joined[0].1 != first[0].1 && joined[1] == first[1], "{joined:?}");
+    source.join(&t).await.unwrap();
+    assert_eq!(ids(&source).await, joined);
+    database.sql("DROP TABLE t; CREATE TABLE t (id int PRIMARY KEY)");
+    let again = ids(&source).await;
+    assert!(!again[0].2, "a table made anew is in no publication: {again:?}");
+    source.join(&t).await.unwrap();
+    let again = ids(&source).await;
+    assert!(again[0].2 && again[0].1 != joined[0].1, "{again:?}");
+    database.sql("DROP TABLE t");
+    source.leave(&t).await.unwrap();
+    source.join(&t).await.unwrap();
+    assert_eq!(ids(&source).await.len(), 1);
+}
+
+#[tokio::test]
+async fn b18_every_table_means_later_ones_too_but_none_that_would_break_its_users_updates() {
+    let database = Server::shared().database("CREATE TABLE t (id int PRIMARY KEY)");
+    let source = database.source();
+    drop(create(&source).await);
+    database.sql(
+        "CREATE TABLE later (id int PRIMARY KEY); CREATE TABLE keyless (x int); INSERT INTO keyless VALUES (1); \
+         CREATE TABLE deferred (id int PRIMARY KEY DEFERRABLE); INSERT INTO deferred VALUES (1); \
+         CREATE UNLOGGED TABLE unlogged (id int PRIMARY KEY); CREATE VIEW v AS SELECT 1 AS id",
+    );
+    let members = ids(&source).await;
+    let names: Vec<_> = members.iter().map(|it| (it.0.as_str(), it.2)).collect();
+    assert_eq!(names, [("later", false), ("t", true)]);
+    let wanted: Vec<_> = ["later", "keyless", "deferred"].map(|name| named(&database, name)).into();
+    source.join(&wanted).await.unwrap();
+    database.sql("UPDATE keyless SET x = 2; UPDATE deferred SET id = 2");
+    assert!(ids(&source).await.iter().all(|it| it.2));
+    assert_eq!(database.sql("SELECT puballtables FROM pg_publication"), "f");
+}
+
+#[tokio::test]
+async fn a_given_publication_is_never_changed() {
+    let database = Server::shared().database(
+        "CREATE TABLE t (id int PRIMARY KEY); CREATE TABLE u (id int PRIMARY KEY); CREATE PUBLICATION given FOR TABLE t WITH (publish_via_partition_root)",
+    );
+    let settings = |tables| Settings {
+        tables,
+        publication: "given".into(),
+        publication_mode: PublicationMode::Use,
+        ..database.settings()
+    };
+    drop(create(&Postgres::new(settings(vec![table("t")]))).await);
+    let source = Postgres::new(settings(vec![table("t"), table("u")]));
+    let fault = source.join(&[named(&database, "u")]).await.unwrap_err();
+    assert_eq!((fault.code, fault.exit_code()), ("PG-015", 64));
+    source.join(&[named(&database, "t")]).await.unwrap();
+    source.leave(&[named(&database, "t")]).await.unwrap();
+    assert_eq!(database.sql("SELECT tablename FROM pg_publication_tables"), "t");
+}
+
+#[tokio::test]
+async fn joining_a_publication_that_is_gone_is_a_gap() {
+    let database = Server::shared().database("CREATE TABLE t (id int PRIMARY KEY)");
+    let source = database.source();
+    drop(create(&source).await);
+    database.sql("DROP PUBLICATION millrace");
+    let fault = source.join(&[named(&database, "t")]).await.unwrap_err();
+    assert_eq!((fault.code, fault.exit_code()), ("PG-014", 66));
+}
+
+/// Opens the log with these tables, under the membership that they have now, as those that count.
+async fn counting(database: &Database<'_>, source: &Postgres, tables: &[&str]) -> crate::reading::Reading {
+    let mut log = open(source, held(source).await, None).await;
+    let others: Vec<_> = source.members().await.unwrap().iter().map(|it| it.schema.table.clone()).collect();
+    let others: Vec<_> =
+        others.into_iter().filter(|it| !tables.iter().any(|name| named(database, name) == *it)).collect();
+    log.log.exclude(&others);
+    log
+}
+
+#[tokio::test]
+async fn changes_of_a_table_count_from_its_mark_on_and_no_longer_once_it_is_excluded() {
+    let database =
+        Server::shared().database("CREATE TABLE t (id int PRIMARY KEY); CREATE TABLE u (id int PRIMARY KEY)");
+    let source = database.source();
+    create(&source).await.log.close().await;
+    let mut log = counting(&database, &source, &["t"]).await;
+    database.sql("INSERT INTO t VALUES (1); INSERT INTO u VALUES (1)");
+    assert_eq!(log.lines(&source).await, ["c t(1)"]);
+    // Of what is written before the position nothing counts, of what is written behind it everything.
+    database.sql("INSERT INTO u VALUES (2)");
+    let position = source.end().await.unwrap();
+    let mark = log.log.watch(&position, &[named(&database, "u")]);
+    database.sql("INSERT INTO u VALUES (3)");
+    database.sql("BEGIN; INSERT INTO u VALUES (4); INSERT INTO t VALUES (4); COMMIT");
+    while log.log.read(&mut log.changes).await.unwrap() != Gulp::Mark(mark) {}
+    assert_eq!(log.changes.position(), Some(&position));
+    assert_eq!(lines(&log.changes.take_all().unwrap()), Vec::<String>::new());
+    assert_eq!(log.lines(&source).await, ["c u(3)", "c u(4)", "c t(4)"]);
+    log.log.exclude(&[named(&database, "t")]);
+    database.sql("INSERT INTO t VALUES (5); INSERT INTO u VALUES (5); TRUNCATE t, u");
+    assert_eq!(log.lines(&source).await, ["c u(5)", "t u(NULL)"]);
+    assert_eq!(log.changes.sequence(), Sequence(6));
+}
+
+#[tokio::test]
+async fn a_position_that_the_log_has_passed_is_said_to_be_passed_and_the_tables_count_from_now_on() {
+    let database =
+        Server::shared().database("CREATE TABLE t (id int PRIMARY KEY); CREATE TABLE u (id int PRIMARY KEY)");
+    let source = database.source();
+    create(&source).await.log.close().await;
+    let mut log = counting(&database, &source, &["t"]).await;
+    let position = source.end().await.unwrap();
+    database.sql("INSERT INTO u VALUES (1); INSERT INTO t VALUES (1)");
+    assert_eq!(log.lines(&source).await, ["c t(1)"]);
+    let mark = log.log.watch(&position, &[named(&database, "u")]);
+    assert_eq!(log.log.read(&mut log.changes).await.unwrap(), Gulp::Passed(mark));
+    database.sql("INSERT INTO u VALUES (2)");
+    assert_eq!(log.lines(&source).await, ["c u(2)"]);
+}
+
+#[tokio::test]
+async fn a_table_of_the_registry_that_has_another_membership_does_not_count_until_it_joins() {
+    let database = Server::shared().database("CREATE TABLE t (id int PRIMARY KEY)");
+    let source = database.source();
+    let log = create(&source).await;
+    let member = source.members().await.unwrap().remove(0);
+    log.log.close().await;
+    let entry = TableEntry {
+        table: member.schema.table.clone(),
+        source_id: member.schema.source_id.clone(),
+        key: member.schema.key_names(),
+        snapshot: None,
+        versions: Vec::new(),
+    };
+    let t = [named(&database, "t")];
+    source.leave(&t).await.unwrap();
+    source.join(&t).await.unwrap();
+    database.sql("INSERT INTO t VALUES (1)");
+    let registry = Registry::new([std::sync::Arc::new(entry)]);
+    let opened = held(&source).await.open(None, &registry).await.unwrap();
+    let mut log = crate::reading::Reading {
+        log: opened.log,
+        release: opened.release,
+        position: opened.position,
+        changes: round(),
+    };
+    assert_eq!(log.lines(&source).await, Vec::<String>::new());
+    let mark = log.log.watch(&source.end().await.unwrap(), &t);
+    database.sql("INSERT INTO t VALUES (2)");
+    loop {
+        match log.log.read(&mut log.changes).await.unwrap() {
+            Gulp::Mark(reached) | Gulp::Passed(reached) if reached == mark => break,
+            _ => {}
+        }
+    }
+    assert_eq!(log.lines(&source).await, ["c t(2)"]);
+    log.log.close().await;
+    drop(resume(&source, None).await);
+}
