@@ -4,7 +4,10 @@
 //! made anew, moved by a stranger or lose its log; a dead holder's slot is free at once, a paused one's only when the server
 //! expels it.
 
+mod pieces;
+
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -17,6 +20,7 @@ use millrace_model::{
 use tokio::sync::Notify;
 
 use crate::fuse::{Fuse, Unanswered};
+use pieces::Pieces;
 
 /// One row change of the script. Every table has columns `id` (key) and `value`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -287,12 +291,21 @@ pub struct ScriptedSource {
     fuse: Fuse,
     default_name: bool,
     tables: Vec<String>,
+    /// Transactions are handed over while they are in progress.
+    streams: Arc<AtomicBool>,
 }
 
 impl ScriptedSource {
     /// A process's view of `world`.
     pub fn new(world: &World, fuse: &Fuse) -> Self {
-        Self { world: world.clone(), fuse: fuse.clone(), default_name: true, tables: vec!["a".into(), "b".into()] }
+        Self { world: world.clone(), fuse: fuse.clone(), default_name: true, tables: vec!["a".into(), "b".into()], streams: Arc::default() }
+    }
+
+    /// The same with transactions that are handed over while they are in progress: in pieces, by turns, partly undone.
+    #[must_use]
+    pub fn streamed(self, streams: bool) -> Self {
+        self.streams.store(streams, Ordering::Release);
+        self
     }
 
     /// The same with other tables in its pipeline file.
@@ -507,7 +520,10 @@ impl Held for ScriptedHeld {
             generation: self.grip.generation,
         });
         let position = position(asked);
+        let pieces = self.source.streams.load(Ordering::Acquire).then(|| Pieces::new(at));
         let log = ScriptedLog {
+            streams: self.source.streams,
+            pieces,
             fuse: self.source.fuse,
             grip: self.grip,
             at,
@@ -539,6 +555,8 @@ impl Release for ScriptedRelease {
 }
 
 struct ScriptedLog {
+    streams: Arc<AtomicBool>,
+    pieces: Option<Pieces>,
     fuse: Fuse,
     grip: Grip,
     at: u64,
@@ -551,6 +569,10 @@ struct ScriptedLog {
     tables: Vec<String>,
     /// Tables whose changes count, with their memberships.
     counted: BTreeMap<TableName, String>,
+}
+
+fn ended(end: u64) -> TransactionEnd {
+    TransactionEnd { position: position(end), id: Arc::from(format!("t{end}")), commit: Timestamp(end as i64) }
 }
 
 struct Watched {
@@ -573,32 +595,36 @@ impl ScriptedLog {
     fn append(&mut self, into: &mut Changes) -> Result<(), Fault> {
         let Some((end, mut rows)) = self.open.take() else { return Ok(()) };
         for row in rows.drain(..rows.len().min(GULP)) {
-            let schema = self.grip.world.schema(&row.table);
-            if self.counted.get(&schema.table) != Some(&schema.source_id) {
-                continue;
-            }
-            let slot = self.slot_of(&row.table, into);
-            let table =
-                into.row(slot, row.op, 32).ok_or_else(|| Fault::defect("TK-007", "a row outside a transaction"))?;
-            if let [ColumnBuilder::Int64(id), ColumnBuilder::Text(value)] = table.columns.as_mut_slice() {
-                id.append_value(row.id);
-                if !row.unsent {
-                    value.append_option(row.value.as_deref());
-                }
-            }
-            if row.unsent {
-                table.append_unavailable(1);
+            if self.counts(&row.table) {
+                self.put(&row, into)?;
             }
         }
         if !rows.is_empty() {
             self.open = Some((end, rows));
             return Ok(());
         }
-        into.commit(TransactionEnd {
-            position: position(end),
-            id: Arc::from(format!("t{end}")),
-            commit: Timestamp(end as i64),
-        });
+        into.commit(ended(end));
+        Ok(())
+    }
+
+    fn counts(&self, table: &str) -> bool {
+        let schema = self.grip.world.schema(table);
+        self.counted.get(&schema.table) == Some(&schema.source_id)
+    }
+
+    fn put(&mut self, row: &ScriptedRow, into: &mut Changes) -> Result<(), Fault> {
+        let slot = self.slot_of(&row.table, into);
+        let table =
+            into.row(slot, row.op, 32).ok_or_else(|| Fault::defect("TK-007", "a row outside a transaction"))?;
+        if let [ColumnBuilder::Int64(id), ColumnBuilder::Text(value)] = table.columns.as_mut_slice() {
+            id.append_value(row.id);
+            if !row.unsent {
+                value.append_option(row.value.as_deref());
+            }
+        }
+        if row.unsent {
+            table.append_unavailable(1);
+        }
         Ok(())
     }
 
@@ -644,6 +670,15 @@ impl Log for ScriptedLog {
             self.grip.check()?;
             if self.open.is_some() {
                 self.append(into)?;
+                // Not every boundary ends a gulp; a stop lets every second pass.
+                if self.open.is_some() || into.wants_return() || self.at % 20 == 0 {
+                    return Ok(Gulp::Read);
+                }
+                continue;
+            }
+            if let Some(piece) = self.next_piece() {
+                self.fuse.step("read a piece", || ()).await.map_err(unanswered)?;
+                self.append_piece(piece, into)?;
                 return Ok(Gulp::Read);
             }
             let next = {
@@ -671,6 +706,9 @@ impl Log for ScriptedLog {
             };
             self.fuse.step("read a transaction", || ()).await.map_err(unanswered)?;
             self.at = end;
+            if self.end_pieces(end, into)? {
+                return Ok(Gulp::Read);
+            }
             if !rows.is_empty() {
                 into.begin();
                 self.open = Some((end, rows.into()));
@@ -687,6 +725,10 @@ impl Log for ScriptedLog {
 
     fn exclude(&mut self, tables: &[TableName]) {
         self.counted.retain(|table, _| !tables.contains(table));
+    }
+
+    fn decline_in_progress(&mut self) -> bool {
+        self.streams.swap(false, Ordering::AcqRel)
     }
 
     async fn close(self: Box<Self>) {}
