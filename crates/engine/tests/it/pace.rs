@@ -105,15 +105,17 @@ fn transactions_larger_than_memory_that_follow_each_other_keep_their_own_ends() 
     block_on(async {
         let stage = Stage { memory: Some(32 << 10), ..Stage::default() };
         assert_eq!(stage.run(&Fuse::never(), "zero").await.code(), 0);
-        for transaction in 0..5 {
-            stage.world.append((0..60).map(|id| ScriptedRow::create("a", 1_000 * transaction + id, "x")));
-        }
+        let rows = |number: i64| (0..60).map(move |id| ScriptedRow::create("a", 1_000 * number + id, "x"));
+        let ends: Vec<_> = (0..5).map(|number| stage.world.append(rows(number))).collect();
         let mut engine = stage.engine(&Fuse::never(), "one");
         // Nothing but the spilled rows themselves asks for a boundary.
         engine.settings.commit_bytes = ByteSize::mib(1);
         engine.settings.commit_interval = Duration::from_secs(100);
         assert_eq!(stage.run_engine(engine, &Fuse::never()).await.code(), 0);
         stage.assert_whole("five large transactions");
+        for row in stage.lake.rows() {
+            assert_eq!(row.position, ends[row.row.id as usize / 1_000].to_string(), "{:?}", row.row);
+        }
     });
 }
 
