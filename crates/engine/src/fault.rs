@@ -47,7 +47,9 @@ pub(crate) enum Cause {
     Spill { folder: String },
     #[error("transactions need more than {limit} on disk until they end")]
     SpillFull { limit: ByteSize },
-    #[error("transactions in progress need more than {limit} on disk: from here on the source keeps them until they end")]
+    #[error(
+        "transactions in progress need more than {limit} on disk: from here on the source keeps them until they end"
+    )]
     SpillDeclined { limit: ByteSize },
     #[error("a batch could not be built: {0}")]
     Batch(String),

@@ -121,8 +121,7 @@ impl Batch {
             let mut stays = keep.values().iter();
             sequences.retain(|_| stays.next().unwrap_or(false));
         }
-        self.unavailable =
-            self.unavailable.iter().filter_map(|&(row, column)| Some((place(row)?, column))).collect();
+        self.unavailable = self.unavailable.iter().filter_map(|&(row, column)| Some((place(row)?, column))).collect();
         let exact = std::mem::take(&mut self.exact).into_iter();
         self.exact = exact.filter_map(|(row, column, text)| Some((place(row)?, column, text))).collect();
         Ok(())

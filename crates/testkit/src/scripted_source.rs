@@ -298,7 +298,13 @@ pub struct ScriptedSource {
 impl ScriptedSource {
     /// A process's view of `world`.
     pub fn new(world: &World, fuse: &Fuse) -> Self {
-        Self { world: world.clone(), fuse: fuse.clone(), default_name: true, tables: vec!["a".into(), "b".into()], streams: Arc::default() }
+        Self {
+            world: world.clone(),
+            fuse: fuse.clone(),
+            default_name: true,
+            tables: vec!["a".into(), "b".into()],
+            streams: Arc::default(),
+        }
     }
 
     /// The same with transactions that are handed over while they are in progress: in pieces, by turns, partly undone.
@@ -614,8 +620,7 @@ impl ScriptedLog {
 
     fn put(&mut self, row: &ScriptedRow, into: &mut Changes) -> Result<(), Fault> {
         let slot = self.slot_of(&row.table, into);
-        let table =
-            into.row(slot, row.op, 32).ok_or_else(|| Fault::defect("TK-007", "a row outside a transaction"))?;
+        let table = into.row(slot, row.op, 32).ok_or_else(|| Fault::defect("TK-007", "a row outside a transaction"))?;
         if let [ColumnBuilder::Int64(id), ColumnBuilder::Text(value)] = table.columns.as_mut_slice() {
             id.append_value(row.id);
             if !row.unsent {

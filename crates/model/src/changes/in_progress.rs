@@ -37,6 +37,8 @@ pub(super) struct Unended {
     /// Which part the rows belong to, in order of arrival: (part, rows).
     parts: Vec<(u32, u32)>,
     undone: HashSet<u32>,
+    /// Schemas that were not known to the end when rows came, and what they are: (then, now).
+    restated: Vec<(Arc<TableSchema>, Arc<TableSchema>)>,
     wire_bytes: u64,
     held_bytes: u64,
     /// Rows of it lie with the engine.
@@ -51,6 +53,7 @@ pub struct Survivors {
     end: TransactionEnd,
     /// Undone places, rising, apart from each other.
     gaps: Vec<Gap>,
+    restated: Vec<(Arc<TableSchema>, Arc<TableSchema>)>,
 }
 
 /// Undone places, from `first` up to, but without, `end`.
@@ -74,7 +77,7 @@ pub struct Ended {
 }
 
 impl Survivors {
-    fn new(transaction: &Unended, base: u64, end: TransactionEnd) -> Self {
+    fn new(transaction: &mut Unended, base: u64, end: TransactionEnd) -> Self {
         let (mut gaps, mut next, mut undone) = (Vec::<Gap>::new(), 1, 0);
         for &(part, rows) in &transaction.parts {
             let first = next;
@@ -88,12 +91,16 @@ impl Survivors {
                 _ => gaps.push(Gap { first, end: next, undone }),
             }
         }
-        Self { base, count: transaction.places - undone, end, gaps }
+        let restated = std::mem::take(&mut transaction.restated);
+        Self { base, count: transaction.places - undone, end, gaps, restated }
     }
 
     /// Turns the places of a batch of this transaction into sequences, without the rows that were undone; `None` where
     /// nothing is left.
     pub fn number(&self, mut batch: Batch) -> Result<Option<Batch>, ArrowError> {
+        if let Some((_, now)) = self.restated.iter().find(|(then, _)| **then == *batch.schema) {
+            batch.schema = Arc::clone(now);
+        }
         let Origin::Stream { sequences: places, runs } = &mut batch.origin else { return Ok(Some(batch)) };
         *runs = vec![Run {
             first_row: 0,
@@ -155,6 +162,7 @@ impl Unended {
             part: id,
             parts: Vec::new(),
             undone: HashSet::new(),
+            restated: Vec::new(),
             wire_bytes: 0,
             held_bytes: 0,
             is_spilled: false,
@@ -238,12 +246,21 @@ impl Changes {
         }
     }
 
+    /// Rows of a transaction in progress that came under the schema `then` are of `now`: only names, ids and what may be
+    /// null can differ.
+    pub fn restate(&mut self, id: u32, then: Arc<TableSchema>, now: Arc<TableSchema>) {
+        debug_assert!(then.columns.iter().map(|column| column.kind).eq(now.columns.iter().map(|column| column.kind)));
+        if let Some(transaction) = self.in_progress.waiting.iter_mut().find(|it| it.id == id) {
+            transaction.restated.push((then, now));
+        }
+    }
+
     /// A transaction in progress has ended: what survived of it follows everything that was appended before.
     pub fn end(&mut self, id: u32, end: TransactionEnd) {
         debug_assert!(!self.in_transaction, "transactions end one after the other");
         self.position = Some(end.position.clone());
         let Some(mut transaction) = self.in_progress.remove(id) else { return };
-        let survivors = Survivors::new(&transaction, self.last_sequence, end.clone());
+        let survivors = Survivors::new(&mut transaction, self.last_sequence, end.clone());
         if survivors.count == 0 {
             return;
         }

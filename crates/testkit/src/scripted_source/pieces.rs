@@ -79,7 +79,8 @@ impl ScriptedLog {
             });
         }
         let must = pieces.begun.get(&next).is_some_and(|begun| !begun.rest.is_empty());
-        let open: Vec<_> = pieces.begun.iter().filter(|(_, begun)| !begun.rest.is_empty()).map(|(end, _)| *end).collect();
+        let open: Vec<_> =
+            pieces.begun.iter().filter(|(_, begun)| !begun.rest.is_empty()).map(|(end, _)| *end).collect();
         if open.is_empty() || !(must || pieces.below(2) == 0) {
             return None;
         }
@@ -113,10 +114,12 @@ impl ScriptedLog {
         into.leave();
         if piece.strays {
             into.enter(NEVER);
-            rows.iter().filter(|row| self.counts(&row.table)).cloned().collect::<Vec<_>>().iter().try_for_each(|row| {
-                into.enter_part(NEVER);
-                self.put(row, into)
-            })?;
+            rows.iter().filter(|row| self.counts(&row.table)).cloned().collect::<Vec<_>>().iter().try_for_each(
+                |row| {
+                    into.enter_part(NEVER);
+                    self.put(row, into)
+                },
+            )?;
             into.leave();
             if part.is_multiple_of(2) {
                 into.undo(NEVER, NEVER);
