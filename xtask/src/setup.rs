@@ -20,6 +20,12 @@ pub fn postgres() -> Result<()> {
     Programs::find(None).map(drop)
 }
 
+/// What shows a process's calls to the system, and makes them fail.
+pub fn strace() -> Result<()> {
+    let is_there = Command::new("strace").arg("--version").output().is_ok_and(|output| output.status.success());
+    if is_there { Ok(()) } else { install("strace", "apt-get install -y strace") }
+}
+
 /// The independent reader's Python environment, below the folder that cargo builds into; gives its Python.
 pub fn reader() -> Result<PathBuf> {
     let python = lake::python_in(&build::folder()?);

@@ -18,6 +18,7 @@ pub struct Arguments {
 /// Runs the tests; their own closing lines are the result.
 pub fn run(arguments: &Arguments) -> Result<()> {
     setup::postgres()?;
+    setup::strace()?;
     let python = setup::reader()?;
     let millrace = build::millrace(Profile::Dev)?;
     let mut tests = build::cargo();

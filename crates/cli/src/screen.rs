@@ -28,7 +28,7 @@ impl Screen {
     /// Writes one line. A log that nobody can read is no reason to stop.
     pub(crate) fn line(&self, text: &str) {
         let block = self.block.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut out = cleared(block.lines.len());
+        let mut out = cleared(height(&block.lines));
         out += text;
         out.push('\n');
         for line in &block.lines {
@@ -43,14 +43,13 @@ impl Screen {
         if block.closed || block.lines == lines {
             return;
         }
-        let mut out = up(block.lines.len());
+        let mut out = up(height(&block.lines));
         for line in &lines {
             // Over what stands there, without clearing it first: that would flicker.
             let _ = writeln!(out, "{line}\x1b[K");
         }
-        if block.lines.len() > lines.len() {
-            out += "\x1b[J";
-        }
+        // What was there before may have been higher.
+        out += "\x1b[J";
         block.lines = lines;
         put(&out);
     }
@@ -58,7 +57,7 @@ impl Screen {
     /// Takes the block away, for good.
     pub(crate) fn close(&self) {
         let mut block = self.block.lock().unwrap_or_else(PoisonError::into_inner);
-        put(&cleared(block.lines.len()));
+        put(&cleared(height(&block.lines)));
         block.lines.clear();
         block.closed = true;
     }
@@ -72,6 +71,18 @@ impl Screen {
     }
 }
 
+/// Rows that these lines take now: a terminal that was made narrower has broken them.
+fn height(lines: &[String]) -> usize {
+    let (width, _) = Screen::size();
+    lines.iter().map(|line| columns(line).div_ceil(width).max(1)).sum()
+}
+
+/// Columns of a line, its colours not counted.
+fn columns(line: &str) -> usize {
+    let colours: usize = line.split('\x1b').skip(1).filter_map(|rest| rest.find('m')).map(|end| end + 2).sum();
+    line.chars().count().saturating_sub(colours)
+}
+
 fn up(lines: usize) -> String {
     if lines == 0 { String::new() } else { format!("\x1b[{lines}A\r") }
 }
@@ -83,4 +94,14 @@ fn cleared(lines: usize) -> String {
 fn put(text: &str) {
     let mut stderr = io::stderr().lock();
     let _ = stderr.write_all(text.as_bytes());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn colours_take_no_columns() {
+        assert_eq!((columns("\x1b[32m━━\x1b[0m──  9 %"), columns("plain"), columns("")), (9, 5, 0));
+    }
 }

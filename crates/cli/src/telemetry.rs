@@ -83,6 +83,8 @@ impl Parts {
         for (name, value) in &self.fields {
             match value {
                 Value::String(text) if name == "cure" => cure = format!("\n               cure: {text}"),
+                // The message begins with it.
+                Value::String(_) if name == "subject" => {}
                 Value::String(text) if !text.contains(' ') => line += &format!("  {name}={text}"),
                 value => line += &format!("  {name}={value}"),
             }

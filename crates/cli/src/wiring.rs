@@ -5,9 +5,11 @@ use std::sync::Arc;
 
 use millrace_engine::{Engine, Settings};
 use millrace_files::{Files, LocalStore};
-use millrace_model::{Fault, SecretStore};
+use millrace_model::{Fault, Finding, SecretStore};
 use millrace_postgres::{Postgres, TableSelection};
-use millrace_protocol::{Binary, Compression, PipelineSpec, PublicationMode, SnapshotMode, SourceSpec, StoreSpec};
+use millrace_protocol::{
+    Binary, Compression, PLAIN_CONNECTION, PipelineSpec, PublicationMode, SnapshotMode, SourceSpec, StoreSpec,
+};
 use millrace_secrets::Secrets;
 use serde::Serialize;
 use serde_json::Value;
@@ -57,6 +59,20 @@ pub(crate) async fn source(spec: &PipelineSpec, file: &Path) -> Result<Postgres,
     }))
 }
 
+/// What the pipeline file itself gives reason to say, as far as it holds at this server: that the connection is not
+/// encrypted although `prefer` would like it to be is worth saying only where the server offers it.
+pub(crate) async fn file_findings(spec: &PipelineSpec, source: Option<&Postgres>) -> Vec<Finding> {
+    let plain = |finding: &Finding| finding.code == PLAIN_CONNECTION;
+    let mut findings = spec.findings.clone();
+    if let Some(source) = source.filter(|_| findings.iter().any(plain)) {
+        // Without an answer nothing is known of it; the check proper says so.
+        if !source.offers_tls().await.unwrap_or(false) {
+            findings.retain(|finding| !plain(finding));
+        }
+    }
+    findings
+}
+
 /// The target. Opens nothing yet.
 pub(crate) fn target(spec: &PipelineSpec) -> Result<Files, Fault> {
     let StoreSpec::Local { path } = &spec.target.store else {
@@ -84,10 +100,10 @@ pub(crate) fn target(spec: &PipelineSpec) -> Result<Files, Fault> {
 }
 
 /// The engine between the two.
-pub(crate) async fn engine(spec: &PipelineSpec, file: &Path, until_now: bool) -> Result<Engine, Fault> {
+pub(crate) fn engine(spec: &PipelineSpec, source: Postgres, until_now: bool) -> Result<Engine, Fault> {
     let advanced = &spec.advanced;
     Ok(Engine {
-        source: Arc::new(source(spec, file).await?),
+        source: Arc::new(source),
         target: Arc::new(target(spec)?),
         clock: Arc::new(SystemClock),
         settings: Settings {

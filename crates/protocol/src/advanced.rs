@@ -31,8 +31,13 @@ pub(crate) struct Key {
 pub(crate) enum Rule {
     Duration,
     Size,
+    /// A size of at least so many MiB.
+    SizeFrom(u64),
     Bool,
-    Count { least: u64, most: u64 },
+    Count {
+        least: u64,
+        most: u64,
+    },
     Words(&'static [Word]),
     Slot,
     Publication,
@@ -103,7 +108,7 @@ pub(crate) const KEYS: &[Key] = &[
     key("file.max.bytes", Rule::Size, "128MiB", "a file is closed after so many bytes, as written"),
     key("heartbeat.interval", Rule::Duration, "60s", "how often the checkpoint moves while nothing changes")
         .aliases(&[alias("heartbeat.interval.ms", Translate::Milliseconds)]),
-    key("memory.limit", Rule::Size, "200MiB", "ceiling of the whole process"),
+    key("memory.limit", Rule::SizeFrom(64), "200MiB", "ceiling of the whole process"),
     key("spill.directory", Rule::Path, "", "where large transactions in progress are kept")
         .shown("the system's temporary folder"),
     key("spill.limit", Rule::Size, "20GiB", "how much may be kept there"),

@@ -41,7 +41,7 @@ pub(crate) fn check_postgres(node: Option<&Node>, report: &mut Report) {
         "prefer" => report.finding(Finding::warning(
             PLAIN_CONNECTION,
             at,
-            "`sslmode` is `prefer`: this version connects without encryption, also where the server offers it",
+            "`sslmode` is `prefer`, and this version connects without encryption although the server offers it",
             "write `jdbcProperties: {sslmode: disable}` to say that this is meant",
         )),
         mode if MODES.contains(&mode) => report.problem(

@@ -109,6 +109,10 @@ fn parse(key: &Key, text: &str) -> Result<Value, String> {
     match &key.rule {
         Rule::Duration => parse_duration(text).map(Value::Duration),
         Rule::Size => parse_size(text).map(Value::Size),
+        Rule::SizeFrom(least) => match parse_size(text) {
+            Ok(size) if size < ByteSize::mib(*least) => Err(format!("must be at least `{least}MiB`, not `{text}`")),
+            size => size.map(Value::Size),
+        },
         Rule::Slot => plain(refuse_slot_name(text)),
         Rule::Publication => plain(refuse_publication_name(text)),
         Rule::Path => plain(text.is_empty().then(|| "must not be empty".into())),

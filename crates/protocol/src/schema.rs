@@ -67,7 +67,7 @@ fn advanced() -> Value {
             Rule::Words(words) => json!({"enum": words.iter().map(|word| word.word).collect::<Vec<_>>()}),
             Rule::Bool => json!({"enum": ["true", "false"]}),
             Rule::Duration => json!({"type": "string", "examples": ["500ms", "10s", "5m"]}),
-            Rule::Size => json!({"type": "string", "examples": ["64MiB", "1GiB"]}),
+            Rule::Size | Rule::SizeFrom(_) => json!({"type": "string", "examples": ["64MiB", "1GiB"]}),
             Rule::Count { .. } | Rule::Slot | Rule::Publication | Rule::Path => json!({"type": "string"}),
         };
         value["description"] = key.about.into();
@@ -88,6 +88,7 @@ pub fn advanced_table() -> String {
             Rule::Bool => "true, false".into(),
             Rule::Duration => "duration".into(),
             Rule::Size => "size".into(),
+            Rule::SizeFrom(least) => format!("size, at least {least}MiB"),
             Rule::Count { least, most } => format!("{least} to {most}"),
             Rule::Slot | Rule::Publication => "name".into(),
             Rule::Path => "path".into(),

@@ -1,7 +1,6 @@
 //! `millrace check FILE`: everything that is in the way of a pipeline, each with its cure. Changes nothing.
 
 use millrace_model::{Fault, Finding, Refusal, Severity, Source, Target};
-use millrace_protocol::PipelineSpec;
 use serde_json::{Value, json};
 
 use super::{DONE, FOUND};
@@ -14,17 +13,19 @@ use crate::wiring;
 /// Asks source and target, and prints what they say. The exit code is 1 with any error.
 pub(crate) async fn check(arguments: FileArguments, console: &Console) -> Result<u8, Failure> {
     let spec = load(&arguments.file)?;
-    let mut findings = spec.findings.clone();
-    findings.extend(answers("source", source_findings(&spec, &arguments).await));
+    let source = wiring::source(&spec, &arguments.file).await;
+    let mut findings = wiring::file_findings(&spec, source.as_ref().ok()).await;
+    let found = match source {
+        Ok(source) => source.check().await,
+        Err(fault) => Err(fault),
+    };
+    findings.extend(answers("source", found));
     findings.extend(answers("target", wiring::target(&spec)?.check().await));
+    findings.sort_by(|one, other| other.severity.cmp(&one.severity).then_with(|| one.subject.cmp(&other.subject)));
     let ok = !findings.iter().any(|finding| finding.severity == Severity::Error);
     let result = json!({"ok": ok, "findings": findings.iter().map(finding_json).collect::<Vec<_>>()});
     console.result(&result, |_| human(&findings))?;
     Ok(if ok { DONE } else { FOUND })
-}
-
-async fn source_findings(spec: &PipelineSpec, arguments: &FileArguments) -> Result<Vec<Finding>, Fault> {
-    wiring::source(spec, &arguments.file).await?.check().await
 }
 
 /// Here, where somebody waits for the answer, no answer is a finding too: nothing can be said of what did not answer.
@@ -45,19 +46,46 @@ pub(crate) fn finding_json(finding: &Finding) -> Value {
         "message": finding.message, "cure": finding.cure})
 }
 
+/// The gravest first, each with its cure, and the verdict at the end, where it is seen.
 fn human(findings: &[Finding]) -> String {
     let mut text = String::new();
-    for finding in findings {
-        text += &format!("{} {}: {}\n", finding.severity.as_str(), finding.subject, finding.message);
-        if !finding.cure.is_empty() {
-            text += &format!("  cure: {}\n", finding.cure);
+    for Finding { code, severity, subject, message, cure, .. } in findings {
+        text += &format!("{:<8} {subject}\n", severity.as_str());
+        // Some messages begin with their subject, for the log.
+        let message = message.strip_prefix(subject.as_str()).map_or(message.as_str(), str::trim_start);
+        text += &format!("         {message}\n");
+        if !cure.is_empty() {
+            text += &format!("         cure: {cure}\n");
         }
-        text += &format!("  code {}, see docs/errors/{}.md\n", finding.code, finding.code);
+        text += &format!("         docs/errors/{code}.md\n\n");
     }
     let count = |severity: Severity| findings.iter().filter(|finding| finding.severity == severity).count();
+    let counted = |count: usize, word: &str| format!("{count} {word}{}", if count == 1 { "" } else { "s" });
     match (count(Severity::Error), count(Severity::Warning)) {
-        (0, 0) => text + "ok: nothing is in the way",
-        (0, warnings) => text + &format!("ok: nothing is in the way, {warnings} to think about"),
-        (errors, _) => text + &format!("not ok: {errors} in the way"),
+        (0, 0) => text + "ready to run: nothing is in the way",
+        (0, warnings) => text + &format!("ready to run, with {}", counted(warnings, "warning")),
+        (errors, 0) => text + &format!("not ready: {}", counted(errors, "error")),
+        (errors, warnings) => {
+            text + &format!("not ready: {} and {}", counted(errors, "error"), counted(warnings, "warning"))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_of_findings_ends_with_the_verdict() {
+        assert_eq!(human(&[]), "ready to run: nothing is in the way");
+        let findings = [
+            Finding::error("PG-007", Refusal::Check, "wal_level", "wal_level is replica", "set it"),
+            Finding::warning("PG-017", "audit", "has no key", ""),
+        ];
+        let text = human(&findings);
+        let error =
+            "error    wal_level\n         is replica\n         cure: set it\n         docs/errors/PG-007.md\n\n";
+        assert!(text.starts_with(error), "{text}");
+        assert!(text.ends_with("\nnot ready: 1 error and 1 warning"), "{text}");
     }
 }

@@ -1,5 +1,6 @@
 //! `millrace discover FILE`: the tables of the source, with their columns, keys and what would keep them out.
 
+use millrace_model::Finding;
 use serde_json::{Value, json};
 
 use super::{DONE, aligned, grouped};
@@ -34,7 +35,7 @@ fn human(tables: &[DiscoveredTable]) -> String {
     if tables.is_empty() {
         return "no tables".into();
     }
-    let mut rows = vec![["table", "key", "columns", "rows (about)", ""].map(str::to_owned).to_vec()];
+    let mut rows = vec![["table", "key", "columns", "rows, about", "size", "findings"].map(str::to_owned).to_vec()];
     for table in tables {
         let key = if table.key.is_empty() { "none".to_owned() } else { table.key.join(", ") };
         rows.push(vec![
@@ -42,8 +43,41 @@ fn human(tables: &[DiscoveredTable]) -> String {
             key,
             table.columns.len().to_string(),
             grouped(table.rows_estimate),
-            table.findings.iter().map(|finding| finding.message.as_str()).collect::<Vec<_>>().join("; "),
+            size(table.bytes),
+            table.findings.iter().map(message).collect::<Vec<_>>().join("; "),
         ]);
     }
-    aligned(&rows)
+    let findings: usize = tables.iter().map(|table| table.findings.len()).sum();
+    let cures = if findings > 0 { "\n`millrace check` tells the cures." } else { "" };
+    format!("{}{cures}", aligned(&rows))
+}
+
+/// Without the table, which stands in the same line.
+fn message(finding: &Finding) -> &str {
+    finding.message.strip_prefix(finding.subject.as_str()).map_or(finding.message.as_str(), str::trim_start)
+}
+
+/// Bytes for people: `8.0 KiB`, `1.4 GiB`.
+fn size(bytes: u64) -> String {
+    const UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];
+    let mut unit = 0;
+    let mut number = bytes as f64;
+    while number >= 1024.0 && unit + 1 < UNITS.len() {
+        number /= 1024.0;
+        unit += 1;
+    }
+    if unit == 0 { format!("{bytes} B") } else { format!("{number:.1} {}", UNITS[unit]) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_told_in_powers_of_1024() {
+        assert_eq!(
+            (size(0), size(1023), size(8192), size(1_500_000_000)),
+            ("0 B".into(), "1023 B".into(), "8.0 KiB".into(), "1.4 GiB".into())
+        );
+    }
 }

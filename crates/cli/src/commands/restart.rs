@@ -38,7 +38,8 @@ pub(crate) async fn restart(arguments: RestartArguments, console: &Console) -> R
         };
         console.ask(&format!("All files of {tables} of the pipeline `{}` will leave the lake.", spec.name))?;
     }
-    let engine = wiring::engine(&spec, &settings.file, false).await?;
+    let source = wiring::source(&spec, &settings.file).await?;
+    let engine = wiring::engine(&spec, source, false)?;
     let interrupt = Interrupt::listen()?;
     let (handle, stop) = Stop::new();
     let restarted = tokio::select! {

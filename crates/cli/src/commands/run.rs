@@ -59,8 +59,13 @@ pub(crate) async fn run(arguments: RunArguments, console: &Console) -> Result<u8
 }
 
 async fn pipeline(settings: &Settings, spec: &PipelineSpec, meter: &Arc<Meter>, mut stop: Stop) -> Result<u8, Failure> {
-    let engine = wiring::engine(spec, &settings.file, settings.until_now).await?;
-    report(&spec.findings);
+    let source = wiring::source(spec, &settings.file).await?;
+    let of_file = tokio::select! {
+        findings = wiring::file_findings(spec, Some(&source)) => findings,
+        () = stop.requested() => spec.findings.clone(),
+    };
+    report(&of_file);
+    let engine = wiring::engine(spec, source, settings.until_now)?;
     let asked = tokio::select! {
         findings = check(&*engine.source, &*engine.target, meter) => findings?,
         () = stop.requested() => {

@@ -52,13 +52,31 @@ impl View {
             all.iter().filter(|snapshot| !snapshot.finished).partition(|snapshot| snapshot.began.is_some());
         let open: Vec<&TableSnapshot> = running.into_iter().chain(waiting).collect();
         let shown = open.get(..open.len().min(bars)).unwrap_or_default();
-        let names: Vec<String> = shown
-            .iter()
-            .map(|snapshot| fitted(short(&snapshot.table), WIDEST_NAME.min(width / 3), self.paint.unicode))
-            .collect();
-        let name_width = names.iter().map(|name| name.chars().count()).max().unwrap_or_default();
-        let rows = shown.iter().zip(&names).map(|(snapshot, name)| self.bar(snapshot, name, name_width, at, width));
-        let mut lines: Vec<String> = rows.collect();
+        let name_width = WIDEST_NAME.min(width / 3);
+        let table = |snapshot: &&TableSnapshot| fitted(short(&snapshot.table), name_width, self.paint.unicode);
+        let names = padded(shown.iter().map(table).collect(), Side::Right);
+        let numbers: Vec<[String; COLUMNS]> = shown.iter().map(|snapshot| numbers(snapshot, at)).collect();
+        let column = |at: usize| padded(numbers.iter().map(|row| row[at].clone()).collect(), Side::Left);
+        let columns: [Vec<String>; COLUMNS] = std::array::from_fn(column);
+        let used = 4 + names.first().map_or(0, |name| name.chars().count());
+        // From the left as many columns as there is room for.
+        let mut room = width.saturating_sub(used + NARROWEST_BAR);
+        let fits = |column: &&Vec<String>| {
+            let wide = column.first().map_or(0, |text| text.chars().count() + 2);
+            let left = room.checked_sub(wide);
+            room = left.unwrap_or(room);
+            left.is_some()
+        };
+        let kept: Vec<&Vec<String>> = columns.iter().take_while(fits).collect();
+        let bar_width = (NARROWEST_BAR + room).min(WIDEST_BAR);
+        let mut lines = Vec::new();
+        for (row, (snapshot, name)) in shown.iter().zip(&names).enumerate() {
+            let mut line = format!("  {name}  {}", self.paint.bar(part(snapshot), bar_width));
+            for text in kept.iter().filter_map(|column| column.get(row)) {
+                line += &format!("  {text}");
+            }
+            lines.push(line.trim_end().to_owned());
+        }
         if !open.is_empty() && all.len() > shown.len() {
             let done = all.len() - open.len();
             let mut parts = vec![format!("{} of {} tables are read", done, all.len())];
@@ -69,35 +87,6 @@ impl View {
             lines.push(self.paint.tone(Tone::Quiet, &text));
         }
         lines
-    }
-
-    /// `  public.orders  ━━━━━━────  61 %  1 220 000 of 2 000 000 rows  410 000 rows/s  00:02 left`, from the right as much
-    /// as there is room for.
-    fn bar(&self, snapshot: &TableSnapshot, name: &str, name_width: usize, at: Instant, width: usize) -> String {
-        let (rows, all) = (snapshot.rows(), snapshot.rows_in_all());
-        let part = if all == 0 { 0.0 } else { rows as f64 / all as f64 };
-        // What is not committed is not there yet.
-        let percent = ((part * 100.0) as u64).min(99);
-        let mut texts = vec![format!("{percent:>3} %")];
-        match snapshot.rate(at) {
-            Some(rate) => {
-                texts.push(format!("{} of {} rows", grouped(rows), grouped(all)));
-                texts.push(format!("{} rows/s", grouped(rate as u64)));
-                texts.push(format!("{} left", clock((all - rows) as f64 / rate)));
-            }
-            None => texts.push(format!("waits, about {} rows", grouped(all))),
-        }
-        let fixed = 2 + name_width + 2;
-        let mut room = width.saturating_sub(fixed + NARROWEST_BAR);
-        let mut kept = String::new();
-        for text in texts {
-            let Some(left) = room.checked_sub(text.chars().count() + 2) else { break };
-            room = left;
-            kept += &format!("  {text}");
-        }
-        let bar_width = (NARROWEST_BAR + room).min(WIDEST_BAR).min(width.saturating_sub(fixed));
-        let padding = " ".repeat(name_width.saturating_sub(name.chars().count()));
-        format!("  {name}{padding}  {}{kept}", self.paint.bar(part, bar_width))
     }
 
     /// `⠋ streaming  lag 0.3 s  1 204 rows/s  commit 42, 1 s ago  position 0/1A2B3C4`.
@@ -136,6 +125,53 @@ impl View {
         }
         format!("{} {}{kept}", self.paint.tone(tone, sign), self.paint.tone(tone, &state))
     }
+}
+
+/// Columns of numbers beside a bar.
+const COLUMNS: usize = 4;
+
+/// Percent, rows, pace and time left: ` 61 %`, `1 220 000 of 2 000 000`, `410 000 rows/s`, `00:02 left`.
+fn numbers(snapshot: &TableSnapshot, at: Instant) -> [String; COLUMNS] {
+    let (rows, all) = (snapshot.rows(), snapshot.rows_in_all());
+    // What is not committed is not there yet.
+    let percent = ((part(snapshot) * 100.0) as u64).min(99);
+    let Some(rate) = snapshot.rate(at) else {
+        return [format!("{percent} %"), format!("about {} rows", grouped(all)), "waits".into(), String::new()];
+    };
+    let left = match all - rows {
+        0 => "committing".into(),
+        rows => format!("{} left", clock(rows as f64 / rate)),
+    };
+    [
+        format!("{percent} %"),
+        format!("{} of {}", grouped(rows), grouped(all)),
+        format!("{} rows/s", grouped(rate as u64)),
+        left,
+    ]
+}
+
+/// How much of a table is read, from 0 to 1.
+fn part(snapshot: &TableSnapshot) -> f64 {
+    match snapshot.rows_in_all() {
+        0 => 0.0,
+        all => snapshot.rows() as f64 / all as f64,
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Side {
+    Left,
+    Right,
+}
+
+/// The texts, all as wide as the widest, with blanks at one side.
+fn padded(texts: Vec<String>, side: Side) -> Vec<String> {
+    let width = texts.iter().map(|text| text.chars().count()).max().unwrap_or_default();
+    let pad = |text: String| match side {
+        Side::Left => format!("{text:>width$}"),
+        Side::Right => format!("{text:<width$}"),
+    };
+    texts.into_iter().map(pad).collect()
 }
 
 /// To a tenth where that says something.
@@ -196,8 +232,8 @@ mod tests {
         let lines = view().lines(&shop(20).read(), Timestamp(0), Instant::now() + Duration::from_secs(1), (120, 24));
         assert_eq!(lines.len(), 10);
         assert!(lines[0].starts_with("  public.orders_0  ━━━━━━━──"), "{}", lines[0]);
-        assert!(lines[0].contains(" 25 %  1 000 of 4 000 rows  ") && lines[0].ends_with(" left"), "{}", lines[0]);
-        assert!(lines[2].ends_with("  0 %  waits, about 4 000 rows"), "{}", lines[2]);
+        assert!(lines[0].contains(" 25 %    1 000 of 4 000  ") && lines[0].ends_with(" left"), "{}", lines[0]);
+        assert!(lines[2].contains("   0 %  about 4 000 rows  ") && lines[2].ends_with("waits"), "{}", lines[2]);
         assert_eq!(lines[8], "  0 of 20 tables are read, 12 more wait");
         assert!(lines[9].starts_with("⠋ snapshotting   lag 0.0 s   0 rows/s   commit 1, 1 s ago"), "{}", lines[9]);
     }

@@ -1,10 +1,12 @@
-//! The program from the outside: command line, exit codes, and what stands on which output.
+//! The program from the outside: command line, exit codes, what stands on which output; and end to end, against real
+//! servers: what it must show under kills, pauses, crashes, full disks, and in the hands of somebody new to it.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod disk;
 mod durable;
 mod files;
 mod kills;
+mod listen;
 mod members;
 mod paused;
 mod replayed;

@@ -10,7 +10,7 @@ use millrace_testkit::process::Millrace;
 use millrace_testkit::workload::{self, Random};
 use serde_json::Value;
 
-use crate::shop::{PATIENCE, Shop, is_long};
+use crate::shop::{PATIENCE, Shop, is_long, wait};
 
 /// The exit codes of a writer that finds another in its place.
 const ANOTHER_HAS_IT: [i32; 2] = [75, 76];
@@ -42,6 +42,36 @@ fn a_paused_writer_that_another_replaced_leaves_and_adds_nothing() {
     }
     load.stop().unwrap();
     first.stop(PATIENCE).unwrap();
+    shop.catch_up();
+    shop.fsck();
+    shop.compare();
+}
+
+#[test]
+fn a_writer_that_is_paused_while_it_starts_stands_in_nobodys_way() {
+    let impatient = Settings::default().set("wal_sender_timeout", "1s");
+    let shop = Shop::with(impatient, &workload::TABLES, |draft| draft);
+    let load = shop.load(0);
+    let mut random = Random::new(3);
+    shop.catch_up();
+    for _ in 0..if is_long() { 50 } else { 5 } {
+        let first = shop.command("run", &[]).allow("fault").start().unwrap();
+        // The random moment is what is tested here; nothing is waited for.
+        thread::sleep(Duration::from_millis(random.below(150)));
+        first.signal("STOP").unwrap();
+        let mut second = streaming(&shop);
+        second.wait_for("committed", PATIENCE).unwrap();
+        first.signal("CONT").unwrap();
+        // It has claimed, or has not even begun to. Either way one of the two goes on, and the other is told.
+        wait("one of the two to leave", || first.has_ended() || second.has_ended());
+        let (left, stays) = if first.has_ended() { (first, second) } else { (second, first) };
+        let ended = left.wait(PATIENCE).unwrap();
+        assert!(ended.code.is_some_and(|code| ANOTHER_HAS_IT.contains(&code)), "{:#?}", ended.lines);
+        shop.fsck();
+        stays.stop(PATIENCE).unwrap();
+        shop.fsck();
+    }
+    load.stop().unwrap();
     shop.catch_up();
     shop.fsck();
     shop.compare();

@@ -33,7 +33,8 @@ impl Refusal {
         assert_eq!(exit, Some(self.exit), "{text}");
         let lines: Vec<Line> = text.lines().map(Line::parse).collect();
         let is_it = |line: &&Line| line.code == self.code || line.fields.get("fault").is_some_and(|it| it == self.code);
-        let line = lines.iter().find(is_it).unwrap_or_else(|| panic!("{} in {text}", self.code));
+        assert!(lines.iter().any(|line| is_it(&line)), "{} in {text}", self.code);
+        let line = lines.iter().find(is_it).unwrap();
         assert!(line.message.contains(self.says), "{line:?}");
         assert!(line.fields["cure"].as_str().unwrap().contains(self.cure), "{line:?}");
         let (exit, text) = run("human");

@@ -72,7 +72,7 @@ fn keys_of_other_products_are_honoured_and_keys_without_meaning_are_reported() {
     let text = SHOP.replace(
         "commit.interval: 1s",
         "heartbeat.interval.ms: '5000', publication.autocreate.mode: disabled, tombstones.on.delete: 'false', \
-         comit.interval: 1s, server.id: '7', spill.limit: 1GiB",
+         comit.interval: 1s, server.id: '7', pgoutput.streaming: 'true'",
     );
     let spec = parse(&text.replace("snapshot.mode: initial", "snapshot.mode: no_data")).unwrap().runnable().unwrap();
     assert_eq!(spec.advanced.heartbeat_interval, Duration::from_secs(5));
@@ -88,7 +88,7 @@ fn keys_of_other_products_are_honoured_and_keys_without_meaning_are_reported() {
             ("PL-006", "advancedProperties.tombstones.on.delete"),
             ("PL-006", "advancedProperties.comit.interval"),
             ("PL-006", "advancedProperties.server.id"),
-            ("PL-008", "advancedProperties.spill.limit"),
+            ("PL-008", "advancedProperties.pgoutput.streaming"),
         ]
     );
     assert!(spec.findings[3].cure.contains("`commit.interval`"), "{}", spec.findings[3].cure);

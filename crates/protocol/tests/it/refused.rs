@@ -35,6 +35,12 @@ fn all_problems_are_reported_at_once_with_their_paths() {
 }
 
 #[test]
+fn a_process_needs_some_memory() {
+    let refused = problems(&SHOP.replace("commit.interval: 1s", "memory.limit: 63MiB"));
+    assert_eq!(refused, ["advancedProperties.memory.limit: must be at least `64MiB`, not `63MiB`"]);
+}
+
+#[test]
 fn each_wrong_value_names_its_field() {
     for (from, to, path) in [
         ("version: 1 ", "", "version"),

@@ -8,6 +8,7 @@ use crate::check;
 use crate::client::connect::{Purpose, connect};
 use crate::fault::Cause;
 use crate::settings::Settings;
+use crate::types::CatalogueColumn;
 use crate::{publication, queries, types};
 
 /// A table as `discover` shows it (`docs/reference/cli.md`).
@@ -50,7 +51,10 @@ pub(crate) async fn discover(settings: &Settings, schema: Option<&str>) -> Resul
     let tables: Vec<_> =
         candidates.into_iter().filter(|it| matches!(it.kind, b'r' | b'p') && !it.is_partition).collect();
     let oids: Vec<_> = tables.iter().map(|table| table.oid).collect();
-    let columns = types::columns(&mut session, &oids).await?;
+    let mut columns: HashMap<u32, Vec<CatalogueColumn>> = HashMap::new();
+    for column in types::columns(&mut session, &oids).await? {
+        columns.entry(column.relation).or_default().push(column);
+    }
     let sizes = match oids.is_empty() {
         true => Vec::new(),
         false => session.query(&queries::sizes(&oids)).await?,
@@ -60,7 +64,8 @@ pub(crate) async fn discover(settings: &Settings, schema: Option<&str>) -> Resul
     Ok(tables
         .into_iter()
         .map(|table| {
-            let columns: Vec<_> = columns.iter().filter(|column| column.relation == table.oid).collect();
+            let columns = columns.remove(&table.oid).unwrap_or_default();
+            let columns: Vec<_> = columns.iter().collect();
             let mut findings: Vec<_> = check::obstacle(&table, true).into_iter().collect();
             findings.extend(check::columns(&table.full_name(), &columns));
             DiscoveredTable {

@@ -129,6 +129,11 @@ impl Postgres {
         Ok(discover::discover(&self.shared.settings, schema).await?)
     }
 
+    /// Whether the server would encrypt a connection.
+    pub async fn offers_tls(&self) -> Result<bool, Fault> {
+        Ok(client::connect::offers_tls(&self.shared.settings).await?)
+    }
+
     /// What `cleanup` would drop.
     pub async fn cleanup_plan(&self) -> Result<CleanupPlan, Fault> {
         Ok(cleanup::plan(&self.shared.settings).await?)

@@ -7,6 +7,7 @@ use bytes::BytesMut;
 use postgres_protocol::authentication::md5_hash;
 use postgres_protocol::authentication::sasl::{ChannelBinding, SCRAM_SHA_256, ScramSha256};
 use postgres_protocol::message::frontend;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 
 use crate::client::pace::RECEIVE_BUFFER;
@@ -84,6 +85,23 @@ async fn connect_at_leisure(settings: &Settings, purpose: Purpose) -> Result<Ses
     match session.version() / 10_000 {
         0..13 => Err(Cause::TooOld { version: session.version() / 10_000 }),
         _ => Ok(session),
+    }
+}
+
+/// Whether the server would encrypt a connection (manual, "SSL Session Encryption": `SSLRequest`, answered by one byte).
+pub(crate) async fn offers_tls(settings: &Settings) -> Result<bool, Cause> {
+    let ask = async {
+        let mut stream = TcpStream::connect((settings.host.as_str(), settings.port)).await?;
+        let mut out = BytesMut::new();
+        frontend::ssl_request(&mut out);
+        stream.write_all(&out).await?;
+        stream.read_u8().await
+    };
+    let answer =
+        tokio::time::timeout(CONNECT_DEADLINE, ask).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
+    match answer {
+        Ok(answer) => Ok(answer == b'S'),
+        Err(source) => Err(Cause::Unreachable { address: settings.address(), source }),
     }
 }
 

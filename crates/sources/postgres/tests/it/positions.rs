@@ -134,7 +134,7 @@ async fn reads_that_are_dropped_at_random_lose_nothing() {
     let mut log = create(&source).await;
     let mut writer = database.session();
     let writing = std::thread::spawn(move || {
-        for id in 0..300 {
+        for id in 0..900 {
             writer.sql(&format!("INSERT INTO t SELECT {id} * 10 + g, repeat('x', {id}) FROM generate_series(0, 9) g; INSERT INTO u VALUES ({id});"));
             if id % 60 == 0 {
                 writer.sql("ALTER TABLE t ALTER v SET STATISTICS 10;");
@@ -143,9 +143,9 @@ async fn reads_that_are_dropped_at_random_lose_nothing() {
     });
     let mut random = 12345u32;
     let mut dropped = 0;
-    while !writing.is_finished() || log.changes.transactions() < 600 {
+    while !writing.is_finished() || log.changes.transactions() < 1800 {
         random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-        let polls = random >> 30;
+        let polls = random >> 31;
         match poll_at_most(polls, log.log.read(&mut log.changes)).await {
             Some(gulp) => drop(gulp.unwrap()),
             None => dropped += 1,
@@ -160,7 +160,7 @@ async fn reads_that_are_dropped_at_random_lose_nothing() {
     let got = lines(&batches);
     log.log.close().await;
     let mut again = resume(&source, None).await;
-    assert_eq!(got.len(), 3300);
+    assert_eq!(got.len(), 9900);
     assert_eq!(got, again.lines(&source).await);
 }
 
