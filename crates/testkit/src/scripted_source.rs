@@ -678,7 +678,7 @@ impl Log for ScriptedLog {
             if self.open.is_some() {
                 self.append(into)?;
                 // Not every boundary ends a gulp; a stop lets every second pass.
-                if self.open.is_some() || into.wants_return() || self.at % 20 == 0 {
+                if self.open.is_some() || into.wants_return() || self.at.is_multiple_of(20) {
                     return Ok(Gulp::Read);
                 }
                 continue;
