@@ -45,8 +45,12 @@ pub(crate) enum Cause {
     PassedSnapshot,
     #[error("a large transaction cannot be kept on disk until it ends ({folder})")]
     Spill { folder: String },
-    #[error("a transaction needs more than {limit} on disk until it ends")]
+    #[error("transactions need more than {limit} on disk until they end")]
     SpillFull { limit: ByteSize },
+    #[error(
+        "transactions in progress need more than {limit} on disk: from here on the source keeps them until they end"
+    )]
+    SpillDeclined { limit: ByteSize },
     #[error("a batch could not be built: {0}")]
     Batch(String),
 }
@@ -108,6 +112,8 @@ impl From<Cause> for Fault {
                 message,
                 "raise `spill.limit`, and let `spill.directory` point to a disk with that much room",
             ),
+            Cause::SpillDeclined { .. } => Fault::retry("EN-019", message)
+                .cure("nothing: the log is opened anew without them; a larger `spill.limit` avoids the reconnect"),
             Cause::Batch(_) => Fault::defect("EN-011", message),
         }
     }
