@@ -492,7 +492,7 @@ impl Held for ScriptedHeld {
     }
 
     async fn open(self: Box<Self>, from: Option<&Position>, registry: &Registry) -> Result<Opened, Fault> {
-        let counted = registry.entries().map(|entry| (entry.table.clone(), entry.source_id.clone())).collect();
+        let counted = registry.entries().map(|entry| (entry.table.clone(), Some(entry.source_id.clone()))).collect();
         let asked = number(from.unwrap_or(&self.state.confirmed));
         let (world, holder, generation) = (self.source.world.clone(), self.grip.holder, self.grip.generation);
         let open = move || {
@@ -550,7 +550,8 @@ struct ScriptedLog {
     open: Option<(u64, VecDeque<ScriptedRow>)>,
     tables: Vec<String>,
     /// Tables whose changes count, with their memberships.
-    counted: BTreeMap<TableName, String>,
+    /// Under which membership, or (`None`) under whichever they have.
+    counted: BTreeMap<TableName, Option<String>>,
 }
 
 struct Watched {
@@ -574,7 +575,8 @@ impl ScriptedLog {
         let Some((end, mut rows)) = self.open.take() else { return Ok(()) };
         for row in rows.drain(..rows.len().min(GULP)) {
             let schema = self.grip.world.schema(&row.table);
-            if self.counted.get(&schema.table) != Some(&schema.source_id) {
+            let counts = |membership: &Option<String>| membership.as_ref().is_none_or(|it| *it == schema.source_id);
+            if !self.counted.get(&schema.table).is_some_and(counts) {
                 continue;
             }
             let slot = self.slot_of(&row.table, into);
@@ -609,10 +611,7 @@ impl ScriptedLog {
     }
 
     fn count(&mut self, tables: &[TableName]) {
-        for table in tables {
-            let schema = self.grip.world.schema(table.parts().last().map_or("", String::as_str));
-            self.counted.insert(table.clone(), schema.source_id.clone());
-        }
+        self.counted.extend(tables.iter().map(|table| (table.clone(), None)));
     }
 }
 

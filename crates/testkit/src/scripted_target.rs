@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use async_trait::async_trait;
 use millrace_model::{
     Batch, Chain, Checkpoint, Claim, Claimed, Committed, Fault, Finding, Head, Op, OpCounts, Origin, PastFile,
-    Position, Prepared, Round, RoundWriter, StagedFile, Stager, Standing, Sweeper, TableName, Target, Timestamp,
+    Position, Prepared, Round, RoundWriter, StagedFile, Stager, Standing, Sweeper, TableEntry, TableName, Target, Timestamp,
 };
 use serde_json::{Value, json};
 
@@ -87,18 +87,20 @@ impl Lake {
         rows
     }
 
+    /// Whether the newest commit knows `table`.
+    pub fn knows(&self, table: &str) -> bool {
+        self.entry(table).is_some()
+    }
+
     /// Whether the newest commit knows a finished snapshot of `table`.
     pub fn is_finished(&self, table: &str) -> bool {
+        self.entry(table).is_some_and(|entry| entry.snapshot.is_some())
+    }
+
+    fn entry(&self, table: &str) -> Option<Arc<TableEntry>> {
         let state = self.state();
-        let entry = state.chain.last().and_then(|commit| {
-            commit
-                .standing
-                .registry
-                .entries()
-                .find(|entry| entry.table.parts().last().is_some_and(|t| t == table))
-                .cloned()
-        });
-        entry.is_some_and(|entry| entry.snapshot.is_some())
+        let registry = &state.chain.last()?.standing.registry;
+        registry.entries().find(|entry| entry.table.parts().last().is_some_and(|t| t == table)).cloned()
     }
 
     /// The current rows of `table` by the reader's rule: per key the highest sequence wins, on a tie the snapshot row, of
