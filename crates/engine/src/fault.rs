@@ -47,6 +47,8 @@ pub(crate) enum Cause {
     Spill { folder: String },
     #[error("a transaction needs more than {limit} on disk until it ends")]
     SpillFull { limit: ByteSize },
+    #[error("the lake has no table `{table}`, and nothing was restarted")]
+    NoSuchTable { table: String },
     #[error("a batch could not be built: {0}")]
     Batch(String),
 }
@@ -107,6 +109,12 @@ impl From<Cause> for Fault {
                 Refusal::Spec,
                 message,
                 "raise `spill.limit`, and let `spill.directory` point to a disk with that much room",
+            ),
+            Cause::NoSuchTable { .. } => Fault::refused(
+                "EN-019",
+                Refusal::Spec,
+                message,
+                "`millrace status` lists the tables; write `schema.table`, a dot inside a name as %2E",
             ),
             Cause::Batch(_) => Fault::defect("EN-011", message),
         }

@@ -9,7 +9,8 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use async_trait::async_trait;
 use millrace_model::{
     Batch, Chain, Checkpoint, Claim, Claimed, Committed, Fault, Finding, Head, Op, OpCounts, Origin, PastFile,
-    Position, Prepared, Round, RoundWriter, StagedFile, Stager, Standing, Sweeper, TableEntry, TableName, Target, Timestamp,
+    Position, Prepared, Round, RoundWriter, StagedFile, Stager, Standing, Sweeper, TableEntry, TableName, Target,
+    Timestamp,
 };
 use serde_json::{Value, json};
 
@@ -98,8 +99,7 @@ impl Lake {
     }
 
     fn entry(&self, table: &str) -> Option<Arc<TableEntry>> {
-        let state = self.state();
-        let registry = &state.chain.last()?.standing.registry;
+        let registry = self.state().chain.last()?.standing.registry.clone();
         registry.entries().find(|entry| entry.table.parts().last().is_some_and(|t| t == table)).cloned()
     }
 

@@ -311,6 +311,20 @@ fn a_restart_reads_the_tables_it_names_anew() {
 }
 
 #[test]
+fn a_restart_of_a_table_that_is_not_there_claims_nothing() {
+    block_on(async {
+        let (stage, _) = filled(2);
+        assert_eq!(stage.run(&Fuse::never(), "one").await.code(), 0);
+        let head = stage.lake.head();
+        let engine = stage.engine(&Fuse::never(), "restart");
+        let (_handle, stop) = Stop::new();
+        let restart = Restart { tables: Some(vec!["public.a".into(), "public.typo".into()]), adopt: false };
+        let fault = engine.restart(&restart, stop).await.unwrap_err();
+        assert_eq!((fault.code, fault.exit_code(), stage.lake.head()), ("EN-019", 64, head));
+    });
+}
+
+#[test]
 fn a_table_that_joins_without_a_snapshot_counts_from_its_joining_on() {
     block_on(async {
         let mut stage = Stage { tables: Some(&["a"]), ..Stage::default() };
