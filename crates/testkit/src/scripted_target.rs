@@ -88,17 +88,13 @@ impl Lake {
         rows
     }
 
-    /// Whether the newest commit knows `table`.
-    pub fn knows(&self, table: &str) -> bool {
-        self.entry(table).is_some()
-    }
-
     /// Whether the newest commit knows a finished snapshot of `table`.
     pub fn is_finished(&self, table: &str) -> bool {
         self.entry(table).is_some_and(|entry| entry.snapshot.is_some())
     }
 
-    fn entry(&self, table: &str) -> Option<Arc<TableEntry>> {
+    /// What the newest commit knows of `table`.
+    pub fn entry(&self, table: &str) -> Option<Arc<TableEntry>> {
         let registry = self.state().chain.last()?.standing.registry.clone();
         registry.entries().find(|entry| entry.table.parts().last().is_some_and(|t| t == table)).cloned()
     }
