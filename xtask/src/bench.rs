@@ -2,11 +2,13 @@
 //!
 //! Seconds move between machines; ratios of two things measured side by side hold. Nothing else should be running.
 
+mod chain;
 mod cpu;
 mod drain;
 mod latency;
 mod memory;
 mod report;
+mod snapshot;
 mod stage;
 
 use std::path::PathBuf;
@@ -42,6 +44,10 @@ enum Name {
     Drain,
     /// From a commit in the source to the commit in the lake, at 5,000 changes a second.
     Latency,
+    /// Reading the rows that are there already: wall time against two parallel COPYs.
+    Snapshot,
+    /// A start over a chain of a million commits.
+    Chain,
     /// Peak memory of one huge transaction, and of thousands of tables that change at once.
     Memory,
 }
@@ -59,6 +65,14 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     if wanted(Name::Latency) {
         let stage = Stage::set(&millrace)?;
         latency::measure(&stage, &mut report)?;
+    }
+    if wanted(Name::Snapshot) {
+        let stage = Stage::set(&millrace)?;
+        snapshot::measure(&stage, arguments.rows.saturating_mul(2), arguments.times, &mut report)?;
+    }
+    if wanted(Name::Chain) {
+        let stage = Stage::set(&millrace)?;
+        chain::measure(&stage, arguments.rows as f64 / 5e6, &mut report)?;
     }
     if wanted(Name::Memory) {
         let stage = Stage::set(&millrace)?;

@@ -13,7 +13,7 @@ use millrace_testkit::lake::{Equal, state};
 use millrace_testkit::pipeline::{Draft, Pipeline};
 use millrace_testkit::postgres::{Database, Server};
 use millrace_testkit::process::{Invocation, Millrace};
-use millrace_testkit::workload::{self, Load, Pace};
+use millrace_testkit::workload::{self, Load, Mover, Pace};
 use millrace_testkit::{Fault, Result};
 
 use crate::build::{self, Profile};
@@ -23,6 +23,12 @@ pub use view::commit_path;
 
 /// The shop of every demo is the same.
 const SEED: u64 = 7;
+
+/// The shop has been open for a while when the pipeline starts.
+const OPENING_TRANSACTIONS: usize = 1_500;
+
+/// Keys of its own: those of the load's movers are others.
+const OPENING_MOVER: u16 = 9;
 
 /// Lively, and readable.
 const PACE: Pace = Pace { movers: 2, transactions_a_second: Some(60) };
@@ -58,6 +64,8 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     let server = Server::start()?;
     let database = server.create_database("shop")?;
     workload::create_shop(&database)?;
+    // So that there is something to be read before anything is streamed. Number 0 and up are the load's movers.
+    workload::move_rows(&database, &mut Mover::new(SEED, OPENING_MOVER), OPENING_TRANSACTIONS)?;
     let draft = Draft::new("shop", &database, &workload::TABLES);
     let pipeline = draft.write(&folder)?;
     println!("Starting millrace run {}", pipeline.file.display());

@@ -45,10 +45,14 @@ pub(crate) enum Cause {
     PassedSnapshot,
     #[error("a large transaction cannot be kept on disk until it ends ({folder})")]
     Spill { folder: String },
-    #[error("a transaction needs more than {limit} on disk until it ends")]
+    #[error("transactions need more than {limit} on disk until they end")]
     SpillFull { limit: ByteSize },
     #[error("the lake has no table `{table}`, and nothing was restarted")]
     NoSuchTable { table: String },
+    #[error(
+        "transactions in progress need more than {limit} on disk: from here on the source keeps them until they end"
+    )]
+    SpillDeclined { limit: ByteSize },
     #[error("a batch could not be built: {0}")]
     Batch(String),
 }
@@ -111,11 +115,13 @@ impl From<Cause> for Fault {
                 "raise `spill.limit`, and let `spill.directory` point to a disk with that much room",
             ),
             Cause::NoSuchTable { .. } => Fault::refused(
-                "EN-019",
+                "EN-020",
                 Refusal::Spec,
                 message,
                 "`millrace status` lists the tables; write `schema.table`, a dot inside a name as %2E",
             ),
+            Cause::SpillDeclined { .. } => Fault::retry("EN-019", message)
+                .cure("nothing: the log is opened anew without them; a larger `spill.limit` avoids the reconnect"),
             Cause::Batch(_) => Fault::defect("EN-011", message),
         }
     }

@@ -4,6 +4,8 @@
 //! from run to run; nothing depends on it. Back-pressure is the bounded queue to the writer: while it is full, the log is
 //! not read. What the snapshotter asks for is done at boundaries, in the order in which it asks.
 
+mod room;
+
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -17,11 +19,11 @@ use crate::fault::Cause;
 use crate::pending::Pending;
 use crate::requests::{Joined, Joining, Known, Request};
 use crate::settings::Settings;
-use crate::spill::Spill;
 use crate::start::Writing;
 use crate::stop::Stop;
 use crate::writer::{Closing, Done, Work};
 use crate::{Engine, telemetry};
+use room::Spilled;
 
 /// After a quiet time the first change waits this long for company, and at most a tenth of the commit interval.
 const LINGER: Duration = Duration::from_millis(100);
@@ -58,8 +60,8 @@ pub(crate) struct Reader<'a> {
     closed: Checkpoint,
     /// The last round that was handed over.
     last_handed: Option<u64>,
-    /// Rows of the open transaction that memory has no room for.
-    spill: Option<Spill>,
+    /// Rows of transactions without an end that memory has no room for.
+    spilled: Spilled,
     /// Requests that wait for a boundary.
     inbox: Vec<Request>,
     /// Marks that requests wait for.
@@ -127,7 +129,7 @@ impl<'a> Reader<'a> {
             last_close: Instant::now(),
             closed: confirmed.checkpoint.clone(),
             last_handed: None,
-            spill: None,
+            spilled: Spilled::default(),
             inbox: Vec::new(),
             marks: Vec::new(),
             settling: Vec::new(),
@@ -158,7 +160,7 @@ impl<'a> Reader<'a> {
     /// Whether the open round should end at the next boundary.
     fn wants_close(&self) -> bool {
         let full = self.changes.wire_bytes() >= self.settings.commit_bytes.get()
-            || self.changes.held_bytes() >= self.settings.held_limit().get();
+            || self.changes.held_bytes() + self.changes.in_progress_bytes() >= self.settings.held_limit().get();
         full || self.force || (Instant::now() >= self.wake_at() && self.writer_is_idle())
     }
 
@@ -176,13 +178,12 @@ impl<'a> Reader<'a> {
 /// Reads until the end that was asked for is handed over (`Ok`), or a fault.
 pub(crate) async fn run(mut reader: Reader<'_>, log: &mut dyn Log) -> Result<(), Fault> {
     loop {
+        reader.make_room(log).await?;
         if reader.changes.in_transaction() {
-            // The log returns at the next boundary, and then the round closes.
-            let wants_boundary = reader.wants_close() || !reader.inbox.is_empty();
+            // The log returns at the next boundary, and then the round closes. It must also where rows lie on disk: they
+            // learn their end from the transaction that ended last.
+            let wants_boundary = reader.wants_close() || !reader.inbox.is_empty() || reader.spilled.has_open();
             reader.changes.pause(wants_boundary);
-            if reader.changes.held_bytes() >= reader.settings.open_limit().get() {
-                reader.make_room().await?;
-            }
         } else {
             reader.changes.pause(false);
             if let Due::Last = reader.at_boundary(log).await? {
@@ -215,7 +216,8 @@ impl Reader<'_> {
                 self.stopping = true;
                 // Commit what is whole; the rest is read again by the next start.
                 self.changes.cut_open_transaction();
-                self.spill = None;
+                self.changes.drop_in_progress();
+                self.spilled.drop_open();
             }
             () = self.work.closed() => return Err(writer_ended()),
             changed = self.committed.changed(), if old || !self.settling.is_empty() => {
@@ -256,36 +258,6 @@ impl Reader<'_> {
             self.close().await?;
         }
         Ok(due)
-    }
-
-    /// Inside a transaction: what belongs to ended ones goes to the writer, what belongs to the open one to disk.
-    async fn make_room(&mut self) -> Result<(), Fault> {
-        let (ended, open) = self.changes.take_open().map_err(|error| Cause::Batch(error.to_string()))?;
-        self.hand_over(ended).await?;
-        for batch in open {
-            let spill = match &mut self.spill {
-                Some(spill) => spill,
-                None => {
-                    telemetry::spilling();
-                    self.spill.insert(Spill::new(&self.settings.spill_directory, self.settings.spill_limit)?)
-                }
-            };
-            spill.push(batch).await?;
-        }
-        Ok(())
-    }
-
-    /// The transaction whose rows are on disk has ended: they go to the writer, before those that came after them.
-    async fn unspill(&mut self) -> Result<(), Fault> {
-        let Some(spill) = self.spill.take() else { return Ok(()) };
-        let Some(end) = self.changes.last_end().cloned() else { return Ok(()) };
-        for number in 0..spill.len() {
-            if let Some(mut batch) = spill.get(number).await? {
-                batch.end_open(&end);
-                self.hand_over(vec![batch]).await?;
-            }
-        }
-        Ok(())
     }
 
     async fn serve(&mut self, request: Request, log: &mut dyn Log) -> Result<(), Fault> {

@@ -1,6 +1,6 @@
 //! Rows of a transaction that is too large for memory, on disk until it ends.
 //!
-//! Nothing of an open transaction may reach the target: its rows do not know yet where it ends, and it may yet be given up
+//! Nothing of a transaction without an end may reach the target: its rows do not know yet where it ends, and it may yet be given up
 //! with its log. So they wait here, compressed, in a file without a name, which a killed process cannot leave behind. When
 //! the transaction has ended they are read back one batch after the other and staged like any others.
 
@@ -13,20 +13,19 @@ use arrow_array::{Int64Array, RecordBatch, UInt8Array};
 use arrow_ipc::reader::StreamReader;
 use arrow_ipc::writer::StreamWriter;
 use arrow_schema::{ArrowError, DataType, Field, Schema};
-use millrace_model::{Batch, ByteSize, Fault, Op, Origin, Run, TableSchema};
+use millrace_model::{Batch, Fault, Op, Origin, Run, TableSchema};
 
 use crate::fault::Cause;
 
 /// Fast rather than small: what is written here is read once.
 const LEVEL: i32 = 1;
 
-/// The rows of one open transaction.
+/// The rows of one transaction without an end.
 #[derive(Debug)]
 pub(crate) struct Spill {
     file: Arc<File>,
     entries: Vec<Entry>,
     bytes: u64,
-    limit: ByteSize,
 }
 
 /// A batch in the file.
@@ -41,12 +40,12 @@ struct Entry {
 
 impl Spill {
     /// An empty spill in `folder`.
-    pub(crate) fn new(folder: &Path, limit: ByteSize) -> Result<Self, Fault> {
+    pub(crate) fn new(folder: &Path) -> Result<Self, Fault> {
         let file = tempfile::tempfile_in(folder).map_err(|source| unusable(folder.to_path_buf(), source))?;
-        Ok(Self { file: Arc::new(file), entries: Vec::new(), bytes: 0, limit })
+        Ok(Self { file: Arc::new(file), entries: Vec::new(), bytes: 0 })
     }
 
-    /// Adds a batch of the open transaction.
+    /// Adds a batch of the transaction.
     pub(crate) async fn push(&mut self, batch: Batch) -> Result<(), Fault> {
         let (schema, wire_bytes) = (Arc::clone(&batch.schema), batch.wire_bytes);
         let base = match &batch.origin {
@@ -57,10 +56,12 @@ impl Spill {
         let length = blocking(move || write(&file, offset, &batch)).await?;
         self.entries.push(Entry { schema, offset, length, base, wire_bytes });
         self.bytes += length;
-        if self.bytes > self.limit.get() {
-            return Err(Cause::SpillFull { limit: self.limit }.into());
-        }
         Ok(())
+    }
+
+    /// Length of the file.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes
     }
 
     /// How many batches wait.
@@ -193,7 +194,7 @@ impl Write for Counted<'_> {
 mod tests {
     use super::*;
     use millrace_model::{
-        Changes, Column, ColumnBuilder, Kind, Position, Sequence, TableName, Timestamp, TransactionEnd,
+        ByteSize, Changes, Column, ColumnBuilder, Kind, Position, Sequence, TableName, Timestamp, TransactionEnd,
     };
 
     fn schema() -> Arc<TableSchema> {
@@ -237,7 +238,7 @@ mod tests {
         append(&mut changes, 3..10);
         let (ended, open) = changes.take_open().unwrap();
         assert_eq!(ended.iter().map(Batch::rows).collect::<Vec<_>>(), [3]);
-        let mut spill = Spill::new(&std::env::temp_dir(), ByteSize::mib(1)).unwrap();
+        let mut spill = Spill::new(&std::env::temp_dir()).unwrap();
         for batch in open {
             spill.push(batch).await.unwrap();
         }
@@ -256,20 +257,5 @@ mod tests {
         assert_eq!(rest.len(), 1);
         assert_eq!(rest[0].sequence_range(), (Sequence(11), Sequence(12)));
         assert!(spill.get(1).await.unwrap().is_none());
-    }
-
-    #[tokio::test]
-    async fn a_spill_beyond_its_limit_is_refused() {
-        let mut changes = Changes::new(Sequence(0), ByteSize::mib(1));
-        changes.define(0, schema());
-        changes.begin();
-        append(&mut changes, 0..1000);
-        let (_, open) = changes.take_open().unwrap();
-        let mut spill = Spill::new(&std::env::temp_dir(), ByteSize::bytes(10)).unwrap();
-        let mut refused = false;
-        for batch in open {
-            refused |= spill.push(batch).await.is_err();
-        }
-        assert!(refused);
     }
 }

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use arrow_array::ArrayRef;
+use arrow_array::{ArrayRef, BooleanArray};
+use arrow_schema::ArrowError;
+use arrow_select::filter::FilterBuilder;
 
 use crate::changes::TransactionEnd;
 use crate::position::{Position, Sequence};
@@ -97,6 +99,32 @@ impl Batch {
             origin: Origin::Stream { sequences, runs: vec![run] },
             wire_bytes,
         }
+    }
+
+    /// Drops the rows where `keep` is false.
+    pub(crate) fn retain(&mut self, keep: &BooleanArray) -> Result<(), ArrowError> {
+        let filter = FilterBuilder::new(keep).optimize().build();
+        for column in &mut self.columns {
+            *column = filter.filter(column)?;
+        }
+        // Where each row goes that stays.
+        let mut next = 0;
+        let mut count = || {
+            next += 1;
+            next - 1
+        };
+        let places: Vec<Option<u32>> = keep.values().iter().map(|stays| stays.then(&mut count)).collect();
+        let place = |row: u32| places.get(row as usize).copied().flatten();
+        let mut stays = keep.values().iter();
+        self.ops.retain(|_| stays.next().unwrap_or(false));
+        if let Origin::Stream { sequences, .. } = &mut self.origin {
+            let mut stays = keep.values().iter();
+            sequences.retain(|_| stays.next().unwrap_or(false));
+        }
+        self.unavailable = self.unavailable.iter().filter_map(|&(row, column)| Some((place(row)?, column))).collect();
+        let exact = std::mem::take(&mut self.exact).into_iter();
+        self.exact = exact.filter_map(|(row, column, text)| Some((place(row)?, column, text))).collect();
+        Ok(())
     }
 
     /// Fills in how the open transaction of this batch ended.

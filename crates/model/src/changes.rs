@@ -5,11 +5,21 @@
 //! the last boundary (a partial transaction) never leaves: `take_ready` and `take_all` work at boundaries, and
 //! `take_whole` cuts it off.
 //!
+//! A log may also hand over transactions that are still in progress (`in_progress`): their rows lie apart, and get their
+//! sequences when the transaction's end is read, as if all of them had come then.
+//!
 //! Invariant: at a boundary the round holds exactly the changes after the last taken position up to `position`.
 
+mod in_progress;
+
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use arrow_schema::ArrowError;
+
+pub use in_progress::{Ended, Survivors};
+
+use in_progress::InProgress;
 
 use crate::batch::{Batch, Origin, Run};
 use crate::column::ColumnBuilder;
@@ -123,6 +133,14 @@ impl TableChanges {
     }
 }
 
+/// Rows that no more rows may join: their table's schema has changed, or rows of another transaction come after them.
+#[derive(Debug)]
+struct Aside {
+    rows: TableChanges,
+    /// Where they come from a transaction that was read while in progress: how they are numbered.
+    survivors: Option<Arc<Survivors>>,
+}
+
 /// A transaction of the round.
 #[derive(Debug)]
 struct Transaction {
@@ -138,8 +156,11 @@ pub struct Changes {
     tables: Vec<Option<TableChanges>>,
     /// Slots with rows, in the order of their first row.
     dirty: Vec<usize>,
-    /// Rows set aside because their table's schema changed, oldest first.
-    aside: Vec<TableChanges>,
+    /// Rows set aside, oldest first.
+    aside: Vec<Aside>,
+    in_progress: InProgress,
+    /// Transactions of which rows lie with the engine, with the number of rows set aside before them.
+    ended: VecDeque<(usize, u32, Arc<Survivors>)>,
     transactions: Vec<Transaction>,
     in_transaction: bool,
     last_sequence: u64,
@@ -160,6 +181,8 @@ impl Changes {
             tables: Vec::new(),
             dirty: Vec::new(),
             aside: Vec::new(),
+            in_progress: InProgress::default(),
+            ended: VecDeque::new(),
             transactions: Vec::new(),
             in_transaction: false,
             last_sequence: after.0,
@@ -174,8 +197,12 @@ impl Changes {
 
     // ---- what a log calls ----
 
-    /// Says how the table in `slot` looks from here on. Rows appended under another schema are set aside.
+    /// Says how the table in `slot` looks from here on. Rows appended under another schema are set aside. Between `enter`
+    /// and `leave` it holds for that transaction only.
     pub fn define(&mut self, slot: usize, schema: Arc<TableSchema>) {
+        if let Some(transaction) = self.in_progress.current() {
+            return transaction.define(slot, schema);
+        }
         if self.tables.len() <= slot {
             self.tables.resize_with(slot + 1, || None);
         }
@@ -183,8 +210,8 @@ impl Changes {
         if place.as_ref().is_some_and(|table| *table.schema == *schema) {
             return;
         }
-        if let Some(old) = place.replace(TableChanges::new(schema)).filter(|old| old.rows() > 0) {
-            self.aside.push(old);
+        if let Some(rows) = place.replace(TableChanges::new(schema)).filter(|old| old.rows() > 0) {
+            self.aside.push(Aside { rows, survivors: None });
             self.dirty.retain(|&dirty| dirty != slot);
         }
     }
@@ -196,8 +223,11 @@ impl Changes {
     }
 
     /// Starts a row of the table in `slot` with the next sequence, read from `wire_bytes` bytes. `None` where `define` has
-    /// not named the slot or no transaction is open.
+    /// not named the slot or no transaction is open. Between `enter` and `leave` it is a row of that transaction.
     pub fn row(&mut self, slot: usize, op: Op, wire_bytes: usize) -> Option<&mut TableChanges> {
+        if self.in_progress.is_current() {
+            return self.in_progress.current()?.row(slot, op, wire_bytes);
+        }
         let transaction = self.transactions.len().checked_sub(1).filter(|_| self.in_transaction)?;
         let table = self.tables.get_mut(slot)?.as_mut()?;
         if table.ops.is_empty() {
@@ -240,7 +270,7 @@ impl Changes {
 
     /// Whether a log should return to the engine now, at a boundary, with what it has appended.
     pub fn wants_return(&self) -> bool {
-        self.pause || self.batch_ready
+        self.pause || self.batch_ready || !self.ended.is_empty()
     }
 
     // ---- what the engine calls ----
@@ -296,8 +326,8 @@ impl Changes {
         self.batch_ready = false;
         let limit = self.batch_limit.get();
         let mut batches = Vec::new();
-        for table in std::mem::take(&mut self.aside) {
-            batches.push(resolve(table, &self.transactions)?);
+        for aside in std::mem::take(&mut self.aside) {
+            batches.extend(resolve(aside, &self.transactions)?);
         }
         for slot in std::mem::take(&mut self.dirty) {
             let Some(table) = self.tables.get_mut(slot).and_then(Option::as_mut) else { continue };
@@ -316,8 +346,8 @@ impl Changes {
     pub fn take_all(&mut self) -> Result<Vec<Batch>, ArrowError> {
         debug_assert!(!self.in_transaction, "a round closes at a transaction boundary");
         let mut batches = Vec::new();
-        for table in std::mem::take(&mut self.aside) {
-            batches.push(resolve(table, &self.transactions)?);
+        for aside in std::mem::take(&mut self.aside) {
+            batches.extend(resolve(aside, &self.transactions)?);
         }
         for slot in std::mem::take(&mut self.dirty) {
             if let Some(table) = self.tables.get_mut(slot).and_then(Option::as_mut) {
@@ -336,7 +366,13 @@ impl Changes {
     pub fn take_open(&mut self) -> Result<(Vec<Batch>, Vec<Batch>), ArrowError> {
         let open = self.transactions.len().saturating_sub(1);
         let (mut ended, mut unended) = (Vec::new(), Vec::new());
-        let mut tables = std::mem::take(&mut self.aside);
+        let mut tables = Vec::new();
+        for aside in std::mem::take(&mut self.aside) {
+            match aside.survivors {
+                None => tables.push(aside.rows),
+                Some(_) => ended.extend(resolve(aside, &self.transactions)?),
+            }
+        }
         for slot in std::mem::take(&mut self.dirty) {
             let Some(place) = self.tables.get_mut(slot) else { continue };
             if let Some(table) = place.take() {
@@ -372,12 +408,13 @@ impl Changes {
         let base = self.transactions.pop().map_or(self.last_sequence, |transaction| transaction.base);
         self.in_transaction = false;
         self.last_sequence = base;
-        for table in self.aside.iter_mut().chain(self.tables.iter_mut().flatten()) {
+        let aside = self.aside.iter_mut().map(|aside| &mut aside.rows);
+        for table in aside.chain(self.tables.iter_mut().flatten()) {
             if let Some(&(first_row, _)) = table.runs.last().filter(|&&(_, transaction)| transaction == open) {
                 table.cut(first_row);
             }
         }
-        self.aside.retain(|table| table.rows() > 0);
+        self.aside.retain(|aside| aside.rows.rows() > 0);
         let tables = &self.tables;
         self.dirty.retain(|&slot| tables.get(slot).and_then(Option::as_ref).is_some_and(|table| table.rows() > 0));
     }
@@ -394,8 +431,13 @@ impl TableChanges {
     }
 }
 
-fn resolve(mut table: TableChanges, transactions: &[Transaction]) -> Result<Batch, ArrowError> {
-    take_resolved(&mut table, transactions)
+/// `None` where nothing of it survived.
+fn resolve(aside: Aside, transactions: &[Transaction]) -> Result<Option<Batch>, ArrowError> {
+    let Aside { mut rows, survivors } = aside;
+    match survivors {
+        None => take_resolved(&mut rows, transactions).map(Some),
+        Some(survivors) => survivors.number(rows.take_placed()?),
+    }
 }
 
 fn take_resolved(table: &mut TableChanges, transactions: &[Transaction]) -> Result<Batch, ArrowError> {

@@ -132,8 +132,8 @@ pub struct Opened {
 /// The source's record of changes, read forward.
 #[async_trait]
 pub trait Log: Send {
-    /// Appends what is ready in one gulp, or waits for it. Returns at a boundary as soon as `into.wants_return()`, and
-    /// otherwise whenever it likes. Cancel-safe: a dropped call loses nothing.
+    /// Appends what is ready in one gulp, or waits for it. Returns at a boundary (the end of a transaction) as soon as
+    /// `into.wants_return()`, and otherwise whenever it likes. Cancel-safe: a dropped call loses nothing.
     async fn read(&mut self, into: &mut Changes) -> Result<Gulp, Fault>;
 
     /// Asks for a mark before the first transaction that ends past `position`, or, idle, once the log is known to have
@@ -143,6 +143,12 @@ pub trait Log: Send {
 
     /// From here on the changes of `tables` do not count. At a boundary.
     fn exclude(&mut self, tables: &[TableName]);
+
+    /// From the next opening on transactions are handed over only once they have ended. Returns whether this log handed
+    /// them over in progress, so that opening it anew changes something.
+    fn decline_in_progress(&mut self) -> bool {
+        false
+    }
 
     /// Leaves the log in good order, so that another process can take it at once.
     async fn close(self: Box<Self>);

@@ -21,8 +21,6 @@ pub(crate) struct Key {
     pub(crate) about: &'static str,
     /// The source that it is for; all of them where it is empty.
     pub(crate) source: &'static str,
-    /// A key that is accepted, but has no effect before a later version.
-    pub(crate) effect: bool,
     /// Names it has elsewhere.
     pub(crate) aliases: &'static [Alias],
 }
@@ -61,7 +59,7 @@ pub(crate) enum Translate {
 }
 
 const fn key(name: &'static str, rule: Rule, default: &'static str, about: &'static str) -> Key {
-    Key { name, rule, default, shown: default, about, source: "", effect: true, aliases: &[] }
+    Key { name, rule, default, shown: default, about, source: "", aliases: &[] }
 }
 
 impl Key {
@@ -72,11 +70,6 @@ impl Key {
 
     const fn only(mut self, source: &'static str) -> Self {
         self.source = source;
-        self
-    }
-
-    const fn without_effect(mut self) -> Self {
-        self.effect = false;
         self
     }
 
@@ -140,8 +133,7 @@ pub(crate) const KEYS: &[Key] = &[
     )
     .only("postgres"),
     key("pgoutput.streaming", Rule::Bool, "true", "receive large transactions while they are in progress")
-        .only("postgres")
-        .without_effect(),
+        .only("postgres"),
     key("server.id", Rule::Count { least: 1, most: u32::MAX as u64 }, "", "our number among the server's replicas")
         .shown("derived")
         .only("mysql")

@@ -18,8 +18,6 @@ pub const PLAIN_SECRET: &str = "PL-005";
 pub const MEANINGLESS: &str = "PL-006";
 /// Finding: a property of another product that is honoured under its name here.
 pub const HONOURED: &str = "PL-007";
-/// Finding: a property that will have an effect in a later version.
-pub const NO_EFFECT_YET: &str = "PL-008";
 /// Finding: the connection is not encrypted, though the file would like it to be.
 pub const PLAIN_CONNECTION: &str = "PL-009";
 

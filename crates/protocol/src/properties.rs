@@ -7,7 +7,7 @@ use std::time::Duration;
 use millrace_model::{ByteSize, Finding};
 
 use crate::advanced::{self, AdvancedProperties, KEYS, Key, Rule, Translate};
-use crate::fault::{HONOURED, MEANINGLESS, NO_EFFECT_YET, NOT_BUILT, NOT_VALID, PLAIN_SECRET, Problem};
+use crate::fault::{HONOURED, MEANINGLESS, NOT_BUILT, NOT_VALID, PLAIN_SECRET, Problem};
 use crate::measure::{parse_duration, parse_size};
 use crate::name::{refuse_publication_name, refuse_slot_name};
 use crate::nearest::nearest;
@@ -50,9 +50,6 @@ pub(crate) fn read(node: Option<&Node>, source: &str, report: &mut Report) -> Pr
                 if let Some((earlier, _)) = written.insert(key.name, (name.to_owned(), parsed)) {
                     let twice = format!("says the same thing as `{earlier}`, which is also there");
                     report.problem(Problem::new(NOT_VALID, path, twice).line(value.line).cure("keep one of the two"));
-                } else if !key.effect {
-                    let about = format!("`{}` is accepted, but has no effect in this version", key.name);
-                    report.finding(Finding::info(NO_EFFECT_YET, path, about));
                 }
             }
         }

@@ -101,9 +101,6 @@ pub fn advanced_table() -> String {
                 about += &format!("; not built yet: {}", missing.join(", "));
             }
         }
-        if !key.effect {
-            about += "; no effect yet";
-        }
         for alias in key.aliases {
             about += &format!("; also `{}`", alias.name);
         }

@@ -4,19 +4,25 @@
 //! made anew, moved by a stranger or lose its log; a dead holder's slot is free at once, a paused one's only when the server
 //! expels it.
 
+mod pieces;
+mod snapshot;
+
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use millrace_model::{
-    ByteSize, Changes, Chunk, ChunkReader, Column, ColumnBuilder, Fault, Filled, Finding, Gulp, Held, Kind, Log, Mark,
-    Member, Op, Opened, Plan, Position, Registry, Release, Slot, SlotState, Snapshot, Source, SourceIdentity,
-    TableChanges, TableName, TableSchema, Taken, Timestamp, TransactionEnd,
+    Changes, Column, ColumnBuilder, Fault, Finding, Gulp, Held, Kind, Log, Mark, Member, Op, Opened, Position,
+    Registry, Release, Slot, SlotState, Snapshot, Source, SourceIdentity, TableName, TableSchema, Taken, Timestamp,
+    TransactionEnd,
 };
 use tokio::sync::Notify;
 
 use crate::fuse::{Fuse, Unanswered};
+use pieces::Pieces;
+use snapshot::ScriptedSnapshot;
 
 /// One row change of the script. Every table has columns `id` (key) and `value`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -287,12 +293,27 @@ pub struct ScriptedSource {
     fuse: Fuse,
     default_name: bool,
     tables: Vec<String>,
+    /// Transactions are handed over while they are in progress.
+    streams: Arc<AtomicBool>,
 }
 
 impl ScriptedSource {
     /// A process's view of `world`.
     pub fn new(world: &World, fuse: &Fuse) -> Self {
-        Self { world: world.clone(), fuse: fuse.clone(), default_name: true, tables: vec!["a".into(), "b".into()] }
+        Self {
+            world: world.clone(),
+            fuse: fuse.clone(),
+            default_name: true,
+            tables: vec!["a".into(), "b".into()],
+            streams: Arc::default(),
+        }
+    }
+
+    /// The same with transactions that are handed over while they are in progress: in pieces, by turns, partly undone.
+    #[must_use]
+    pub fn streamed(self, streams: bool) -> Self {
+        self.streams.store(streams, Ordering::Release);
+        self
     }
 
     /// The same with other tables in its pipeline file.
@@ -507,7 +528,10 @@ impl Held for ScriptedHeld {
             generation: self.grip.generation,
         });
         let position = position(asked);
+        let pieces = self.source.streams.load(Ordering::Acquire).then(|| Pieces::new(at));
         let log = ScriptedLog {
+            streams: self.source.streams,
+            pieces,
             fuse: self.source.fuse,
             grip: self.grip,
             at,
@@ -539,6 +563,8 @@ impl Release for ScriptedRelease {
 }
 
 struct ScriptedLog {
+    streams: Arc<AtomicBool>,
+    pieces: Option<Pieces>,
     fuse: Fuse,
     grip: Grip,
     at: u64,
@@ -552,6 +578,10 @@ struct ScriptedLog {
     /// Tables whose changes count, with their memberships.
     /// Under which membership, or (`None`) under whichever they have.
     counted: BTreeMap<TableName, Option<String>>,
+}
+
+fn ended(end: u64) -> TransactionEnd {
+    TransactionEnd { position: position(end), id: Arc::from(format!("t{end}")), commit: Timestamp(end as i64) }
 }
 
 struct Watched {
@@ -574,33 +604,35 @@ impl ScriptedLog {
     fn append(&mut self, into: &mut Changes) -> Result<(), Fault> {
         let Some((end, mut rows)) = self.open.take() else { return Ok(()) };
         for row in rows.drain(..rows.len().min(GULP)) {
-            let schema = self.grip.world.schema(&row.table);
-            let counts = |membership: &Option<String>| membership.as_ref().is_none_or(|it| *it == schema.source_id);
-            if !self.counted.get(&schema.table).is_some_and(counts) {
-                continue;
-            }
-            let slot = self.slot_of(&row.table, into);
-            let table =
-                into.row(slot, row.op, 32).ok_or_else(|| Fault::defect("TK-007", "a row outside a transaction"))?;
-            if let [ColumnBuilder::Int64(id), ColumnBuilder::Text(value)] = table.columns.as_mut_slice() {
-                id.append_value(row.id);
-                if !row.unsent {
-                    value.append_option(row.value.as_deref());
-                }
-            }
-            if row.unsent {
-                table.append_unavailable(1);
+            if self.counts(&row.table) {
+                self.put(&row, into)?;
             }
         }
         if !rows.is_empty() {
             self.open = Some((end, rows));
             return Ok(());
         }
-        into.commit(TransactionEnd {
-            position: position(end),
-            id: Arc::from(format!("t{end}")),
-            commit: Timestamp(end as i64),
-        });
+        into.commit(ended(end));
+        Ok(())
+    }
+
+    fn counts(&self, table: &str) -> bool {
+        let schema = self.grip.world.schema(table);
+        self.counted.get(&schema.table).is_some_and(|it| it.as_ref().is_none_or(|it| *it == schema.source_id))
+    }
+
+    fn put(&mut self, row: &ScriptedRow, into: &mut Changes) -> Result<(), Fault> {
+        let slot = self.slot_of(&row.table, into);
+        let table = into.row(slot, row.op, 32).ok_or_else(|| Fault::defect("TK-007", "a row outside a transaction"))?;
+        if let [ColumnBuilder::Int64(id), ColumnBuilder::Text(value)] = table.columns.as_mut_slice() {
+            id.append_value(row.id);
+            if !row.unsent {
+                value.append_option(row.value.as_deref());
+            }
+        }
+        if row.unsent {
+            table.append_unavailable(1);
+        }
         Ok(())
     }
 
@@ -643,6 +675,15 @@ impl Log for ScriptedLog {
             self.grip.check()?;
             if self.open.is_some() {
                 self.append(into)?;
+                // Not every boundary ends a gulp; a stop lets every second pass.
+                if self.open.is_some() || into.wants_return() || self.at.is_multiple_of(20) {
+                    return Ok(Gulp::Read);
+                }
+                continue;
+            }
+            if let Some(piece) = self.next_piece() {
+                self.fuse.step("read a piece", || ()).await.map_err(unanswered)?;
+                self.append_piece(piece, into)?;
                 return Ok(Gulp::Read);
             }
             let next = {
@@ -670,6 +711,9 @@ impl Log for ScriptedLog {
             };
             self.fuse.step("read a transaction", || ()).await.map_err(unanswered)?;
             self.at = end;
+            if self.end_pieces(end, into)? {
+                return Ok(Gulp::Read);
+            }
             if !rows.is_empty() {
                 into.begin();
                 self.open = Some((end, rows.into()));
@@ -688,6 +732,10 @@ impl Log for ScriptedLog {
         self.counted.retain(|table, _| !tables.contains(table));
     }
 
+    fn decline_in_progress(&mut self) -> bool {
+        self.streams.swap(false, Ordering::AcqRel)
+    }
+
     async fn close(self: Box<Self>) {}
 }
 
@@ -704,104 +752,3 @@ fn last_parts(tables: &[TableName]) -> Vec<String> {
 
 /// Rows that a call of `read` appends at most: most calls end inside a transaction.
 const GULP: usize = 2;
-/// Bounds between the chunks of every scripted table: places, not keys.
-const BOUNDS: [i64; 3] = [25, 50, 75];
-
-struct ScriptedSnapshot {
-    source: ScriptedSource,
-    position: Position,
-    /// As they were when the snapshot was made.
-    rewrites: BTreeMap<String, u64>,
-}
-
-impl ScriptedSnapshot {
-    fn new(source: &ScriptedSource, position: Position) -> Self {
-        let rewrites = source.world.state().rewrites.clone();
-        Self { source: source.clone(), position, rewrites }
-    }
-}
-
-#[async_trait]
-impl Snapshot for ScriptedSnapshot {
-    fn position(&self) -> &Position {
-        &self.position
-    }
-
-    async fn plan(&self, table: &TableName, done: &[(String, String)]) -> Result<Plan, Fault> {
-        let world = self.source.world.clone();
-        let name = table.parts().last().cloned().unwrap_or_default();
-        let schema = self.source.fuse.step("plan a table", move || world.schema(&name)).await.map_err(unanswered)?;
-        let name = table.parts().last().map_or("", String::as_str);
-        let relation = self.rewrites.get(name).copied().unwrap_or(0).to_string();
-        let bound = |at: usize| BOUNDS.get(at).map_or_else(String::new, ToString::to_string);
-        let chunks = (0..=BOUNDS.len())
-            .map(|at| Chunk { from: at.checked_sub(1).map_or_else(String::new, bound), to: bound(at) });
-        let open = |chunk: &Chunk| !done.iter().any(|range| covers(range, chunk));
-        Ok(Plan { schema, relation, split: "place".into(), chunks: chunks.filter(open).collect(), rows_estimate: 10 })
-    }
-
-    async fn reader(&self) -> Result<Box<dyn ChunkReader>, Fault> {
-        self.source.fuse.step("import the snapshot", || ()).await.map_err(unanswered)?;
-        let (world, rewrites) = (self.source.world.clone(), self.rewrites.clone());
-        Ok(Box::new(ScriptedReader {
-            world,
-            fuse: self.source.fuse.clone(),
-            rewrites,
-            at: number(&self.position),
-            chunk: None,
-        }))
-    }
-}
-
-fn covers(range: &(String, String), chunk: &Chunk) -> bool {
-    let low = |text: &str| text.parse().unwrap_or(i64::MIN);
-    let high = |text: &str| text.parse().unwrap_or(i64::MAX);
-    low(&range.0) <= low(&chunk.from) && high(&range.1) >= high(&chunk.to)
-}
-
-struct ScriptedReader {
-    world: World,
-    fuse: Fuse,
-    rewrites: BTreeMap<String, u64>,
-    at: u64,
-    chunk: Option<(String, Chunk)>,
-}
-
-#[async_trait]
-impl ChunkReader for ScriptedReader {
-    async fn begin(&mut self, plan: &Plan, chunk: &Chunk) -> Result<(), Fault> {
-        let table = plan.schema.table.parts().last().cloned().unwrap_or_default();
-        self.chunk = Some((table, chunk.clone()));
-        Ok(())
-    }
-
-    async fn fill(&mut self, rows: &mut TableChanges, _limit: ByteSize) -> Result<Filled, Fault> {
-        let Some((table, chunk)) = self.chunk.take() else { return Err(Fault::defect("TK-008", "fill before begin")) };
-        self.fuse.step("read a chunk", || ()).await.map_err(unanswered)?;
-        // Long enough for commits between chunks.
-        tokio::time::sleep(Duration::from_millis(60)).await;
-        let rewritten = self.world.rewrites(&table) != self.rewrites.get(&table).copied().unwrap_or(0);
-        // The trap: under an older snapshot a rewritten table looks empty.
-        let seen = if rewritten { BTreeMap::new() } else { self.world.rows_at(&table, self.at) };
-        let places = self.world.places_at(&table, self.at);
-        let range = (chunk.from.clone(), chunk.to.clone());
-        let here = |id: &i64| places.get(id).is_some_and(|&place| covers(&range, &point(place)));
-        for (id, value) in seen.into_iter().filter(|(id, _)| here(id)) {
-            rows.begin_read(32);
-            if let [ColumnBuilder::Int64(ids), ColumnBuilder::Text(values)] = rows.columns.as_mut_slice() {
-                ids.append_value(id);
-                values.append_option(value);
-            }
-        }
-        Ok(if self.world.rewrites(&table) == self.rewrites.get(&table).copied().unwrap_or(0) {
-            Filled::Whole
-        } else {
-            Filled::Rewritten
-        })
-    }
-}
-
-/// A chunk of one place.
-fn point(place: i64) -> Chunk {
-    Chunk { from: place.to_string(), to: (place + 1).to_string() }
-}

@@ -11,7 +11,7 @@ const LONGEST: usize = 500;
 /// Files that are longer, with the length that they may not outgrow: to be split, never to grow.
 const LONG: [(&str, usize); 3] = [
     ("crates/sources/postgres/src/log.rs", 538),
-    ("crates/testkit/src/scripted_source.rs", 808),
+    ("crates/testkit/src/scripted_source.rs", 760),
     ("crates/testkit/src/scripted_target.rs", 519),
 ];
 /// Words that say nothing, wherever they stand in a name.

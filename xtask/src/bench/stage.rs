@@ -86,6 +86,12 @@ impl Stage {
         Ok(Try { pipeline: draft.write(folder.path())?, _folder: folder })
     }
 
+    /// `millrace run --until now` with a pipeline file of the caller's own.
+    pub fn drain_draft(&self, draft: impl FnOnce(&Database) -> Draft) -> Result<Ended> {
+        let folder = tempfile::tempdir().map_err(|cause| Fault::Io { path: std::env::temp_dir(), cause })?;
+        self.drain(&Try { pipeline: draft(&self.database).write(folder.path())?, _folder: folder })
+    }
+
     /// Starts `millrace run`, to the present end of the log or for ever.
     pub fn start(&self, attempt: &Try, flags: &[&str]) -> Result<Millrace> {
         let mut run = Invocation::of(&self.millrace, ["--format", "json", "run"]).argument(&attempt.pipeline.file);

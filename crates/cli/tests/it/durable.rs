@@ -18,7 +18,7 @@ fn data_is_durable_before_its_commit_and_the_commit_before_the_release() {
     let arguments = ["--format", "json", "run", shop.pipeline.file.to_str().unwrap()];
     let mut running = trace::traced(&trace, &arguments).start().unwrap();
     running.wait_for("snapshot_finished", PATIENCE).unwrap();
-    for mover in 1..4 {
+    for mover in 1..7 {
         workload::move_rows(&shop.database, &mut Mover::new(5, mover), 60).unwrap();
         shop.wait_until_released();
     }

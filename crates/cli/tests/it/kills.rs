@@ -10,9 +10,9 @@ use millrace_testkit::workload::{self, Random};
 use crate::shop::{PATIENCE, Shop, is_long};
 
 /// Read block by block: a row fills its block, so that few rows make many chunks.
-const ARCHIVE_ROWS: u64 = 12_000;
+const ARCHIVE_ROWS: u64 = 24_000;
 
-/// Fewer than all chunks of a snapshot of all tables: in most rounds so many come.
+/// About half of the chunks of a snapshot of all tables: in most rounds so many come, and more are to come.
 const CHUNKS: u64 = 7;
 
 const ARCHIVE: &str = "

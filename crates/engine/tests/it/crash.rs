@@ -39,7 +39,15 @@ async fn life_from_now(step: u64, blow: Blow) -> bool {
 
 /// A chain with a few commits, then a process that goes wrong at `step`, then a recovery.
 async fn later_life(steps: &[(u64, Blow)]) -> bool {
-    let stage = Stage::default();
+    later_life_of(Stage::default(), steps).await
+}
+
+/// The same with transactions that come in pieces, and so little memory that every piece goes to disk.
+fn streamed(memory: Option<u64>) -> Stage {
+    Stage { streamed: true, memory, ..Stage::default() }
+}
+
+async fn later_life_of(stage: Stage, steps: &[(u64, Blow)]) -> bool {
     assert_eq!(stage.run(&Fuse::never(), "zero").await.code(), 0);
     stage.append(FIRST);
     let first = Fuse::new(steps.iter().copied());
@@ -65,6 +73,51 @@ fn a_later_start_that_goes_wrong_at_any_step_loses_and_doubles_nothing() {
         }
         assert!(step > 12, "{blow:?}: only {step} steps were tried");
     }
+}
+
+#[test]
+fn a_start_that_goes_wrong_while_transactions_are_in_progress_loses_and_doubles_nothing() {
+    for memory in [None, Some(600)] {
+        for blow in Blow::ALONE {
+            let mut step = 0;
+            while block_on(later_life_of(streamed(memory), &[(step, blow)])) {
+                step += 1;
+            }
+            assert!(step > 25, "{blow:?}: only {step} steps were tried");
+        }
+    }
+}
+
+#[test]
+fn two_lives_that_end_while_transactions_are_in_progress_lose_and_double_nothing() {
+    let mut tried = 0;
+    for step in (0..).step_by(2) {
+        let (mut next, mut reached) = (0, false);
+        loop {
+            let (first_died, second_died) = block_on(async {
+                let stage = streamed(Some(600));
+                assert_eq!(stage.run(&Fuse::never(), "zero").await.code(), 0);
+                stage.append(FIRST);
+                let first = fuse(step, Blow::DieAfter);
+                stage.run(&first, "one").await;
+                stage.append(1);
+                let second = fuse(next, Blow::DieBefore);
+                stage.run(&second, "two").await;
+                stage.recover(&format!("killed at {step}, then at {next}")).await;
+                (first.is_dead(), second.is_dead())
+            });
+            reached |= first_died;
+            tried += 1;
+            if !second_died || !first_died {
+                break;
+            }
+            next += 3;
+        }
+        if !reached {
+            break;
+        }
+    }
+    assert!(tried > 60, "only {tried} pairs were tried");
 }
 
 #[test]

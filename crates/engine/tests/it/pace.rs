@@ -7,7 +7,7 @@ use millrace_model::ByteSize;
 use millrace_testkit::fuse::{Blow, Fuse};
 use millrace_testkit::scripted_source::ScriptedRow;
 
-use crate::stage::{Stage, block_on, fuse};
+use crate::stage::{Exit, Stage, block_on, fuse};
 
 fn live(stage: &Stage) -> Engine {
     let mut engine = stage.engine(&Fuse::never(), "live");
@@ -97,6 +97,82 @@ fn a_transaction_larger_than_memory_waits_on_disk_and_is_committed_whole() {
             .append((0..5_000).map(|id| ScriptedRow::create(if id % 3 == 0 { "a" } else { "b" }, 1_000 + id, "x")));
         stage.append(1);
         stage.recover("a transaction larger than memory").await;
+    });
+}
+
+#[test]
+fn transactions_larger_than_memory_that_follow_each_other_keep_their_own_ends() {
+    block_on(async {
+        let stage = Stage { memory: Some(32 << 10), ..Stage::default() };
+        assert_eq!(stage.run(&Fuse::never(), "zero").await.code(), 0);
+        let rows = |number: i64| (0..60).map(move |id| ScriptedRow::create("a", 1_000 * number + id, "x"));
+        let ends: Vec<_> = (0..5).map(|number| stage.world.append(rows(number))).collect();
+        let mut engine = stage.engine(&Fuse::never(), "one");
+        // Nothing but the spilled rows themselves asks for a boundary.
+        engine.settings.commit_bytes = ByteSize::mib(1);
+        engine.settings.commit_interval = Duration::from_secs(100);
+        assert_eq!(stage.run_engine(engine, &Fuse::never()).await.code(), 0);
+        stage.assert_whole("five large transactions");
+        for row in stage.lake.rows() {
+            assert_eq!(row.position, ends[row.row.id as usize / 1_000].to_string(), "{:?}", row.row);
+        }
+    });
+}
+
+/// The rows of a lake by sequence, as text.
+async fn rows_of(streamed: bool, memory: Option<u64>) -> Vec<String> {
+    let stage = Stage { streamed, memory, ..Stage::default() };
+    assert_eq!(stage.run(&Fuse::never(), "zero").await.code(), 0);
+    for transaction in 0..40 {
+        let rows = 1 + transaction * 7 % 23;
+        stage.world.append((0..rows).map(|row| {
+            let table = if (row + transaction) % 3 == 0 { "a" } else { "b" };
+            ScriptedRow::create(table, transaction * 100 + row, "x")
+        }));
+    }
+    stage.recover("forty transactions").await;
+    let mut rows: Vec<_> = stage.lake.rows().iter().map(|row| format!("{row:?}")).collect();
+    rows.sort();
+    rows
+}
+
+#[test]
+fn transactions_in_pieces_leave_the_lake_that_whole_ones_leave() {
+    block_on(async {
+        let whole = rows_of(false, None).await;
+        assert!(whole.len() > 300, "only {} rows", whole.len());
+        assert_eq!(rows_of(true, None).await, whole, "in memory");
+        for memory in [600, 2_000, 10_000] {
+            assert_eq!(rows_of(true, Some(memory)).await, whole, "with {memory} bytes of memory");
+        }
+    });
+}
+
+#[test]
+fn a_full_disk_ends_the_streaming_of_transactions_in_progress_and_not_the_pipeline() {
+    block_on(async {
+        let stage = Stage { streamed: true, memory: Some(600), spill_limit: Some(2_500), ..Stage::default() };
+        assert_eq!(stage.run(&Fuse::never(), "zero").await.code(), 0);
+        let rows = |first: i64| (0..12).map(move |id| ScriptedRow::create("a", first + id, "x"));
+        for transaction in 0..9 {
+            stage.world.append(rows(100 * transaction));
+        }
+        let fuse = Fuse::never();
+        assert_eq!(stage.run(&fuse, "one").await.code(), 0);
+        stage.assert_whole("with a small disk");
+        let opened = fuse.trace().iter().filter(|step| step.contains("open the log")).count();
+        assert_eq!(opened, 2, "{}", fuse.trace().join("\n"));
+    });
+}
+
+#[test]
+fn a_transaction_that_no_disk_can_hold_is_refused() {
+    block_on(async {
+        let stage = Stage { streamed: true, memory: Some(600), spill_limit: Some(100), ..Stage::default() };
+        assert_eq!(stage.run(&Fuse::never(), "zero").await.code(), 0);
+        stage.world.append((0..60).map(|id| ScriptedRow::create("a", id, "x")));
+        let Exit::Ended(Err(fault)) = stage.run(&Fuse::never(), "one").await else { panic!("no fault") };
+        assert_eq!(fault.code, "EN-018");
     });
 }
 

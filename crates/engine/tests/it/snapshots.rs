@@ -323,7 +323,7 @@ fn a_restart_of_a_table_that_is_not_there_claims_nothing() {
         let (_handle, stop) = Stop::new();
         let restart = Restart { tables: Some(vec!["public.a".into(), "public.typo".into()]), adopt: false };
         let fault = engine.restart(&restart, stop).await.unwrap_err();
-        assert_eq!((fault.code, fault.exit_code(), stage.lake.head()), ("EN-019", 64, head));
+        assert_eq!((fault.code, fault.exit_code(), stage.lake.head()), ("EN-020", 64, head));
     });
 }
 

@@ -46,6 +46,9 @@ pub struct Stage {
     pub snapshot: bool,
     pub tables: Option<&'static [&'static str]>,
     pub memory: Option<u64>,
+    /// Transactions come while they are in progress.
+    pub streamed: bool,
+    pub spill_limit: Option<u64>,
 }
 
 impl Stage {
@@ -71,10 +74,13 @@ impl Stage {
         settings.commit_bytes = ByteSize::bytes(250);
         // So little memory that a transaction of a few rows is spilled.
         settings.memory_limit = ByteSize::bytes(self.memory.unwrap_or(8 << 20));
+        if let Some(limit) = self.spill_limit {
+            settings.spill_limit = ByteSize::bytes(limit);
+        }
         settings.until_now = true;
         settings.snapshot = self.snapshot;
         settings.epoch = self.epoch;
-        let mut source = ScriptedSource::new(&self.world, fuse);
+        let mut source = ScriptedSource::new(&self.world, fuse).streamed(self.streamed);
         if let Some(tables) = self.tables {
             source = source.with_tables(tables);
         }

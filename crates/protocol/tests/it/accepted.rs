@@ -88,7 +88,6 @@ fn keys_of_other_products_are_honoured_and_keys_without_meaning_are_reported() {
             ("PL-006", "advancedProperties.tombstones.on.delete"),
             ("PL-006", "advancedProperties.comit.interval"),
             ("PL-006", "advancedProperties.server.id"),
-            ("PL-008", "advancedProperties.pgoutput.streaming"),
         ]
     );
     assert!(spec.findings[3].cure.contains("`commit.interval`"), "{}", spec.findings[3].cure);

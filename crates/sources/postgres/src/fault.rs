@@ -17,7 +17,7 @@
 //! | PG-013 | the slot has lost its log | | PG-028 | a partitioned table |
 //! | PG-014 | the publication is missing or younger than the slot | | PG-029 | the server refused a statement |
 //! | PG-015 | the publication does not fit | | PG-030 | the server is a standby |
-//! | | | | PG-031 | a column that binary mode cannot carry |
+//! | PG-032 | a transaction in progress cannot be read | | PG-031 | a column that binary mode cannot carry |
 
 use std::io;
 
@@ -85,6 +85,8 @@ pub(crate) enum Cause {
     NoDecoder { table: String, column: String, type_name: String },
     #[error("column {column} of table {table} has no binary decoder ({type_name}), and the pipeline file wants binary")]
     NotBinary { table: String, column: String, type_name: String },
+    #[error("table {table} has changed in a way that cannot be read while the transaction is in progress")]
+    InProgress { table: String },
     #[error("the snapshot has ended with the connection that kept it")]
     SnapshotGone,
     #[error("table {table} is gone")]
@@ -165,6 +167,8 @@ impl From<Cause> for Fault {
                 refused("PG-029", Refusal::Check, "see the server's log for the whole story".into())
             }
             Cause::NotBinary { .. } => refused("PG-022", Refusal::Spec, "pgoutput.binary: auto".into()),
+            Cause::InProgress { .. } => Self::retry("PG-032", message)
+                .cure("nothing: from here on the server keeps transactions until they end"),
             Cause::NoDecoder { .. } => Self::retry("PG-031", message)
                 .cure("nothing: the log is read as text from here on; pgoutput.binary: false avoids the reconnect"),
         }

@@ -41,7 +41,7 @@ use fault::Cause;
 use held::HeldSlot;
 use position::Lsn;
 use relation::{Bulk, Description};
-use slot::Take;
+use slot::{Take, Without};
 
 /// A PostgreSQL database, seen through one pipeline's settings.
 pub struct Postgres {
@@ -53,6 +53,8 @@ pub(crate) struct Shared {
     pub(crate) settings: Settings,
     /// A column came that the binary form cannot carry: from then on the log is read as text.
     pub(crate) text_only: AtomicBool,
+    /// A transaction in progress could not be read: from then on the server keeps them until they end.
+    pub(crate) whole_only: AtomicBool,
 }
 
 impl Shared {
@@ -68,6 +70,14 @@ impl Shared {
             }
             cause => cause,
         }
+    }
+
+    /// What a transaction in progress that cannot be read means: the next connection asks for whole ones.
+    fn without_streaming(&self, cause: Cause) -> Cause {
+        if matches!(cause, Cause::InProgress { .. }) {
+            self.whole_only.store(true, Ordering::Release);
+        }
+        cause
     }
 
     /// Asks the catalogue about a table (or, `with_all`, about every other one as well), on the session given or, where
@@ -105,7 +115,13 @@ impl Shared {
 impl Postgres {
     /// A source with these settings. Nothing is connected yet.
     pub fn new(settings: Settings) -> Self {
-        Self { shared: Arc::new(Shared { settings, text_only: AtomicBool::new(false) }) }
+        Self {
+            shared: Arc::new(Shared {
+                settings,
+                text_only: AtomicBool::new(false),
+                whole_only: AtomicBool::new(false),
+            }),
+        }
     }
 
     /// The tables of a schema, or of all but the system's.
@@ -128,8 +144,9 @@ impl Postgres {
         Ok(cleanup::run(&self.shared.settings).await?)
     }
 
-    fn text_only(&self) -> bool {
-        self.shared.text_only.load(Ordering::Acquire)
+    fn without(&self) -> Without {
+        let is_set = |flag: &AtomicBool| flag.load(Ordering::Acquire);
+        Without { binary: is_set(&self.shared.text_only), streaming: is_set(&self.shared.whole_only) }
     }
 }
 
@@ -140,7 +157,7 @@ impl Source for Postgres {
     }
 
     async fn take(&self) -> Result<Taken, Fault> {
-        Ok(match slot::take(&self.shared.settings, self.text_only()).await? {
+        Ok(match slot::take(&self.shared.settings, self.without()).await? {
             Take::Held(grip) => {
                 let identity = grip.identity.clone();
                 Taken { identity, slot: Slot::Held(Box::new(HeldSlot { shared: Arc::clone(&self.shared), grip })) }
@@ -153,7 +170,7 @@ impl Source for Postgres {
 
     async fn create(&self) -> Result<Box<dyn Held>, Fault> {
         let settings = &self.shared.settings;
-        let take = slot::create(settings, self.text_only()).await?;
+        let take = slot::create(settings, self.without()).await?;
         let grip = slot::held(take, settings)?;
         Ok(Box::new(HeldSlot { shared: Arc::clone(&self.shared), grip }))
     }

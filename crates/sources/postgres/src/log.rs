@@ -10,18 +10,23 @@
 //! catalogue, which is kept and goes on with the next call. Bytes that were read stay in the buffer, and a frame is
 //! consumed in the same step in which its rows are appended.
 //!
+//! **Transactions in progress** come in pieces (protocol 2), see `reading::in_progress`. Letting the server forget what lies
+//! before the end of a finished transaction is safe while others are in progress: they end later, and a log that is opened
+//! anew hands them over from their start.
+//!
 //! **Marks.** A transaction ends past a position exactly if its commit record starts at or past it (as above). A keepalive
-//! counts between transactions only: inside one it may run ahead of what we have read.
+//! counts between transactions only: inside one, or inside a piece of one, it may run ahead of what we have read.
 
 mod reading;
 
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use millrace_model::{Changes, Fault, Gulp, Log, Mark, Position, Registry, TableName};
+use millrace_model::{Changes, Fault, Gulp, Log, Mark, Position, Registry, TableName, TableSchema};
 use tokio::time::Instant;
 
 use crate::Shared;
@@ -35,7 +40,7 @@ use crate::fault::Cause;
 use crate::position::Lsn;
 use crate::relation::{Bulk, Description, Known};
 use crate::slot::Grip;
-use reading::{Described, Reading, Step};
+use reading::{Described, Doubt, Reading, Step};
 
 /// How often an idle server is asked where it is, while somebody waits for a mark.
 const ASK_AGAIN: Duration = Duration::from_millis(50);
@@ -53,6 +58,8 @@ type Lookup = Pin<Box<dyn Future<Output = Looked> + Send>>;
 /// What came back from the catalogue, with the session to ask again.
 struct Looked {
     relation: Relation,
+    /// Asked because of it.
+    doubt: Option<Doubt>,
     answer: Result<(Session, Description, Option<Bulk>), Cause>,
 }
 
@@ -63,6 +70,7 @@ pub(crate) struct PostgresLog {
     replier: Replier,
     patience: Duration,
     binary: bool,
+    streaming: bool,
     catalogue: Option<Session>,
     lookup: Option<Lookup>,
     bulk: Bulk,
@@ -83,6 +91,7 @@ impl PostgresLog {
             replier: grip.replier,
             patience: grip.sender_timeout.unwrap_or(SILENCE_WITHOUT_TIMEOUT),
             binary: grip.binary,
+            streaming: grip.streaming,
             catalogue: Some(grip.catalogue),
             lookup: None,
             bulk: Bulk::default(),
@@ -110,9 +119,14 @@ impl PostgresLog {
                     if let Some(watched) = self.reading.mark_before(message)? {
                         return Ok(Some(self.reading.reach(watched, into)));
                     }
+                    if let Some(doubt) = self.reading.doubt_before(message)? {
+                        self.look(doubt.relation.clone(), Some(doubt));
+                        return Ok(None);
+                    }
                     clock =
                         body.get(CLOCK..XLOG_HEADER).and_then(|bytes| bytes.try_into().ok()).map(i64::from_be_bytes);
-                    self.reading.message(message, body.len(), into)?
+                    let step = self.reading.message(message, body.len(), into);
+                    step.map_err(|cause| self.shared.without_streaming(cause))?
                 }
                 (b'd', Some(b'k')) => self.reading.keepalive(body, into)?,
                 (b'E', _) => return Err(self.stream_error(ServerError::parse(body))),
@@ -155,7 +169,7 @@ impl PostgresLog {
     /// Learns what a table is, if it is ours. Returns whether it has to be looked up first.
     fn describe(&mut self, relation: Relation, into: &mut Changes) -> Result<bool, Cause> {
         if !self.shared.settings.lists(&relation.schema, &relation.table) {
-            self.reading.tables.insert(relation.oid, Described::Ignored);
+            self.reading.describe(relation.oid, Described::Ignored);
             return Ok(false);
         }
         let commit_start = self.reading.commit_start();
@@ -163,13 +177,18 @@ impl PostgresLog {
             self.resolve(&relation, &description, into)?;
             return Ok(false);
         }
+        self.look(relation, None);
+        Ok(true)
+    }
+
+    /// Asks the catalogue.
+    fn look(&mut self, relation: Relation, doubt: Option<Doubt>) {
         let with_all = self.bulk.is_due();
         let (shared, session) = (Arc::clone(&self.shared), self.catalogue.take());
         self.lookup = Some(Box::pin(async move {
             let answer = shared.describe(session, &relation, with_all).await;
-            Looked { relation, answer }
+            Looked { relation, doubt, answer }
         }));
-        Ok(true)
     }
 
     fn described(&mut self, looked: Looked, into: &mut Changes) -> Result<(), Cause> {
@@ -178,23 +197,99 @@ impl PostgresLog {
         if let Some(bulk) = bulk {
             self.bulk = bulk;
         }
-        self.resolve(&looked.relation, &description, into)
+        let relation = &looked.relation;
+        match looked.doubt {
+            Some(doubt) => self.settle(&doubt, &description, into),
+            None if self.is_doubtful(relation, &description) => self.resolve_for_now(relation, &description, into),
+            None => self.resolve(relation, &description, into),
+        }
+    }
+
+    fn slot_of(&mut self, relation: &Relation) -> usize {
+        let next = self.reading.slots.len();
+        *self.reading.slots.entry(relation.oid).or_insert(next)
     }
 
     fn resolve(&mut self, relation: &Relation, description: &Description, into: &mut Changes) -> Result<(), Cause> {
+        let slot = self.slot_of(relation);
         let reading = &mut self.reading;
-        let next = reading.slots.len();
-        let slot = *reading.slots.entry(relation.oid).or_insert(next);
         let resolved = reading.known.resolve(slot, relation, description, self.binary);
-        let described = match resolved.map_err(|cause| self.shared.without_binary(cause))? {
+        let resolved = match reading.in_progress.xid() {
+            None => resolved.map_err(|cause| self.shared.without_binary(cause))?,
+            // It may yet be undone, so it must not stop the pipeline.
+            Some(_) => resolved.map_err(|_| {
+                let table = reading.known.name_of(relation).to_string();
+                self.shared.without_streaming(Cause::InProgress { table })
+            })?,
+        };
+        let described = match resolved {
             Some(table) => {
                 into.define(slot, Arc::clone(&table.schema));
                 let counts = reading.counted.has(&table.schema);
+                if let Some(pieces) = reading.in_progress.current() {
+                    pieces.see(table.schema.table.clone(), Some(Arc::clone(&table.schema)), counts);
+                }
                 Described::Ours(table, counts)
             }
             None => Described::Ignored,
         };
-        reading.tables.insert(relation.oid, described);
+        reading.describe(relation.oid, described);
+        Ok(())
+    }
+
+    fn is_doubtful(&self, relation: &Relation, description: &Description) -> bool {
+        self.reading.in_progress.xid().is_some() && self.reading.known.doubts(relation, description)
+    }
+
+    /// What a transaction in progress has done to a table is known only when it has ended; until then its rows are read
+    /// by the log's word.
+    fn resolve_for_now(
+        &mut self,
+        relation: &Relation,
+        description: &Description,
+        into: &mut Changes,
+    ) -> Result<(), Cause> {
+        let slot = self.slot_of(relation);
+        let reading = &mut self.reading;
+        let name = reading.known.name_of(relation);
+        let counts = reading.counted.names(&name);
+        let unreadable = || self.shared.without_streaming(Cause::InProgress { table: name.to_string() });
+        let seen = reading.known.see(slot, relation, description, self.binary);
+        let table = if counts { seen.map_err(|_| unreadable())? } else { None };
+        let provisional = table.as_ref().map(|table| Arc::clone(&table.schema));
+        let described = match table {
+            Some(table) => {
+                into.define(slot, Arc::clone(&table.schema));
+                Described::Ours(table, true)
+            }
+            None => Described::Ignored,
+        };
+        reading.describe(relation.oid, described);
+        let (number, part) = (reading.next_description(), reading.in_progress.part);
+        if let (Some(xid), Some(pieces)) = (reading.in_progress.xid(), reading.in_progress.current()) {
+            pieces.see(name, None, counts);
+            pieces.doubt(xid, part, number, relation.clone(), provisional);
+        }
+        Ok(())
+    }
+
+    /// The transaction has ended: what it did to a table is for all to see.
+    fn settle(&mut self, doubt: &Doubt, description: &Description, into: &mut Changes) -> Result<(), Cause> {
+        let slot = self.slot_of(&doubt.relation);
+        let reading = &mut self.reading;
+        let resolved = reading.known.resolve(slot, &doubt.relation, description, self.binary);
+        let table = resolved.map_err(|cause| self.shared.without_binary(cause))?;
+        match (&doubt.provisional, &table) {
+            (Some(then), Some(table)) if is_read_alike(then, &table.schema) && reading.counted.has(&table.schema) => {
+                into.restate(doubt.xid, Arc::clone(then), Arc::clone(&table.schema));
+            }
+            (Some(then), _) => {
+                return Err(self.shared.without_streaming(Cause::InProgress { table: then.table.to_string() }));
+            }
+            (None, _) => {}
+        }
+        let described = table.map_or(Described::Ignored, |table| Described::Ours(table, false));
+        reading.in_progress.settle(doubt, described);
         Ok(())
     }
 
@@ -246,6 +341,12 @@ fn is_about_publication(error: &ServerError, publication: &str) -> bool {
         || error.message.contains(publication)
 }
 
+/// Whether rows that were read under one schema are what they would be under the other.
+fn is_read_alike(then: &TableSchema, now: &TableSchema) -> bool {
+    let kinds = |schema: &TableSchema| schema.columns.iter().map(|column| column.kind).collect::<Vec<_>>();
+    then.key == now.key && kinds(then) == kinds(now)
+}
+
 fn cut_short(what: &'static str) -> Cause {
     Cause::malformed(Malformed("a message ends too early"), what)
 }
@@ -281,6 +382,11 @@ impl Log for PostgresLog {
     fn exclude(&mut self, tables: &[TableName]) {
         self.reading.counted.0.retain(|table, _| !tables.contains(table));
         self.reading.recount();
+    }
+
+    fn decline_in_progress(&mut self) -> bool {
+        self.shared.whole_only.store(true, Ordering::Release);
+        self.streaming
     }
 
     async fn close(self: Box<Self>) {

@@ -33,12 +33,13 @@ fn option_literal(text: &str) -> String {
 pub(crate) const IDENTIFY_SYSTEM: &str = "IDENTIFY_SYSTEM";
 
 /// Starts the log of a slot where the slot is confirmed.
-pub(crate) fn start_replication(slot: &str, publication: &str, binary: bool) -> String {
+pub(crate) fn start_replication(slot: &str, publication: &str, binary: bool, streaming: bool) -> String {
     // `publication_names` is itself a list of names inside a string.
     let publications = option_literal(&format!("\"{}\"", publication.replace('"', "\"\"")));
     let binary = if binary { ", binary 'true'" } else { "" };
+    let (protocol, streaming) = if streaming { (2, ", streaming 'on'") } else { (1, "") };
     format!(
-        "START_REPLICATION SLOT {} LOGICAL {} (proto_version '1', publication_names {publications}{binary})",
+        "START_REPLICATION SLOT {} LOGICAL {} (proto_version '{protocol}', publication_names {publications}{binary}{streaming})",
         name(slot),
         Lsn::default()
     )
@@ -410,7 +411,7 @@ mod tests {
     fn names_and_literals_cannot_break_out() {
         assert_eq!(table_name("a\"b", "c"), "\"a\"\"b\".\"c\"");
         assert_eq!(drop_slot("o'k"), "SELECT pg_drop_replication_slot('o''k')");
-        let start = start_replication("s", "p\"'x", false);
+        let start = start_replication("s", "p\"'x", false, false);
         assert!(start.ends_with("publication_names '\"p\"\"''x\"')"), "{start}");
     }
 }

@@ -149,20 +149,38 @@ impl Known {
         description: &Description,
         binary: bool,
     ) -> Result<Option<Table>, Cause> {
+        let Some(table) = self.see(slot, relation, description, binary)? else { return Ok(None) };
+        if agreeing(relation, description).is_none() {
+            tracing::warn!(
+                code = "PG-025",
+                table = %table.schema.table,
+                "the catalogue no longer shows the table as the log describes it; ids of its columns come from the lake"
+            );
+        }
+        let known = self.tables.entry(table.schema.table.clone()).or_default();
+        known.source_id.clone_from(&table.schema.source_id);
+        known.learn(&table.schema.columns);
+        Ok(Some(table))
+    }
+
+    /// The same without learning from it.
+    pub(crate) fn see(
+        &self,
+        slot: usize,
+        relation: &Relation,
+        description: &Description,
+        binary: bool,
+    ) -> Result<Option<Table>, Cause> {
         if description.comes_via_root {
             return Ok(None);
         }
         let name = self.name_of(relation);
         let decoders = decoders(relation, description, &name, binary)?;
-        let known = self.tables.entry(name.clone()).or_default();
+        let unknown = KnownTable::default();
+        let known = self.tables.get(&name).unwrap_or(&unknown);
         let columns = match agreeing(relation, description) {
             Some(attributes) => columns(relation, description, |i| (attributes[i].number, !attributes[i].not_null)),
             None => {
-                tracing::warn!(
-                    code = "PG-025",
-                    table = %name,
-                    "the catalogue no longer shows the table as the log describes it; ids of its columns come from the lake"
-                );
                 let ids = known.ids(relation, description);
                 columns(relation, description, |i| (ids[i], !relation.columns[i].identity || relation.identity == b'f'))
             }
@@ -174,11 +192,20 @@ impl Known {
             None if known.source_id.is_empty() => format!("{}|0", relation.oid),
             None => known.source_id.clone(),
         };
-        known.source_id.clone_from(&source_id);
-        known.learn(&columns);
         let is_key = (0..columns.len()).map(|column| key.contains(&column)).collect();
         let schema = Arc::new(TableSchema { table: name, source_id, columns, key });
         Ok(Some(Table { slot, schema, decoders, is_key }))
+    }
+
+    /// Whether the log describes a table as neither the catalogue nor the lake has it: inside a transaction in progress it
+    /// may be that transaction's own doing, which the catalogue shows only once it has committed.
+    pub(crate) fn doubts(&self, relation: &Relation, description: &Description) -> bool {
+        if description.comes_via_root || agreeing(relation, description).is_some() {
+            return false;
+        }
+        let newest = self.tables.get(&self.name_of(relation)).map_or(&[][..], |known| &known.newest);
+        let logged = relation.columns.iter().zip(&description.types).map(|(column, base)| (&column.name, &base.name));
+        !newest.iter().map(|column| (&column.name, &column.type_name)).eq(logged)
     }
 }
 

@@ -56,7 +56,8 @@ pub struct Settings {
     pub publication_mode: PublicationMode,
     /// Form of the values.
     pub binary: Binary,
-    /// Whether in-progress transactions may be streamed. Without effect until protocol 2 is spoken: the server spills.
+    /// Whether the server may hand over transactions while they are in progress (from version 14 on). Otherwise it keeps
+    /// them until they end.
     pub streaming: bool,
 }
 

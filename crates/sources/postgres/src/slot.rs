@@ -30,8 +30,19 @@ use crate::{publication, queries, types};
 const PATIENCE_WITHOUT_TIMEOUT: Duration = Duration::from_secs(120);
 /// `binary` is known from this version on.
 const BINARY_SINCE: u32 = 140_000;
+/// `streaming` is known from this version on.
+const STREAMING_SINCE: u32 = 140_000;
 /// How often the wait for a new slot is explained.
 const REMIND: Duration = Duration::from_secs(5);
+
+/// What a connection shall do without, because an earlier one met something that it cannot carry.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Without {
+    /// Values in binary form.
+    pub(crate) binary: bool,
+    /// Transactions in progress.
+    pub(crate) streaming: bool,
+}
 
 /// A slot that we hold: its log is open at the confirmed position, and the replier keeps it ours.
 #[derive(Debug)]
@@ -43,6 +54,8 @@ pub(crate) struct Grip {
     pub(crate) replier: Replier,
     pub(crate) sender_timeout: Option<Duration>,
     pub(crate) binary: bool,
+    /// Transactions come while they are in progress.
+    pub(crate) streaming: bool,
     /// The second session, for the catalogue.
     pub(crate) catalogue: Session,
     /// The snapshot that the making of the slot exported; it lives as long as this.
@@ -114,7 +127,7 @@ pub(crate) async fn look(session: &mut Session, settings: &Settings) -> Result<O
 }
 
 /// S1.
-pub(crate) async fn take(settings: &Settings, text_only: bool) -> Result<Take, Cause> {
+pub(crate) async fn take(settings: &Settings, without: Without) -> Result<Take, Cause> {
     let mut sender = connect(settings, Purpose::Replication).await?;
     let identity = identity_of(&sender.row(queries::IDENTIFY_SYSTEM).await?, &settings.slot)?;
     let timeout = sender.row(queries::SENDER_TIMEOUT).await?.number(0)?;
@@ -126,8 +139,9 @@ pub(crate) async fn take(settings: &Settings, text_only: bool) -> Result<Take, C
         Some(standing) if standing.is_lost => return Ok(lost(identity)),
         Some(_) => {}
     }
-    let binary = wants_binary(&mut catalogue, settings, text_only).await?;
-    let start = queries::start_replication(&settings.slot, &settings.publication, binary);
+    let binary = wants_binary(&mut catalogue, settings, without).await?;
+    let streaming = settings.streaming && !without.streaming && catalogue.version() >= STREAMING_SINCE;
+    let start = queries::start_replication(&settings.slot, &settings.publication, binary, streaming);
     let duplex = match sender.copy_both(&start).await {
         Ok(duplex) => duplex,
         Err((_, cause)) => {
@@ -156,9 +170,19 @@ pub(crate) async fn take(settings: &Settings, text_only: bool) -> Result<Take, C
         unreadable: unreadable(&mut catalogue, settings).await?,
     };
     let incoming = duplex.incoming;
-    let grip =
-        Grip { identity, state, confirmed, incoming, replier, sender_timeout, binary, catalogue, exported: None };
-    Ok(Take::Held(Box::new(grip)))
+    let exported = None;
+    Ok(Take::Held(Box::new(Grip {
+        identity,
+        state,
+        confirmed,
+        incoming,
+        replier,
+        sender_timeout,
+        binary,
+        streaming,
+        catalogue,
+        exported,
+    })))
 }
 
 async fn holder_of(catalogue: &mut Session, settings: &Settings) -> Result<String, Cause> {
@@ -178,8 +202,8 @@ async fn unreadable(catalogue: &mut Session, settings: &Settings) -> Result<Opti
 }
 
 /// Whether every column that the connection will carry has a binary decoder.
-async fn wants_binary(catalogue: &mut Session, settings: &Settings, text_only: bool) -> Result<bool, Cause> {
-    if settings.binary == Binary::Off || text_only || catalogue.version() < BINARY_SINCE {
+async fn wants_binary(catalogue: &mut Session, settings: &Settings, without: Without) -> Result<bool, Cause> {
+    if settings.binary == Binary::Off || without.binary || catalogue.version() < BINARY_SINCE {
         return Ok(false);
     }
     if settings.binary == Binary::On {
@@ -202,10 +226,10 @@ async fn wants_binary(catalogue: &mut Session, settings: &Settings, text_only: b
 }
 
 /// First start: publication, slot, and the slot taken. What a start that died half-way left is used.
-pub(crate) async fn create(settings: &Settings, text_only: bool) -> Result<Take, Cause> {
+pub(crate) async fn create(settings: &Settings, without: Without) -> Result<Take, Cause> {
     let mut session = connect(settings, Purpose::Queries).await?;
     if look(&mut session, settings).await?.is_some() {
-        return take(settings, text_only).await;
+        return take(settings, without).await;
     }
     publication::provide(&mut session, settings).await?;
     let exported = match make(&mut session, settings, true).await {
@@ -213,7 +237,7 @@ pub(crate) async fn create(settings: &Settings, text_only: bool) -> Result<Take,
         Err(cause) if cause.server_error().is_some_and(|error| error.is(state::EXISTS)) => None,
         Err(cause) => return Err(cause),
     };
-    let mut take = take(settings, text_only).await?;
+    let mut take = take(settings, without).await?;
     if let Take::Held(grip) = &mut take {
         grip.exported = exported;
     }

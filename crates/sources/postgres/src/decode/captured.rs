@@ -76,6 +76,10 @@ fn decode(messages: &[Vec<u8>]) -> Result<Vec<Batch>, Malformed> {
                     row::truncate(table()?, &mut into, wire)?;
                 }
             }
+            Message::StreamStart { .. }
+            | Message::StreamStop
+            | Message::StreamCommit(..)
+            | Message::StreamAbort { .. } => return Err(Malformed("of protocol 2")),
             Message::Other => {}
         }
     }

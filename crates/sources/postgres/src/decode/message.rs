@@ -1,4 +1,4 @@
-//! pgoutput, protocol 1: what a message says, borrowed from the read buffer.
+//! pgoutput, protocols 1 and 2: what a message says, borrowed from the read buffer.
 //!
 //! PostgreSQL manual, "Logical Replication Message Formats". Values are not looked at here: a [`Tuple`] hands out cells as
 //! they lie on the wire.
@@ -40,6 +40,22 @@ pub(crate) enum Message<'a> {
     },
     /// Tables were emptied.
     Truncate(Relations<'a>),
+    /// Changes of a transaction in progress follow.
+    StreamStart {
+        /// Its id.
+        xid: u32,
+    },
+    /// No more of them for now.
+    StreamStop,
+    /// A transaction of which changes came while it was in progress has committed.
+    StreamCommit(Begin, Commit),
+    /// It, or a part of it, was rolled back.
+    StreamAbort {
+        /// The transaction.
+        xid: u32,
+        /// The part; the transaction's own id for all of it.
+        part: u32,
+    },
     /// Types, origins and logical messages: nothing for the lake.
     Other,
 }
@@ -123,7 +139,22 @@ impl<'a> Message<'a> {
     /// Reads one message.
     pub(crate) fn parse(bytes: &'a [u8]) -> Result<Self, Malformed> {
         let mut reader = Reader::new(bytes);
-        Ok(match reader.u8()? {
+        let kind = reader.u8()?;
+        Self::parse_rest(kind, reader)
+    }
+
+    /// Reads one message between `StreamStart` and `StreamStop`: there, and only there, what belongs to a table or a type
+    /// begins with the part (subtransaction) that it comes from.
+    pub(crate) fn parse_streamed(bytes: &'a [u8]) -> Result<(Option<u32>, Self), Malformed> {
+        let mut reader = Reader::new(bytes);
+        let kind = reader.u8()?;
+        let has_part = matches!(kind, b'R' | b'Y' | b'I' | b'U' | b'D' | b'T' | b'M');
+        let part = if has_part { Some(reader.u32()?) } else { None };
+        Ok((part, Self::parse_rest(kind, reader)?))
+    }
+
+    fn parse_rest(kind: u8, mut reader: Reader<'a>) -> Result<Self, Malformed> {
+        Ok(match kind {
             b'B' => {
                 Self::Begin(Begin { commit_start: Lsn(reader.u64()?), committed: reader.i64()?, xid: reader.u32()? })
             }
@@ -164,6 +195,15 @@ impl<'a> Message<'a> {
                 let length = count.checked_mul(4).ok_or(Malformed("a truncate of too many tables"))?;
                 Self::Truncate(Relations(Reader::new(reader.take(length)?)))
             }
+            b'S' => Self::StreamStart { xid: reader.u32()? },
+            b'E' => Self::StreamStop,
+            b'c' => {
+                let xid = reader.u32()?;
+                reader.take(1)?;
+                let (commit_start, end) = (Lsn(reader.u64()?), Lsn(reader.u64()?));
+                Self::StreamCommit(Begin { commit_start, committed: reader.i64()?, xid }, Commit { end })
+            }
+            b'A' => Self::StreamAbort { xid: reader.u32()?, part: reader.u32()? },
             b'Y' | b'O' | b'M' => Self::Other,
             _ => return Err(Malformed("an unknown message of pgoutput")),
         })

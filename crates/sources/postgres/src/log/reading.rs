@@ -1,5 +1,7 @@
 //! How far the stream has been understood: transactions, tables, marks. Nothing here waits.
 
+mod in_progress;
+
 use std::collections::HashMap;
 use std::time::Duration;
 
@@ -12,6 +14,7 @@ use crate::decode::row::{self, Scratch, Table};
 use crate::fault::Cause;
 use crate::position::{Lsn, moment};
 use crate::relation::Known;
+pub(super) use in_progress::{Doubt, InProgress};
 
 /// A server that asks for so many replies in a row, all at one place and each as soon as it has the one before, waits for
 /// our flushed position in order to shut down (`WalSndDone`).
@@ -32,6 +35,10 @@ pub(super) struct Reading {
     pub(super) known: Known,
     pub(super) tables: HashMap<u32, Described>,
     pub(super) slots: HashMap<u32, usize>,
+    pub(super) in_progress: InProgress,
+    /// Descriptions so far, and which of them `tables` holds.
+    descriptions: u64,
+    described: HashMap<u32, u64>,
     scratch: Scratch,
     from: Lsn,
     pub(super) position: Lsn,
@@ -59,6 +66,11 @@ impl Counted {
     pub(super) fn has(&self, schema: &TableSchema) -> bool {
         self.0.get(&schema.table).is_some_and(|id| id.as_ref().is_none_or(|id| *id == schema.source_id))
     }
+
+    /// Under whichever membership.
+    pub(super) fn names(&self, table: &TableName) -> bool {
+        self.0.contains_key(table)
+    }
 }
 
 /// What a frame leads to.
@@ -81,6 +93,9 @@ impl Reading {
             known,
             tables: HashMap::new(),
             slots: HashMap::new(),
+            in_progress: InProgress::default(),
+            descriptions: 0,
+            described: HashMap::new(),
             scratch: Scratch::default(),
             from,
             position: from,
@@ -133,15 +148,27 @@ impl Reading {
         }
     }
 
-    /// The mark that stands before this message, if it begins a transaction.
+    /// The mark that stands before this message, if it begins a transaction or is a whole one's.
     pub(super) fn mark_before(&mut self, message: &[u8]) -> Result<Option<Watched>, Cause> {
-        if self.marks.is_empty() || message.first() != Some(&b'B') {
+        if self.marks.is_empty() || !matches!(message.first(), Some(b'B' | b'c')) {
             return Ok(None);
         }
         match Message::parse(message) {
-            Ok(Message::Begin(begin)) => Ok(self.due_mark(Some(begin.commit_start))),
+            Ok(Message::Begin(begin) | Message::StreamCommit(begin, _)) => Ok(self.due_mark(Some(begin.commit_start))),
             Ok(_) => Ok(None),
             Err(what) => Err(Cause::malformed(what, "Begin")),
+        }
+    }
+
+    /// A doubt that has to be settled before this message, if that ends a transaction in progress.
+    pub(super) fn doubt_before(&mut self, message: &[u8]) -> Result<Option<Doubt>, Cause> {
+        if message.first() != Some(&b'c') {
+            return Ok(None);
+        }
+        match Message::parse(message) {
+            Ok(Message::StreamCommit(begin, _)) => Ok(self.in_progress.doubt(begin.xid)),
+            Ok(_) => Ok(None),
+            Err(what) => Err(Cause::malformed(what, "Stream Commit")),
         }
     }
 
@@ -154,7 +181,7 @@ impl Reading {
             Ok((end, reader.u8()? == 1))
         };
         let (end, wants_reply) = parse().map_err(|what| Cause::malformed(what, "keepalive"))?;
-        let moves = self.open.is_none() && end > self.position;
+        let moves = self.open.is_none() && self.in_progress.xid().is_none() && end > self.position;
         if moves {
             self.position = end;
             into.reached(end.position());
@@ -174,7 +201,10 @@ impl Reading {
 
     pub(super) fn message(&mut self, message: &[u8], wire_bytes: usize, into: &mut Changes) -> Result<Step, Cause> {
         self.requests = None;
-        let parsed = Message::parse(message).map_err(|what| Cause::malformed(what, "a message"))?;
+        let parsed = match self.in_progress.xid() {
+            None => Message::parse(message).map_err(|what| Cause::malformed(what, "a message"))?,
+            Some(_) => self.piece(message, into)?,
+        };
         match parsed {
             Message::Begin(begin) => {
                 self.open = Some(begin);
@@ -184,11 +214,84 @@ impl Reading {
             }
             Message::Commit(commit) => return self.commit(commit.end, into),
             Message::Relation(relation) => return Ok(Step::Describe(relation)),
+            Message::StreamStart { xid } => {
+                self.in_progress.enter(xid);
+                into.enter(xid);
+            }
+            Message::StreamStop => {
+                self.in_progress.leave();
+                into.leave();
+            }
+            Message::StreamAbort { xid, part } => {
+                self.in_progress.undo(xid, part);
+                into.undo(xid, part);
+            }
+            Message::StreamCommit(begin, commit) => return self.stream_commit(begin, commit.end, into),
             Message::Other => {}
             _ if self.skips() => {}
             change => self.change(change, message, wire_bytes, into)?,
         }
         Ok(Step::Next)
+    }
+
+    /// A message of a transaction in progress.
+    fn piece<'a>(&mut self, message: &'a [u8], into: &mut Changes) -> Result<Message<'a>, Cause> {
+        let (part, parsed) = Message::parse_streamed(message).map_err(|what| Cause::malformed(what, "a message"))?;
+        if let Some(part) = part.filter(|&part| part != self.in_progress.part) {
+            self.in_progress.part = part;
+            into.enter_part(part);
+        }
+        match parsed {
+            Message::Begin(_) | Message::Commit(_) | Message::StreamCommit(..) | Message::StreamAbort { .. } => {
+                Err(Cause::malformed(Malformed("a transaction inside a piece of another"), "Stream Start"))
+            }
+            parsed => Ok(parsed),
+        }
+    }
+
+    /// A transaction of which pieces came has committed.
+    fn stream_commit(&mut self, begin: Begin, end: Lsn, into: &mut Changes) -> Result<Step, Cause> {
+        let pieces = self.in_progress.end(begin.xid).unwrap_or_default();
+        let skips = begin.commit_start < self.from;
+        if skips {
+            into.undo(begin.xid, begin.xid);
+        } else {
+            if let Some(table) = pieces.moved(&self.counted) {
+                return Err(Cause::InProgress { table: table.to_string() });
+            }
+            self.position = self.position.max(end);
+            into.end(begin.xid, transaction_end(begin, end));
+        }
+        for (oid, (number, mut described)) in pieces.tables {
+            // A later description by another transaction counts more.
+            if self.described.get(&oid).is_none_or(|&newest| newest < number) {
+                if let Described::Ours(table, counts) = &mut described {
+                    *counts = self.counted.has(&table.schema);
+                    into.define(table.slot, std::sync::Arc::clone(&table.schema));
+                }
+                self.described.insert(oid, number);
+                self.tables.insert(oid, described);
+            }
+        }
+        Ok(if skips { Step::Next } else { Step::Boundary })
+    }
+
+    /// The number of the description that comes now.
+    pub(super) fn next_description(&mut self) -> u64 {
+        self.descriptions += 1;
+        self.descriptions
+    }
+
+    /// What a table is from here on, for the transaction in progress whose piece this is, or for all that follow.
+    pub(super) fn describe(&mut self, oid: u32, described: Described) {
+        let number = self.next_description();
+        match self.in_progress.current() {
+            Some(pieces) => drop(pieces.tables.insert(oid, (number, described))),
+            None => {
+                self.described.insert(oid, number);
+                self.tables.insert(oid, described);
+            }
+        }
     }
 
     /// Where the commit record of the transaction under way starts.
@@ -208,11 +311,7 @@ impl Reading {
             return Ok(Step::Next);
         }
         self.position = self.position.max(end);
-        into.commit(TransactionEnd {
-            position: end.position(),
-            id: begin.xid.to_string().into(),
-            commit: moment(begin.committed),
-        });
+        into.commit(transaction_end(begin, end));
         Ok(Step::Boundary)
     }
 
@@ -226,15 +325,15 @@ impl Reading {
         let scratch = &mut self.scratch;
         let (oid, result) = match change {
             Message::Insert { relation, new } => {
-                let Some(table) = ours(&self.tables, relation)? else { return Ok(()) };
+                let Some(table) = ours(&self.tables, &self.in_progress, relation)? else { return Ok(()) };
                 (relation, row::insert(table, into, new, wire_bytes, scratch))
             }
             Message::Update { relation, old, new } => {
-                let Some(table) = ours(&self.tables, relation)? else { return Ok(()) };
+                let Some(table) = ours(&self.tables, &self.in_progress, relation)? else { return Ok(()) };
                 (relation, row::update(table, into, (message, old, new), wire_bytes, scratch))
             }
             Message::Delete { relation, old } => {
-                let Some(table) = ours(&self.tables, relation)? else { return Ok(()) };
+                let Some(table) = ours(&self.tables, &self.in_progress, relation)? else { return Ok(()) };
                 (relation, row::delete(table, into, old, wire_bytes, scratch))
             }
             Message::Truncate(mut relations) => {
@@ -246,7 +345,7 @@ impl Reading {
     }
 
     fn truncate(&self, relation: u32, wire_bytes: usize, into: &mut Changes) -> Result<(), Cause> {
-        let Some(table) = ours(&self.tables, relation)? else { return Ok(()) };
+        let Some(table) = ours(&self.tables, &self.in_progress, relation)? else { return Ok(()) };
         row::truncate(table, into, wire_bytes).map_err(|what| self.malformed(what, relation))
     }
 
@@ -259,9 +358,17 @@ impl Reading {
     }
 }
 
+fn transaction_end(begin: Begin, end: Lsn) -> TransactionEnd {
+    TransactionEnd { position: end.position(), id: begin.xid.to_string().into(), commit: moment(begin.committed) }
+}
+
 /// The table of a change; `None` for one whose changes do not count.
-fn ours(tables: &HashMap<u32, Described>, relation: u32) -> Result<Option<&Table>, Cause> {
-    match tables.get(&relation) {
+fn ours<'a>(
+    tables: &'a HashMap<u32, Described>,
+    in_progress: &'a InProgress,
+    relation: u32,
+) -> Result<Option<&'a Table>, Cause> {
+    match in_progress.table(relation).unwrap_or_else(|| tables.get(&relation)) {
         Some(Described::Ours(table, true)) => Ok(Some(table)),
         Some(Described::Ours(_, false) | Described::Ignored) => Ok(None),
         None => Err(Cause::malformed(Malformed("a change of an undescribed table"), format!("relation {relation}"))),

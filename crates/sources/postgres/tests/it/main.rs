@@ -14,4 +14,5 @@ mod server;
 mod slots;
 mod snapshot_position;
 mod snapshots;
+mod streaming;
 mod types;

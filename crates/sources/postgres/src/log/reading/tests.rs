@@ -97,3 +97,68 @@ fn a_mark_stands_before_a_commit_record_that_starts_at_its_position() {
     assert_eq!(before(&mut reading, 140), Some(mark));
     assert_eq!(before(&mut reading, 140), None);
 }
+
+fn piece(reading: &mut Reading, changes: &mut Changes, xid: u32, ends: bool) {
+    let start = [&b"S"[..], &xid.to_be_bytes(), &[1]].concat();
+    let insert = [b"I", &xid.to_be_bytes()[..], &INSERT[1..]].concat();
+    reading.message(&start, start.len(), changes).unwrap();
+    let table = |reading: &Reading| match reading.tables.get(&7) {
+        Some(Described::Ours(table, _)) => {
+            Table { slot: 0, schema: Arc::clone(&table.schema), decoders: table.decoders.clone(), is_key: vec![true] }
+        }
+        _ => panic!("described above"),
+    };
+    let table = table(reading);
+    changes.define(0, Arc::clone(&table.schema));
+    reading.describe(7, Described::Ours(table, true));
+    reading.message(&insert, insert.len(), changes).unwrap();
+    if ends {
+        reading.message(b"E", 1, changes).unwrap();
+    }
+}
+
+fn stream_commit(xid: u32, commit_start: u64, end: u64) -> Vec<u8> {
+    [&b"c"[..], &xid.to_be_bytes(), &[0], &commit_start.to_be_bytes(), &end.to_be_bytes(), &[0; 8]].concat()
+}
+
+#[test]
+fn a_keepalive_inside_a_piece_moves_nothing_and_one_between_pieces_does() {
+    let (mut reading, mut changes) = reading(100);
+    piece(&mut reading, &mut changes, 5, false);
+    reading.keepalive(&keepalive(200), &mut changes).unwrap();
+    assert_eq!((reading.position, changes.position()), (Lsn(100), None));
+    reading.message(b"E", 1, &mut changes).unwrap();
+    reading.keepalive(&keepalive(200), &mut changes).unwrap();
+    assert_eq!((reading.position, changes.position()), (Lsn(200), Some(&Lsn(200).position())));
+}
+
+#[test]
+fn a_mark_stands_before_the_commit_of_a_transaction_in_progress_and_not_before_its_pieces() {
+    let (mut reading, mut changes) = reading(100);
+    let mark = reading.watch(Lsn(140), Vec::new());
+    piece(&mut reading, &mut changes, 5, true);
+    assert_eq!(due(&mut reading), None);
+    let watched = reading.mark_before(&stream_commit(5, 140, 180)).unwrap();
+    assert_eq!(watched.map(|watched| watched.mark), Some(mark));
+}
+
+#[test]
+fn a_transaction_in_progress_that_committed_before_the_checkpoint_is_dropped() {
+    let (mut reading, mut changes) = reading(100);
+    reading.counted.0.insert(TableName::new(["t"]), None);
+    for (xid, commit_start, end) in [(5, 60, 100), (6, 100, 140)] {
+        piece(&mut reading, &mut changes, xid, true);
+        let message = stream_commit(xid, commit_start, end);
+        reading.message(&message, message.len(), &mut changes).unwrap();
+    }
+    assert_eq!((changes.transactions(), changes.sequence()), (1, Sequence(1)));
+    assert_eq!((reading.position, changes.position()), (Lsn(140), Some(&Lsn(140).position())));
+}
+
+#[test]
+fn a_commit_inside_a_piece_is_refused() {
+    let (mut reading, mut changes) = reading(100);
+    piece(&mut reading, &mut changes, 5, false);
+    assert!(reading.message(&stream_commit(5, 140, 180), 30, &mut changes).is_err());
+    assert!(reading.message(&begin(140), 21, &mut changes).is_err());
+}
