@@ -47,6 +47,8 @@ pub(crate) enum Cause {
     Spill { folder: String },
     #[error("transactions need more than {limit} on disk until they end")]
     SpillFull { limit: ByteSize },
+    #[error("the lake has no table `{table}`, and nothing was restarted")]
+    NoSuchTable { table: String },
     #[error(
         "transactions in progress need more than {limit} on disk: from here on the source keeps them until they end"
     )]
@@ -111,6 +113,12 @@ impl From<Cause> for Fault {
                 Refusal::Spec,
                 message,
                 "raise `spill.limit`, and let `spill.directory` point to a disk with that much room",
+            ),
+            Cause::NoSuchTable { .. } => Fault::refused(
+                "EN-020",
+                Refusal::Spec,
+                message,
+                "`millrace status` lists the tables; write `schema.table`, a dot inside a name as %2E",
             ),
             Cause::SpillDeclined { .. } => Fault::retry("EN-019", message)
                 .cure("nothing: the log is opened anew without them; a larger `spill.limit` avoids the reconnect"),

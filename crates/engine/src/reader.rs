@@ -275,6 +275,10 @@ impl Reader<'_> {
                 self.marks.push((mark, Awaiting::Join { position, tables, reply }));
             }
             Request::Leave { tables, reply } => {
+                // What was read of them goes into a commit that still has them: after it, it would bring them back.
+                if self.has_content() {
+                    self.close().await?;
+                }
                 log.exclude(&tables);
                 self.pending.leave(&tables);
                 self.force = true;

@@ -60,6 +60,10 @@ impl Engine {
                 judge::newest_epoch(standing, self.settings.epoch)?;
             }
         }
+        // Before anything is claimed: a misspelt name must not look as if it had been done.
+        if let Some(table) = restart.tables.iter().flatten().find(|table| !knows(&head, table)) {
+            return Err(Halt::Fault(Cause::NoSuchTable { table: table.clone() }.into()));
+        }
         let gap = self.gap(&head, &taken, restart.adopt)?;
         let (identity, position) = if gap {
             drop(taken);
@@ -140,4 +144,9 @@ impl Engine {
             written_at: self.clock.now(),
         }
     }
+}
+
+/// Whether the lake has a table that answers to `name`.
+fn knows(head: &Head, name: &str) -> bool {
+    head.standing.iter().flat_map(|standing| standing.registry.entries()).any(|entry| entry.table.answers_to(name))
 }

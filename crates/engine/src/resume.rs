@@ -25,7 +25,7 @@ pub(crate) async fn first(
     taken: Taken,
     stop: &mut Stop,
 ) -> Result<Writing, Halt> {
-    if let Err(fault) = open(engine, &mut writing, taken.slot).await {
+    if let Err(fault) = open_unless_stopped(engine, &mut writing, taken.slot, stop).await? {
         after_loss(engine, &mut writing, retryable(fault)?, stop).await?;
     }
     Ok(writing)
@@ -46,7 +46,7 @@ pub(crate) async fn after_loss(
             let found = writing.confirmed.source.identity.clone();
             return Err(Halt::Fault(Cause::OtherSource { found, answers: taken.identity.identity }.into()));
         }
-        match open(engine, writing, taken.slot).await {
+        match open_unless_stopped(engine, writing, taken.slot, stop).await? {
             Ok(()) => return Ok(()),
             Err(again) => fault = retryable(again)?,
         }
@@ -90,6 +90,19 @@ async fn fenced_by_another(writing: &Writing, stop: &mut Stop) -> Result<(), Hal
         return Err(Halt::Fault(Cause::Fenced { commit: writing.chain.commit_number() + 1 }.into()));
     }
     Ok(())
+}
+
+/// A new slot waits for every running transaction of the server, a stop does not: nothing is open yet that it could close.
+async fn open_unless_stopped(
+    engine: &Engine,
+    writing: &mut Writing,
+    slot: Slot,
+    stop: &mut Stop,
+) -> Result<Result<(), Fault>, Halt> {
+    tokio::select! {
+        opened = open(engine, writing, slot) => Ok(opened),
+        () = stop.requested() => Err(Halt::Stopped),
+    }
 }
 
 /// Compares what was noted of the slot with the last commit, and opens the log there.

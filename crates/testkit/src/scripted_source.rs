@@ -513,7 +513,7 @@ impl Held for ScriptedHeld {
     }
 
     async fn open(self: Box<Self>, from: Option<&Position>, registry: &Registry) -> Result<Opened, Fault> {
-        let counted = registry.entries().map(|entry| (entry.table.clone(), entry.source_id.clone())).collect();
+        let counted = registry.entries().map(|entry| (entry.table.clone(), Some(entry.source_id.clone()))).collect();
         let asked = number(from.unwrap_or(&self.state.confirmed));
         let (world, holder, generation) = (self.source.world.clone(), self.grip.holder, self.grip.generation);
         let open = move || {
@@ -576,7 +576,8 @@ struct ScriptedLog {
     open: Option<(u64, VecDeque<ScriptedRow>)>,
     tables: Vec<String>,
     /// Tables whose changes count, with their memberships.
-    counted: BTreeMap<TableName, String>,
+    /// Under which membership, or (`None`) under whichever they have.
+    counted: BTreeMap<TableName, Option<String>>,
 }
 
 fn ended(end: u64) -> TransactionEnd {
@@ -617,7 +618,7 @@ impl ScriptedLog {
 
     fn counts(&self, table: &str) -> bool {
         let schema = self.grip.world.schema(table);
-        self.counted.get(&schema.table) == Some(&schema.source_id)
+        self.counted.get(&schema.table).is_some_and(|it| it.as_ref().is_none_or(|it| *it == schema.source_id))
     }
 
     fn put(&mut self, row: &ScriptedRow, into: &mut Changes) -> Result<(), Fault> {
@@ -642,10 +643,7 @@ impl ScriptedLog {
     }
 
     fn count(&mut self, tables: &[TableName]) {
-        for table in tables {
-            let schema = self.grip.world.schema(table.parts().last().map_or("", String::as_str));
-            self.counted.insert(table.clone(), schema.source_id.clone());
-        }
+        self.counted.extend(tables.iter().map(|table| (table.clone(), None)));
     }
 }
 

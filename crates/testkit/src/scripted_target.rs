@@ -9,7 +9,8 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use async_trait::async_trait;
 use millrace_model::{
     Batch, Chain, Checkpoint, Claim, Claimed, Committed, Fault, Finding, Head, Op, OpCounts, Origin, PastFile,
-    Position, Prepared, Round, RoundWriter, StagedFile, Stager, Standing, Sweeper, TableName, Target, Timestamp,
+    Position, Prepared, Round, RoundWriter, StagedFile, Stager, Standing, Sweeper, TableEntry, TableName, Target,
+    Timestamp,
 };
 use serde_json::{Value, json};
 
@@ -89,16 +90,13 @@ impl Lake {
 
     /// Whether the newest commit knows a finished snapshot of `table`.
     pub fn is_finished(&self, table: &str) -> bool {
-        let state = self.state();
-        let entry = state.chain.last().and_then(|commit| {
-            commit
-                .standing
-                .registry
-                .entries()
-                .find(|entry| entry.table.parts().last().is_some_and(|t| t == table))
-                .cloned()
-        });
-        entry.is_some_and(|entry| entry.snapshot.is_some())
+        self.entry(table).is_some_and(|entry| entry.snapshot.is_some())
+    }
+
+    /// What the newest commit knows of `table`.
+    pub fn entry(&self, table: &str) -> Option<Arc<TableEntry>> {
+        let registry = self.state().chain.last()?.standing.registry.clone();
+        registry.entries().find(|entry| entry.table.parts().last().is_some_and(|t| t == table)).cloned()
     }
 
     /// The current rows of `table` by the reader's rule: per key the highest sequence wins, on a tie the snapshot row, of

@@ -25,7 +25,12 @@ impl Snapshotter<'_> {
         let (snapshot, past) = match self.exported.take().filter(|_| joining.is_empty()) {
             // The slot was made by this process, just now: nothing has been read before.
             Some(snapshot) => (snapshot, HashMap::new()),
-            None => (self.caught_up().await?, self.past(known, &names).await?),
+            // Before the stream is held, and the snapshot open: a long chain takes its time. No commit since then names
+            // files that count here: of a table that joins, or of a snapshot, only this room makes some.
+            None => {
+                let past = self.past(known, &names).await?;
+                (self.caught_up().await?, past)
+            }
         };
         let mut plans = Vec::new();
         let mut tables = Vec::new();

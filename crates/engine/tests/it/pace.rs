@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use millrace_engine::{Engine, Stop};
 use millrace_model::ByteSize;
-use millrace_testkit::fuse::Fuse;
+use millrace_testkit::fuse::{Blow, Fuse};
 use millrace_testkit::scripted_source::ScriptedRow;
 
-use crate::stage::{Exit, Stage, block_on};
+use crate::stage::{Exit, Stage, block_on, fuse};
 
 fn live(stage: &Stage) -> Engine {
     let mut engine = stage.engine(&Fuse::never(), "live");
@@ -184,4 +184,34 @@ fn a_stop_commits_what_is_whole() {
         stage.append(3);
         tokio::time::sleep(Duration::from_millis(1)).await;
     });
+}
+
+#[test]
+fn a_stop_before_the_log_is_open_is_heard_at_once() {
+    for step in 0..8 {
+        let opened = block_on(async {
+            let stage = Stage::default();
+            let fuse = fuse(step, Blow::Pause);
+            let (handle, stop) = Stop::new();
+            let engine = stage.engine(&fuse, "one");
+            let life = engine.run(stop);
+            tokio::pin!(life);
+            tokio::select! {
+                ended = &mut life => panic!("step {step}: {ended:?}"),
+                () = fuse.halted() => {}
+            }
+            if fuse.trace().iter().any(|line| line.contains("read a transaction")) {
+                return true;
+            }
+            let asked = tokio::time::Instant::now();
+            handle.request();
+            life.await.expect("stopped as asked");
+            assert!(asked.elapsed() < Duration::from_secs(1), "{:?}: {:?}", fuse.trace(), asked.elapsed());
+            false
+        });
+        if opened {
+            assert!(step > 4, "only {step} steps were tried");
+            return;
+        }
+    }
 }

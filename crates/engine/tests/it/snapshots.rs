@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use millrace_engine::{Restart, Stop};
-use millrace_model::Op;
+use millrace_model::{ByteSize, Op};
 use millrace_testkit::fuse::{Blow, Fuse};
 use millrace_testkit::scripted_source::{ScriptedRow, World};
 
@@ -227,6 +227,59 @@ fn a_table_that_leaves_and_joins_again_starts_without_its_earlier_files() {
     }
 }
 
+/// A pipeline whose table `b` is out of the publication for a moment, again and again, while its rows keep coming.
+async fn in_and_out(seed: u64, second: &Fuse) -> Stage {
+    let (stage, mut dice) = filled(seed);
+    assert_eq!(stage.run(&Fuse::never(), "one").await.code(), 0);
+    let mut engine = stage.engine(second, "two");
+    (engine.settings.until_now, engine.settings.heartbeat_interval) = (false, Duration::from_millis(100));
+    // Rounds that wait for more than a few rows.
+    engine.settings.commit_bytes = ByteSize::mib(1);
+    let (handle, stop) = Stop::new();
+    let moving = async {
+        for turn in 0..40 {
+            // Together with the look at the tables.
+            tokio::time::sleep(Duration::from_millis(dice.roll(60))).await;
+            for _ in 0..20 {
+                let rows = transaction(&stage.world, &mut dice, true);
+                stage.world.append(rows);
+            }
+            if turn % 8 == 2 {
+                stage.world.unpublish(&["b".into()]);
+                stage.world.publish(&["b".into()]);
+            }
+        }
+        handle.request();
+    };
+    tokio::select! {
+        (ended, ()) = async { tokio::join!(engine.run(stop), moving) } => ended.expect("it stops as asked"),
+        () = second.halted() => {}
+    }
+    stage
+}
+
+#[test]
+fn a_table_leaves_the_publication_only_after_a_commit_that_no_longer_has_it() {
+    // Even ones: a life that spills does not go the same way twice.
+    for seed in (2..60u64).step_by(2) {
+        block_on(async {
+            let whole = Fuse::never();
+            in_and_out(seed, &whole).await;
+            let leaves = |line: &String| line.contains("unpublish tables");
+            for (step, _) in whole.trace().iter().enumerate().filter(|(_, line)| leaves(line)) {
+                let second = fuse(step as u64, Blow::Pause);
+                let stage = in_and_out(seed, &second).await;
+                let trace = second.trace();
+                assert!(trace.get(step).is_some_and(leaves), "seed {seed}: the same life twice");
+                assert!(
+                    stage.lake.entry("b").is_none(),
+                    "seed {seed}, step {step}: the newest commit still has the table"
+                );
+            }
+        });
+    }
+}
+
 #[test]
 fn a_table_taken_out_of_the_publication_behind_our_back_joins_anew() {
     block_on(async {
@@ -258,6 +311,20 @@ fn a_restart_reads_the_tables_it_names_anew() {
             finish(&stage, &format!("seed {seed}\n{}", second.trace().join("\n"))).await;
         });
     }
+}
+
+#[test]
+fn a_restart_of_a_table_that_is_not_there_claims_nothing() {
+    block_on(async {
+        let (stage, _) = filled(2);
+        assert_eq!(stage.run(&Fuse::never(), "one").await.code(), 0);
+        let head = stage.lake.head();
+        let engine = stage.engine(&Fuse::never(), "restart");
+        let (_handle, stop) = Stop::new();
+        let restart = Restart { tables: Some(vec!["public.a".into(), "public.typo".into()]), adopt: false };
+        let fault = engine.restart(&restart, stop).await.unwrap_err();
+        assert_eq!((fault.code, fault.exit_code(), stage.lake.head()), ("EN-020", 64, head));
+    });
 }
 
 #[test]

@@ -15,7 +15,7 @@ use millrace_model::{
 
 use crate::Lake;
 use crate::commit_json::{CommitJson, FORMAT, FileJson, PreviousJson, SourceJson, WriterJson};
-use crate::fault::{Cause, rule};
+use crate::fault::{Cause, damaged, rule};
 use crate::head::{read_commit, write_hint};
 use crate::names::{commit_path, sha256_hex};
 use crate::round::FilesRound;
@@ -252,6 +252,13 @@ async fn land(lake: &Lake, prepared: &Prepared) -> Result<Committed, Fault> {
     let store = &*lake.store;
     let path = commit_path(prepared.commit);
     lake.states.write(store, &prepared.state).await?;
+    if prepared.commit > 1 {
+        let before = commit_path(prepared.commit - 1);
+        // Somebody deleted the lake, or put an older copy in its place: a chain with a hole is none, and nothing is released.
+        if store.size(&before).await?.is_none() {
+            return Err(damaged(&before, "this commit was there, and is not any more"));
+        }
+    }
     let unknown = match store.create(&path, Arc::clone(&prepared.bytes)).await {
         Ok(Created::Created) => return Ok(Committed::Done),
         Ok(Created::Exists) => Cause::NotLanded { commit: prepared.commit }.into(),

@@ -42,11 +42,17 @@ impl Current {
         let columns = entry.versions.last().map_or_else(Vec::new, |newest| newest.columns.clone());
         let names = entry.versions.iter().map(|version| {
             let in_files = lake_names(&version.columns);
-            let name_of = |id: u32| {
-                let at = version.columns.iter().position(|column| column.id == id)?;
+            let name_of = |wanted: &Column| {
+                let its_id = version.columns.iter().position(|column| column.id == wanted.id);
+                // Where the source could not tell which column it was, it has an id that it had only then. The key is known
+                // by name; any other column of that name may be one that was dropped.
+                let at = its_id.or_else(|| {
+                    let is_key = entry.key.contains(&wanted.name);
+                    version.columns.iter().position(|column| is_key && column.name == wanted.name)
+                })?;
                 in_files.get(at).cloned()
             };
-            (version.version, columns.iter().map(|column| name_of(column.id)).collect())
+            (version.version, columns.iter().map(name_of).collect())
         });
         let key = entry.key.iter().filter_map(|key| columns.iter().position(|column| column.name == *key)).collect();
         Self {

@@ -123,15 +123,18 @@ fn hour_before(commit: &CommitJson) -> String {
     format!("{date}/{hour}")
 }
 
-/// The files that an earlier writer's commits of round `first_round` and later name.
+/// The files that an earlier writer's commits name, as far back as files of round `first_round` and later can be named.
+///
+/// A snapshot's chunk takes a number of its own while a round is open and is named by that round's commit: the newest of a
+/// lower number can be the one.
 async fn named_from(store: &dyn Store, writer: &EarlierWriter, first_round: u64) -> Result<HashSet<String>, Fault> {
     let mut named = HashSet::new();
     for number in (writer.claim..=writer.last_commit).rev() {
         let commit = read_commit(store, number).await?.commit;
+        named.extend(commit.files.into_iter().map(|file| file.path));
         if commit.writer.round < first_round {
             break;
         }
-        named.extend(commit.files.into_iter().map(|file| file.path));
     }
     Ok(named)
 }

@@ -310,3 +310,18 @@ async fn a_claim_repeats_what_the_commit_before_said() {
     assert_eq!((claim.files.len(), claim.removed.len(), claim.transactions), (0, 0, 0));
     assert_eq!(claim.previous.unwrap().sha256, sha256_hex(&store.contents()[&commit_path(2)]));
 }
+
+#[tokio::test]
+async fn a_writer_whose_lake_was_deleted_stops_and_does_not_begin_a_chain_with_a_hole() {
+    let store = MemoryStore::new();
+    let mut one = Writer::start(&store, "one").await;
+    one.commit(&table("orders"), &[&[(Op::Create, 1, Some("a"))]]).await;
+    let files = one.stage(&table("orders"), &[&[(Op::Create, 2, Some("b"))]]).await;
+    let prepared = one.chain.prepare(&one.round_of(files)).unwrap();
+    for path in store.contents().into_keys() {
+        store.remove(&path);
+    }
+    let fault = one.chain.commit(&prepared).await.unwrap_err();
+    assert_eq!((fault.code, fault.is_retry()), ("FL-008", false));
+    assert!(!store.contents().contains_key(&commit_path(prepared.commit)));
+}

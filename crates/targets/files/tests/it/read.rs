@@ -172,6 +172,22 @@ async fn a_renamed_column_is_the_same_column_in_the_state() {
 }
 
 #[tokio::test]
+async fn a_key_whose_column_id_was_unknown_for_a_while_is_the_same_key() {
+    let store = MemoryStore::new();
+    let mut one = Writer::start(&store, "one").await;
+    let orders = table("orders");
+    one.commit(&orders, &[&[(Op::Create, 1, Some("a"))]]).await;
+    // A log that lags behind a change of the table: the catalogue cannot tell its columns.
+    let mut lagging = (*orders).clone();
+    lagging.columns[0].id = 1601;
+    let lagging = Arc::new(lagging);
+    one.commit(&lagging, &[&[(Op::Create, 2, Some("b"))], &[(Op::Create, 3, Some("c"))]]).await;
+    one.commit(&lagging, &[&[(Op::Update, 1, Some("d"))]]).await;
+    one.commit(&orders, &[&[(Op::Delete, 2, None)]]).await;
+    assert_eq!(current(&store, "public.orders").await, ["1:d", "3:c"]);
+}
+
+#[tokio::test]
 async fn every_kind_has_its_form() {
     let decimal = Kind::Decimal { precision: 10, scale: 2 };
     let wide = Kind::Decimal { precision: 38, scale: 0 };

@@ -2,7 +2,7 @@
 
 use millrace_files::names::commit_path;
 use millrace_files::{MemoryStore, fsck};
-use millrace_model::{CommitKind, Op};
+use millrace_model::{CommitKind, Op, Round};
 
 use crate::lake::{SetClock, Writer, table, writer_at};
 
@@ -61,6 +61,27 @@ async fn a_round_that_opened_in_the_hour_before_the_last_commit_is_swept_too() {
     let three = Writer::start(&store, "three").await;
     assert_eq!(three.chain.sweeper().sweep().await.unwrap(), 1);
     assert!(!store.contents().contains_key(&ahead[0].path) && store.contents().contains_key(&old[0].path));
+}
+
+#[tokio::test]
+async fn a_chunk_that_was_read_while_a_round_of_a_lower_number_was_open_is_never_a_leftover() {
+    let store = MemoryStore::new();
+    let mut one = Writer::start(&store, "one").await;
+    // Round 1 opens at 14:03; a chunk takes number 2 in the next hour, and the commit of round 1 names both.
+    let streamed = one.stage(&table("orders"), ROW).await;
+    one.clock.forward(3600);
+    let chunk = one.stage(&table("customers"), ROW).await;
+    one.round = 1;
+    let round = one.round_of(streamed);
+    let snapshot = chunk.iter().cloned().map(|file| millrace_model::StagedFile { snapshot: Some(1), ..file });
+    one.commit_round(&Round { files: round.files.iter().cloned().chain(snapshot).collect(), ..round }).await;
+    // The last round opens at 16:03: what opened from 15:00 on is looked at.
+    one.clock.forward(3600);
+    one.round = 2;
+    one.commit(&table("orders"), ROW).await;
+    let two = Writer::start(&store, "two").await;
+    assert_eq!(two.chain.sweeper().sweep().await.unwrap(), 0);
+    assert!(store.contents().contains_key(&chunk[0].path), "a commit names it");
 }
 
 #[tokio::test]
