@@ -34,6 +34,10 @@ pub enum Refusal {
     Fenced,
     /// Permission or local policy (77).
     Permission,
+    /// The hub refuses for good (69).
+    Hub,
+    /// The settings of the agent or the hub (78).
+    Settings,
 }
 
 /// A fault: code, remedy, message and, where a person can act, the cure.
@@ -103,6 +107,8 @@ impl Fault {
             Remedy::Operator(Refusal::Busy) => 75,
             Remedy::Operator(Refusal::Fenced) => 76,
             Remedy::Operator(Refusal::Permission) => 77,
+            Remedy::Operator(Refusal::Hub) => 69,
+            Remedy::Operator(Refusal::Settings) => 78,
             Remedy::Defect => 70,
         }
     }

@@ -7,6 +7,7 @@ mod advanced;
 mod connection;
 mod fault;
 mod fields;
+pub mod gateway;
 mod measure;
 mod name;
 mod nearest;
@@ -16,6 +17,7 @@ mod shape;
 mod spec;
 mod tree;
 mod validate;
+pub mod wire;
 
 pub use advanced::{AdvancedProperties, Binary, MysqlPosition, PublicationMode, SchemaChange, SnapshotMode};
 pub use fault::{PLAIN_CONNECTION, Problem, Problems};

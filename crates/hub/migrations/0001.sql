@@ -1,0 +1,191 @@
+-- Times are microseconds since 1970 UTC, ids are UUIDs as text, JSON is text: what SQLite and PostgreSQL have in common.
+CREATE TABLE accounts (
+    id TEXT PRIMARY KEY,
+    name TEXT NOT NULL,
+    created_at BIGINT NOT NULL
+);
+CREATE TABLE projects (
+    id TEXT PRIMARY KEY,
+    account_id TEXT NOT NULL REFERENCES accounts (id),
+    name TEXT NOT NULL,
+    created_at BIGINT NOT NULL,
+    UNIQUE (account_id, name)
+);
+CREATE TABLE people (
+    id TEXT PRIMARY KEY,
+    email TEXT NOT NULL UNIQUE,
+    password_hash TEXT NOT NULL,
+    created_at BIGINT NOT NULL,
+    disabled_at BIGINT
+);
+CREATE TABLE memberships (
+    person_id TEXT NOT NULL REFERENCES people (id),
+    account_id TEXT NOT NULL REFERENCES accounts (id),
+    role TEXT NOT NULL,
+    created_at BIGINT NOT NULL,
+    PRIMARY KEY (person_id, account_id)
+);
+-- The cookie's value is not kept, only its hash.
+CREATE TABLE sessions (
+    id_hash TEXT PRIMARY KEY,
+    person_id TEXT NOT NULL REFERENCES people (id),
+    account_id TEXT NOT NULL REFERENCES accounts (id),
+    created_at BIGINT NOT NULL,
+    last_seen_at BIGINT NOT NULL,
+    signed_in_at BIGINT NOT NULL,
+    address TEXT NOT NULL,
+    browser TEXT NOT NULL
+);
+-- One-time links: the first owner's, and invitations.
+CREATE TABLE invitations (
+    token_hash TEXT PRIMARY KEY,
+    account_id TEXT NOT NULL REFERENCES accounts (id),
+    email TEXT,
+    role TEXT NOT NULL,
+    created_at BIGINT NOT NULL,
+    created_by TEXT NOT NULL,
+    expires_at BIGINT NOT NULL,
+    used_at BIGINT
+);
+CREATE TABLE api_clients (
+    id TEXT PRIMARY KEY,
+    account_id TEXT NOT NULL REFERENCES accounts (id),
+    name TEXT NOT NULL,
+    role TEXT NOT NULL,
+    secret_hash TEXT NOT NULL,
+    created_at BIGINT NOT NULL,
+    last_used_at BIGINT,
+    revoked_at BIGINT
+);
+CREATE TABLE agents (
+    id TEXT PRIMARY KEY,
+    account_id TEXT NOT NULL REFERENCES accounts (id),
+    name TEXT NOT NULL,
+    description TEXT NOT NULL,
+    cloud_provider TEXT NOT NULL,
+    deployment TEXT NOT NULL,
+    agent_type TEXT NOT NULL,
+    client_id TEXT NOT NULL UNIQUE,
+    created_at BIGINT NOT NULL,
+    created_by TEXT NOT NULL,
+    first_connected_at BIGINT,
+    goodbye_at BIGINT,
+    goodbye_reason TEXT,
+    removed_at BIGINT
+);
+CREATE UNIQUE INDEX agents_by_name ON agents (account_id, name) WHERE removed_at IS NULL;
+-- At most two live ones while they are rotated; sealed under the hub's key, which is not in this database.
+CREATE TABLE agent_credentials (
+    id TEXT PRIMARY KEY,
+    agent_id TEXT NOT NULL REFERENCES agents (id),
+    secret_hash TEXT NOT NULL,
+    sealed TEXT NOT NULL,
+    created_at BIGINT NOT NULL,
+    created_by TEXT NOT NULL,
+    last_used_at BIGINT,
+    expires_at BIGINT,
+    revoked_at BIGINT
+);
+CREATE INDEX agent_credentials_by_agent ON agent_credentials (agent_id);
+-- Narrow and hot: renewed by every sync.
+CREATE TABLE leases (
+    agent_id TEXT PRIMARY KEY REFERENCES agents (id),
+    session_id TEXT NOT NULL,
+    instance TEXT NOT NULL,
+    sequence BIGINT NOT NULL,
+    granted_at BIGINT NOT NULL,
+    renewed_at BIGINT NOT NULL,
+    expires_at BIGINT NOT NULL
+);
+CREATE TABLE agent_reports (
+    agent_id TEXT PRIMARY KEY REFERENCES agents (id),
+    version TEXT NOT NULL,
+    platform TEXT NOT NULL,
+    conditions TEXT NOT NULL,
+    clock_skew_ms BIGINT NOT NULL,
+    updated_at BIGINT NOT NULL
+);
+-- `epoch` rises whenever a process is given the pipeline; `given_to` is the session that has it now, `holder` the agent
+-- that has not yet said that it runs no more.
+CREATE TABLE pipelines (
+    id TEXT PRIMARY KEY,
+    account_id TEXT NOT NULL REFERENCES accounts (id),
+    project_id TEXT NOT NULL REFERENCES projects (id),
+    name TEXT NOT NULL,
+    agent_id TEXT NOT NULL,
+    wanted TEXT NOT NULL,
+    wanted_at BIGINT NOT NULL,
+    revision BIGINT NOT NULL,
+    epoch BIGINT NOT NULL,
+    given_to TEXT,
+    holder TEXT,
+    created_at BIGINT NOT NULL,
+    deleted_at BIGINT
+);
+CREATE UNIQUE INDEX pipelines_by_name ON pipelines (project_id, name) WHERE deleted_at IS NULL;
+CREATE UNIQUE INDEX pipelines_by_agent ON pipelines (agent_id) WHERE deleted_at IS NULL;
+CREATE INDEX pipelines_by_holder ON pipelines (holder);
+CREATE TABLE pipeline_revisions (
+    pipeline_id TEXT NOT NULL REFERENCES pipelines (id),
+    revision BIGINT NOT NULL,
+    body TEXT NOT NULL,
+    author TEXT NOT NULL,
+    created_at BIGINT NOT NULL,
+    PRIMARY KEY (pipeline_id, revision)
+);
+CREATE TABLE pipeline_reports (
+    pipeline_id TEXT PRIMARY KEY REFERENCES pipelines (id),
+    agent_id TEXT NOT NULL,
+    session_id TEXT NOT NULL,
+    report TEXT NOT NULL,
+    updated_at BIGINT NOT NULL
+);
+CREATE TABLE commands (
+    id TEXT PRIMARY KEY,
+    account_id TEXT NOT NULL REFERENCES accounts (id),
+    agent_id TEXT NOT NULL REFERENCES agents (id),
+    pipeline_id TEXT,
+    kind TEXT NOT NULL,
+    arguments TEXT NOT NULL,
+    state TEXT NOT NULL,
+    issued_by TEXT NOT NULL,
+    issued_at BIGINT NOT NULL,
+    expires_at BIGINT NOT NULL,
+    finished_at BIGINT,
+    result TEXT
+);
+CREATE INDEX commands_by_agent ON commands (agent_id, state);
+CREATE TABLE events (
+    id TEXT PRIMARY KEY,
+    account_id TEXT NOT NULL REFERENCES accounts (id),
+    agent_id TEXT NOT NULL,
+    pipeline_id TEXT,
+    at BIGINT NOT NULL,
+    received_at BIGINT NOT NULL,
+    severity TEXT NOT NULL,
+    code TEXT NOT NULL,
+    message TEXT NOT NULL,
+    cure TEXT NOT NULL,
+    fields TEXT NOT NULL
+);
+CREATE INDEX events_by_pipeline ON events (pipeline_id, received_at);
+CREATE INDEX events_by_agent ON events (agent_id, received_at);
+CREATE TABLE audit_log (
+    id TEXT PRIMARY KEY,
+    at BIGINT NOT NULL,
+    account_id TEXT,
+    actor TEXT NOT NULL,
+    address TEXT NOT NULL,
+    action TEXT NOT NULL,
+    object TEXT NOT NULL,
+    detail TEXT NOT NULL,
+    outcome TEXT NOT NULL
+);
+CREATE INDEX audit_log_by_account ON audit_log (account_id, id);
+-- Keys that sign access tokens, sealed.
+CREATE TABLE signing_keys (
+    id TEXT PRIMARY KEY,
+    sealed TEXT NOT NULL,
+    created_at BIGINT NOT NULL,
+    retired_at BIGINT
+);

@@ -1,0 +1,81 @@
+//! What the hub can do, apart from how it is asked: the rules of agents, pipelines and sessions.
+//!
+//! Handlers in `web` parse, call this, and render; SQL stands in `db` only. A status is computed here, never stored.
+
+pub(crate) mod agents;
+pub(crate) mod gateway;
+mod notify;
+pub(crate) mod pipelines;
+pub(crate) mod setup;
+pub(crate) mod sign_in;
+pub(crate) mod status;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use millrace_model::{Clock, Timestamp};
+
+use crate::auth::seal::Sealer;
+use crate::auth::token::Tokens;
+use crate::auth::{Caller, Role};
+use crate::db::{Db, audit};
+use crate::fault::{Cause, Refused};
+use crate::settings::Settings;
+
+/// Everything that a request needs.
+pub(crate) struct App {
+    pub(crate) settings: Settings,
+    pub(crate) db: Db,
+    pub(crate) sealer: Sealer,
+    pub(crate) tokens: Tokens,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) notifier: notify::Notifier,
+}
+
+impl App {
+    /// Opens the hub's database and keys.
+    pub(crate) async fn open(settings: Settings, clock: Arc<dyn Clock>) -> Result<Self, Cause> {
+        settings.prepare()?;
+        let sealer = Sealer::open_or_create(&settings.key_file())?;
+        let db = Db::open(&settings.place()).await?;
+        let tokens = Tokens::open(&db, &sealer, clock.now()).await?;
+        Ok(Self { settings, db, sealer, tokens, clock, notifier: notify::Notifier::default() })
+    }
+
+    /// Now, by the hub's clock.
+    pub(crate) fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// Writes a line of the audit log, as part of `writing`.
+    pub(crate) async fn audit(
+        &self,
+        writing: &mut crate::db::Writing,
+        caller: &Caller,
+        (action, object, detail): (&str, &str, &str),
+    ) -> Result<(), Refused> {
+        let entry = audit::Entry {
+            account_id: Some(&caller.account_id),
+            actor: &caller.actor(),
+            address: &caller.address,
+            action,
+            object,
+            detail,
+            outcome: "done",
+        };
+        audit::add(writing.on(), entry, self.now()).await
+    }
+}
+
+/// Refuses a caller whose role is below `role`.
+pub(crate) fn require(caller: &Caller, role: Role) -> Result<(), Refused> {
+    if caller.role >= role {
+        return Ok(());
+    }
+    Err(Refused::Forbidden(format!("this needs the role {}; yours is {}", role.as_str(), caller.role.as_str())))
+}
+
+/// `at` and so much later.
+pub(crate) fn later(at: Timestamp, by: Duration) -> Timestamp {
+    Timestamp(at.0.saturating_add(i64::try_from(by.as_micros()).unwrap_or(i64::MAX)))
+}

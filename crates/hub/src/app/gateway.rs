@@ -1,0 +1,264 @@
+//! Sessions of agents: the lease that lets one process act, what it reports, and what it is given to do.
+//!
+//! Invariant: a pipeline is given to a session only when no other agent may still run it, and under an epoch above every one
+//! that the hub or a report has shown. The chain in the target is the last guard; this keeps it from being needed.
+
+use std::time::Duration;
+
+use millrace_model::Timestamp;
+use millrace_protocol::gateway::{
+    Command, Desired, DesiredPipeline, Goodbye, HeldPipeline, Hello, PROTOCOL, Report, Sync, Synced, Wanted, Welcome,
+    refusal,
+};
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::{App, later, pipelines::word, status};
+use crate::db::agents::{self, Agent, SelfReport};
+use crate::db::leases::{self, Lease};
+use crate::db::pipelines::{self, Pipeline, StoredReport};
+use crate::db::{Writing, commands, events};
+use crate::fault::Refused;
+
+/// An agent's clock that differs by more than this is worth a condition.
+const SKEW: i64 = 30_000;
+
+impl App {
+    /// Grants the lease to a new process of the agent.
+    pub(crate) async fn hello(&self, agent: &Agent, hello: Hello) -> Result<Welcome, Refused> {
+        if hello.protocol != PROTOCOL {
+            return Err(Refused::conflict(refusal::PROTOCOL, format!("this hub speaks version {PROTOCOL}")));
+        }
+        let now = self.now();
+        let mut writing = self.db.write().await?;
+        let before = leases::of(writing.on(), &agent.id).await?;
+        if let Some(lease) = before.filter(|lease| lease.expires_at > now && lease.instance != hello.instance) {
+            return Err(Refused::Conflict {
+                code: refusal::DUPLICATE_INSTANCE,
+                message: format!(
+                    "another process has this agent's lease for {} s more; it was heard {} s ago",
+                    seconds(lease.expires_at, now),
+                    seconds(now, lease.renewed_at)
+                ),
+            });
+        }
+        let lease = Lease {
+            session_id: Uuid::now_v7().to_string(),
+            instance: hello.instance,
+            sequence: 0,
+            renewed_at: now,
+            expires_at: later(now, self.settings.lease),
+        };
+        leases::grant(writing.on(), &agent.id, &lease).await?;
+        agents::connected(writing.on(), &agent.id, now).await?;
+        let platform = serde_json::to_string(&hello.platform).unwrap_or_default();
+        let report =
+            SelfReport { version: &hello.agent_version, platform: &platform, conditions: "[]", clock_skew_ms: 0 };
+        agents::report(writing.on(), &agent.id, report, now).await?;
+        // A process that came back from its cache runs under an epoch that the hub may have forgotten.
+        if let Some(held) = hello.held
+            && let Some(mut pipeline) = pipelines::of_agent(writing.on(), &agent.id).await?
+            && pipeline.id == held.pipeline_id
+        {
+            pipeline.epoch = pipeline.epoch.max(i64::try_from(held.epoch).unwrap_or(0));
+            let running = held.wanted == Wanted::Running && pipeline.wanted == word(Wanted::Running);
+            if running {
+                pipelines::give(writing.on(), &pipeline, &lease.session_id, pipeline.epoch).await?;
+            }
+        }
+        writing.commit().await?;
+        Ok(Welcome {
+            session_id: lease.session_id,
+            lease_seconds: self.settings.lease.as_secs(),
+            hub_time: now.to_string(),
+            hub_version: env!("CARGO_PKG_VERSION").to_owned(),
+        })
+    }
+
+    /// Takes a report in and answers when there is news, or at the end of the wait.
+    pub(crate) async fn sync(&self, agent: &Agent, sync: Sync) -> Result<Synced, Refused> {
+        let bell = self.notifier.bell(&agent.id);
+        let asked = self.now();
+        self.take_in(agent, &sync).await?;
+        let until = later(asked, Duration::from_millis(sync.wait_ms).min(self.settings.poll));
+        loop {
+            let (desired, commands) = self.news(agent, &sync).await?;
+            let now = self.now();
+            let answered = !sync.events.is_empty() || !sync.results.is_empty();
+            if desired.is_some() || !commands.is_empty() || answered || now >= until {
+                return Ok(Synced {
+                    hub_time: now.to_string(),
+                    held_ms: u64::try_from((now.0 - asked.0) / 1000).unwrap_or_default(),
+                    lease_seconds: self.settings.lease.as_secs().saturating_sub(seconds(now, asked)),
+                    sequence: sync.sequence,
+                    acknowledged_events: sync.events.into_iter().map(|event| event.id).collect(),
+                    acknowledged_commands: sync.results.into_iter().map(|result| result.id).collect(),
+                    report_in_full: false,
+                    desired,
+                    commands,
+                });
+            }
+            let left = Duration::from_micros(u64::try_from(until.0 - now.0).unwrap_or_default());
+            // Whichever comes first: look again.
+            let _ = tokio::time::timeout(left, bell.notified()).await;
+        }
+    }
+
+    async fn take_in(&self, agent: &Agent, sync: &Sync) -> Result<(), Refused> {
+        let now = self.now();
+        let mut writing = self.db.write().await?;
+        let lease = leases::of(writing.on(), &agent.id).await?.filter(|lease| lease.session_id == sync.session_id);
+        let Some(lease) = lease else {
+            return Err(Refused::conflict(refusal::UNKNOWN_SESSION, "this session is not known any more; say hello"));
+        };
+        let sequence = i64::try_from(sync.sequence).unwrap_or(i64::MAX);
+        let expires_at = later(now, self.settings.lease);
+        leases::renew(writing.on(), &lease.session_id, sequence, (now, expires_at)).await?;
+        if let Some(conditions) = &sync.conditions {
+            let skew = Timestamp::parse(&sync.sent_at).map_or(0, |sent| (sent.0 - now.0) / 1000);
+            let report = SelfReport {
+                version: agent.version.as_deref().unwrap_or_default(),
+                platform: "{}",
+                conditions: &serde_json::to_string(conditions).unwrap_or_default(),
+                clock_skew_ms: if skew.abs() > SKEW { skew } else { 0 },
+            };
+            agents::report(writing.on(), &agent.id, report, now).await?;
+        }
+        if let Some(report) = &sync.report {
+            self.keep_report(&mut writing, agent, (&lease.session_id, report), now).await?;
+        }
+        for event in &sync.events {
+            events::add(writing.on(), (&agent.account_id, &agent.id), event, now).await?;
+        }
+        for result in &sync.results {
+            let text = result.result.to_string();
+            commands::finish(writing.on(), (&agent.id, &result.id), (result.done, &text), now).await?;
+        }
+        writing.commit().await
+    }
+
+    /// Keeps a report, and hears from it that a pipeline runs here no more.
+    async fn keep_report(
+        &self,
+        writing: &mut Writing,
+        agent: &Agent,
+        (session_id, report): (&str, &Report),
+        now: Timestamp,
+    ) -> Result<(), Refused> {
+        let own = pipelines::of_agent(writing.on(), &agent.id).await?;
+        if own.as_ref().is_some_and(|pipeline| pipeline.id == report.pipeline_id) {
+            let text = serde_json::to_string(report).map_err(|error| Refused::Failed(Box::new(error)))?;
+            let stored = StoredReport {
+                agent_id: agent.id.clone(),
+                session_id: session_id.to_owned(),
+                report: text,
+                updated_at: now,
+            };
+            pipelines::report(writing.on(), &report.pipeline_id, &stored).await?;
+        }
+        if report.status == "NOT_RUNNING" {
+            for held in pipelines::held_by(writing.on(), &agent.id).await? {
+                let wanted_here =
+                    held.agent_id == agent.id && held.deleted_at.is_none() && held.wanted == word(Wanted::Running);
+                if held.id == report.pipeline_id && !wanted_here {
+                    pipelines::let_go(writing.on(), &held.id, &agent.id).await?;
+                    self.notifier.ring(&held.agent_id);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// What the agent does not know yet.
+    async fn news(&self, agent: &Agent, sync: &Sync) -> Result<(Option<Desired>, Vec<Command>), Refused> {
+        let now = self.now();
+        let queued = commands::queued(self.db.pool(), &agent.id, now).await?;
+        let commands = queued
+            .into_iter()
+            .map(|command| Command {
+                expires_in_seconds: seconds(command.expires_at, now),
+                arguments: serde_json::from_str(&command.arguments).unwrap_or(Value::Null),
+                id: command.id,
+                kind: command.kind,
+            })
+            .collect();
+        let Some(pipeline) = pipelines::of_agent(self.db.pool(), &agent.id).await? else {
+            let desired = sync.held.is_some().then_some(Desired { pipeline: None });
+            return Ok((desired, commands));
+        };
+        let running = pipeline.wanted == word(Wanted::Running);
+        if running && self.may_run_elsewhere(&pipeline, agent, now).await? {
+            // Not yet ours: until the other one has let go, this agent has nothing to run.
+            let desired = sync.held.is_some().then_some(Desired { pipeline: None });
+            return Ok((desired, commands));
+        }
+        let epoch = if running { self.epoch_for(&pipeline, &sync.session_id).await? } else { pipeline.epoch };
+        let wanted = HeldPipeline {
+            pipeline_id: pipeline.id.clone(),
+            revision: u64::try_from(pipeline.revision).unwrap_or_default(),
+            epoch: u64::try_from(epoch).unwrap_or_default(),
+            wanted: if running { Wanted::Running } else { Wanted::Stopped },
+        };
+        if sync.held.as_ref() == Some(&wanted) {
+            return Ok((None, commands));
+        }
+        let spec: Value = serde_json::from_str(&pipeline.body).unwrap_or_else(|_| json!({}));
+        Ok((Some(Desired { pipeline: Some(DesiredPipeline { held: wanted, spec }) }), commands))
+    }
+
+    /// Whether another agent holds the pipeline, and is neither gone nor lapsed.
+    async fn may_run_elsewhere(&self, pipeline: &Pipeline, agent: &Agent, now: Timestamp) -> Result<bool, Refused> {
+        let Some(holder) = pipeline.holder.as_deref().filter(|holder| *holder != agent.id) else { return Ok(false) };
+        let other = agents::by_id(self.db.pool(), holder).await?;
+        Ok(other.is_some_and(|other| status::of_agent(&other, now) == status::AgentStatus::Running))
+    }
+
+    /// The epoch under which this session runs the pipeline: a new one, the first time that it is given to it.
+    async fn epoch_for(&self, pipeline: &Pipeline, session_id: &str) -> Result<i64, Refused> {
+        if pipeline.given_to.as_deref() == Some(session_id) && pipeline.holder.as_deref() == Some(&pipeline.agent_id) {
+            return Ok(pipeline.epoch);
+        }
+        let mut writing = self.db.write().await?;
+        let Some(pipeline) = pipelines::of_agent(writing.on(), &pipeline.agent_id).await? else {
+            return Ok(pipeline.epoch);
+        };
+        if pipeline.given_to.as_deref() == Some(session_id) && pipeline.holder.as_deref() == Some(&pipeline.agent_id) {
+            return Ok(pipeline.epoch);
+        }
+        let shown = pipeline
+            .report
+            .as_ref()
+            .and_then(|stored| serde_json::from_str::<Report>(&stored.report).ok())
+            .map_or(0, |report| i64::try_from(report.epoch).unwrap_or(0));
+        let epoch = pipeline.epoch.max(shown) + 1;
+        pipelines::give(writing.on(), &pipeline, session_id, epoch).await?;
+        writing.commit().await?;
+        Ok(epoch)
+    }
+
+    /// The process ends: its lease does, and what it held is free.
+    pub(crate) async fn goodbye(&self, agent: &Agent, goodbye: Goodbye) -> Result<(), Refused> {
+        let now = self.now();
+        let mut writing = self.db.write().await?;
+        let lease = leases::of(writing.on(), &agent.id).await?;
+        // The goodbye of a process whose lease another one has by now says nothing about that one.
+        if lease.is_none_or(|lease| lease.session_id != goodbye.session_id) {
+            return Ok(());
+        }
+        leases::end(writing.on(), &goodbye.session_id, now).await?;
+        agents::said_goodbye(writing.on(), &agent.id, &goodbye.reason, now).await?;
+        let mut waiting = Vec::new();
+        for held in pipelines::held_by(writing.on(), &agent.id).await? {
+            pipelines::let_go(writing.on(), &held.id, &agent.id).await?;
+            waiting.push(held.agent_id);
+        }
+        writing.commit().await?;
+        waiting.iter().for_each(|agent_id| self.notifier.ring(agent_id));
+        Ok(())
+    }
+}
+
+/// Whole seconds from `earlier` to `later`, none if it is not.
+fn seconds(later: Timestamp, earlier: Timestamp) -> u64 {
+    u64::try_from((later.0 - earlier.0).max(0) / 1_000_000).unwrap_or_default()
+}

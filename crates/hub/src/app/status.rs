@@ -1,0 +1,117 @@
+//! The statuses of agents and pipelines: functions of what was stored and of the hub's clock, of nothing else.
+
+use millrace_model::Timestamp;
+use millrace_protocol::gateway::{Reason, Report};
+
+use crate::db::agents::Agent;
+use crate::db::pipelines::Pipeline;
+
+/// Status of an agent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum AgentStatus {
+    /// It never connected.
+    Pending,
+    /// Its lease is alive.
+    Running,
+    /// It said goodbye.
+    Stopped,
+    /// It went silent without a goodbye.
+    Unknown,
+}
+
+impl AgentStatus {
+    /// On the wire.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "PENDING",
+            Self::Running => "RUNNING",
+            Self::Stopped => "STOPPED",
+            Self::Unknown => "UNKNOWN",
+        }
+    }
+}
+
+/// The agent's status at `now`.
+pub(crate) fn of_agent(agent: &Agent, now: Timestamp) -> AgentStatus {
+    match (agent.first_connected_at, agent.lease, agent.goodbye_at) {
+        (None, ..) => AgentStatus::Pending,
+        (_, _, Some(_)) => AgentStatus::Stopped,
+        (_, Some((_, expires_at)), None) if expires_at > now => AgentStatus::Running,
+        _ => AgentStatus::Unknown,
+    }
+}
+
+/// Status of a pipeline, with its reason.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct PipelineStatus {
+    /// `STARTING SNAPSHOTTING STREAMING STOPPING NOT_RUNNING UNKNOWN`.
+    pub(crate) word: String,
+    /// Why, where the word does not say it.
+    pub(crate) reason: Option<Reason>,
+    /// The report that it rests on, and when it came.
+    pub(crate) report: Option<(Report, Timestamp)>,
+}
+
+const NOT_RUNNING: &str = "NOT_RUNNING";
+
+/// The pipeline's status at `now`. `agent` is the one that it names; `None` where that one was removed.
+pub(crate) fn of_pipeline(pipeline: &Pipeline, agent: Option<&Agent>, now: Timestamp) -> PipelineStatus {
+    let wanted = pipeline.wanted == "running";
+    let report = pipeline.report.as_ref().and_then(|stored| {
+        let report = serde_json::from_str::<Report>(&stored.report).ok()?;
+        Some((report, stored))
+    });
+    let status = |word: &str, reason: Option<Reason>| PipelineStatus {
+        word: word.to_owned(),
+        reason,
+        report: report.as_ref().map(|(report, stored)| (report.clone(), stored.updated_at)),
+    };
+    let Some(agent) = agent else {
+        return status(NOT_RUNNING, Some(because("agent_removed", "its agent was removed", "give it another agent")));
+    };
+    let ran = report.as_ref().is_some_and(|(report, _)| report.status != NOT_RUNNING);
+    match of_agent(agent, now) {
+        AgentStatus::Pending => status(NOT_RUNNING, idle(wanted, "the agent has not connected yet")),
+        AgentStatus::Stopped => status(NOT_RUNNING, idle(wanted, "the agent is stopped")),
+        AgentStatus::Unknown if ran => status(
+            "UNKNOWN",
+            Some(because(
+                "agent_lost",
+                "the agent went silent; the pipeline may still be running",
+                "look at the agent's own log and at its connection to the hub",
+            )),
+        ),
+        AgentStatus::Unknown => status(NOT_RUNNING, idle(wanted, "the agent went silent")),
+        AgentStatus::Running => {
+            let fresh = report.as_ref().filter(|(_, stored)| {
+                stored.agent_id == agent.id
+                    && pipeline.given_to.as_deref().is_none_or(|given| given == stored.session_id)
+            });
+            match fresh {
+                // The wish is newer than the report: it is on its way to the agent.
+                Some((report, stored))
+                    if wanted && report.status == NOT_RUNNING && stored.updated_at < pipeline.wanted_at =>
+                {
+                    status("STARTING", None)
+                }
+                Some((report, _)) if !wanted && report.status != NOT_RUNNING => status("STOPPING", None),
+                Some((report, _)) => status(&report.status, report.reason.clone()),
+                None if wanted => status("STARTING", None),
+                None => status(NOT_RUNNING, idle(false, "")),
+            }
+        }
+    }
+}
+
+/// Why a pipeline does not run where no agent says so.
+fn idle(wanted: bool, waiting: &str) -> Option<Reason> {
+    Some(if wanted {
+        because("waiting_for_agent", waiting, "start the agent with its environment variables")
+    } else {
+        because("stopped", "it is not started", "start it")
+    })
+}
+
+fn because(code: &str, message: &str, cure: &str) -> Reason {
+    Reason { code: code.into(), message: message.into(), cure: cure.into(), fault: None }
+}

@@ -1,0 +1,64 @@
+//! Who is asking: secrets and their hashes, access tokens, and the key that seals what must be readable again.
+
+pub(crate) mod seal;
+pub(crate) mod secret;
+pub(crate) mod token;
+
+/// A caller of the API or the gateway, known by its token.
+#[derive(Clone, Debug)]
+pub(crate) struct Caller {
+    pub(crate) account_id: String,
+    pub(crate) principal: Principal,
+    pub(crate) role: Role,
+    /// Where the request came from.
+    pub(crate) address: String,
+}
+
+/// What kind of caller.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Principal {
+    /// A machine that uses the API.
+    Client(String),
+    /// A person in the console.
+    Person(String),
+    /// The hub itself: bootstrap, schedules.
+    Hub,
+}
+
+/// What a caller may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Role {
+    /// Reads.
+    Viewer,
+    /// Changes agents and pipelines, too.
+    Editor,
+    /// Changes people, API clients and settings, too.
+    Owner,
+}
+
+impl Role {
+    /// Its word.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Viewer => "viewer",
+            Self::Editor => "editor",
+            Self::Owner => "owner",
+        }
+    }
+
+    /// Reads its word.
+    pub(crate) fn from_word(word: &str) -> Option<Self> {
+        [Self::Viewer, Self::Editor, Self::Owner].into_iter().find(|role| role.as_str() == word)
+    }
+}
+
+impl Caller {
+    /// For the audit log and for authors: `client:ID`, `person:ID`, `hub`.
+    pub(crate) fn actor(&self) -> String {
+        match &self.principal {
+            Principal::Client(id) => format!("client:{id}"),
+            Principal::Person(id) => format!("person:{id}"),
+            Principal::Hub => "hub".into(),
+        }
+    }
+}

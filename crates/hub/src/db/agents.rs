@@ -1,0 +1,299 @@
+//! Agents, their credentials, and what they last said of themselves.
+
+use millrace_model::Timestamp;
+use sqlx::any::AnyRow;
+use sqlx::{Any, Executor, Row};
+
+use crate::fault::Refused;
+
+/// An agent with everything that its status is computed from.
+#[derive(Clone, Debug)]
+pub(crate) struct Agent {
+    pub(crate) id: String,
+    pub(crate) account_id: String,
+    pub(crate) name: String,
+    pub(crate) description: String,
+    pub(crate) cloud_provider: String,
+    pub(crate) deployment: String,
+    pub(crate) agent_type: String,
+    pub(crate) client_id: String,
+    pub(crate) created_at: Timestamp,
+    pub(crate) first_connected_at: Option<Timestamp>,
+    pub(crate) goodbye_at: Option<Timestamp>,
+    pub(crate) goodbye_reason: Option<String>,
+    pub(crate) removed_at: Option<Timestamp>,
+    /// The newest lease's last renewal and its end.
+    pub(crate) lease: Option<(Timestamp, Timestamp)>,
+    pub(crate) version: Option<String>,
+    pub(crate) conditions: Option<String>,
+    pub(crate) clock_skew_ms: Option<i64>,
+}
+
+/// One secret of an agent.
+#[derive(Clone, Debug)]
+pub(crate) struct Credential {
+    pub(crate) id: String,
+    pub(crate) secret_hash: String,
+    pub(crate) sealed: String,
+    pub(crate) expires_at: Option<Timestamp>,
+}
+
+const SELECT: &str = "SELECT a.id, a.account_id, a.name, a.description, a.cloud_provider, a.deployment, a.agent_type, \
+     a.client_id, a.created_at, a.first_connected_at, a.goodbye_at, a.goodbye_reason, a.removed_at, \
+     l.renewed_at, l.expires_at, r.version, r.conditions, r.clock_skew_ms \
+     FROM agents a LEFT JOIN leases l ON l.agent_id = a.id LEFT JOIN agent_reports r ON r.agent_id = a.id ";
+
+macro_rules! select {
+    ($rest:literal) => {
+        sqlx::query(sqlx::AssertSqlSafe(format!("{SELECT}{}", $rest)))
+    };
+}
+
+fn agent(row: &AnyRow) -> Agent {
+    let time = |name| row.get::<Option<i64>, _>(name).map(Timestamp);
+    Agent {
+        id: row.get("id"),
+        account_id: row.get("account_id"),
+        name: row.get("name"),
+        description: row.get("description"),
+        cloud_provider: row.get("cloud_provider"),
+        deployment: row.get("deployment"),
+        agent_type: row.get("agent_type"),
+        client_id: row.get("client_id"),
+        created_at: Timestamp(row.get("created_at")),
+        first_connected_at: time("first_connected_at"),
+        goodbye_at: time("goodbye_at"),
+        goodbye_reason: row.get("goodbye_reason"),
+        removed_at: time("removed_at"),
+        lease: time("renewed_at").zip(time("expires_at")),
+        version: row.get("version"),
+        conditions: row.get("conditions"),
+        clock_skew_ms: row.get("clock_skew_ms"),
+    }
+}
+
+/// A new agent.
+pub(crate) async fn insert<'e>(
+    on: impl Executor<'e, Database = Any>,
+    agent: &Agent,
+    created_by: &str,
+) -> Result<(), sqlx::Error> {
+    sqlx::query(
+        "INSERT INTO agents (id, account_id, name, description, cloud_provider, deployment, agent_type, client_id, \
+         created_at, created_by) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
+    )
+    .bind(&agent.id)
+    .bind(&agent.account_id)
+    .bind(&agent.name)
+    .bind(&agent.description)
+    .bind(&agent.cloud_provider)
+    .bind(&agent.deployment)
+    .bind(&agent.agent_type)
+    .bind(&agent.client_id)
+    .bind(agent.created_at.0)
+    .bind(created_by)
+    .execute(on)
+    .await?;
+    Ok(())
+}
+
+/// The account's agent of that id, unless it is removed.
+pub(crate) async fn of_account<'e>(
+    on: impl Executor<'e, Database = Any>,
+    account_id: &str,
+    id: &str,
+) -> Result<Option<Agent>, Refused> {
+    let row = select!("WHERE a.account_id = $1 AND a.id = $2 AND a.removed_at IS NULL")
+        .bind(account_id)
+        .bind(id)
+        .fetch_optional(on)
+        .await?;
+    Ok(row.as_ref().map(agent))
+}
+
+/// Any account's agent of that id, also a removed one.
+pub(crate) async fn by_id<'e>(on: impl Executor<'e, Database = Any>, id: &str) -> Result<Option<Agent>, Refused> {
+    let row = select!("WHERE a.id = $1").bind(id).fetch_optional(on).await?;
+    Ok(row.as_ref().map(agent))
+}
+
+/// The agent that signs in with this client id, also a removed one.
+pub(crate) async fn by_client<'e>(
+    on: impl Executor<'e, Database = Any>,
+    client_id: &str,
+) -> Result<Option<Agent>, Refused> {
+    let row = select!("WHERE a.client_id = $1").bind(client_id).fetch_optional(on).await?;
+    Ok(row.as_ref().map(agent))
+}
+
+/// The account's agents, by creation.
+pub(crate) async fn list<'e>(
+    on: impl Executor<'e, Database = Any>,
+    account_id: &str,
+    size: i64,
+    offset: i64,
+) -> Result<Vec<Agent>, Refused> {
+    let rows = select!("WHERE a.account_id = $1 AND a.removed_at IS NULL ORDER BY a.id LIMIT $2 OFFSET $3")
+        .bind(account_id)
+        .bind(size)
+        .bind(offset)
+        .fetch_all(on)
+        .await?;
+    Ok(rows.iter().map(agent).collect())
+}
+
+/// How many agents the account has.
+pub(crate) async fn count<'e>(on: impl Executor<'e, Database = Any>, account_id: &str) -> Result<i64, Refused> {
+    let row = sqlx::query("SELECT COUNT(*) AS total FROM agents WHERE account_id = $1 AND removed_at IS NULL")
+        .bind(account_id)
+        .fetch_one(on)
+        .await?;
+    Ok(row.get("total"))
+}
+
+/// Changes name and description.
+pub(crate) async fn rename<'e>(
+    on: impl Executor<'e, Database = Any>,
+    id: &str,
+    name: &str,
+    description: &str,
+) -> Result<(), sqlx::Error> {
+    sqlx::query("UPDATE agents SET name = $2, description = $3 WHERE id = $1")
+        .bind(id)
+        .bind(name)
+        .bind(description)
+        .execute(on)
+        .await?;
+    Ok(())
+}
+
+/// Removes it: its name is free, its credentials are dead.
+pub(crate) async fn remove(on: &mut sqlx::AnyConnection, id: &str, at: Timestamp) -> Result<(), Refused> {
+    sqlx::query("UPDATE agents SET removed_at = $2 WHERE id = $1").bind(id).bind(at.0).execute(&mut *on).await?;
+    sqlx::query("UPDATE agent_credentials SET revoked_at = $2 WHERE agent_id = $1 AND revoked_at IS NULL")
+        .bind(id)
+        .bind(at.0)
+        .execute(on)
+        .await?;
+    Ok(())
+}
+
+/// A new secret.
+pub(crate) async fn insert_credential<'e>(
+    on: impl Executor<'e, Database = Any>,
+    agent_id: &str,
+    credential: &Credential,
+    created_by: &str,
+    at: Timestamp,
+) -> Result<(), Refused> {
+    sqlx::query(
+        "INSERT INTO agent_credentials (id, agent_id, secret_hash, sealed, created_at, created_by, expires_at) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7)",
+    )
+    .bind(&credential.id)
+    .bind(agent_id)
+    .bind(&credential.secret_hash)
+    .bind(&credential.sealed)
+    .bind(at.0)
+    .bind(created_by)
+    .bind(credential.expires_at.map(|at| at.0))
+    .execute(on)
+    .await?;
+    Ok(())
+}
+
+/// The agent's secrets that are not revoked, the newest first.
+pub(crate) async fn credentials<'e>(
+    on: impl Executor<'e, Database = Any>,
+    agent_id: &str,
+) -> Result<Vec<Credential>, Refused> {
+    let rows = sqlx::query(
+        "SELECT id, secret_hash, sealed, expires_at FROM agent_credentials \
+         WHERE agent_id = $1 AND revoked_at IS NULL ORDER BY id DESC",
+    )
+    .bind(agent_id)
+    .fetch_all(on)
+    .await?;
+    let credential = |row: &AnyRow| Credential {
+        id: row.get("id"),
+        secret_hash: row.get("secret_hash"),
+        sealed: row.get("sealed"),
+        expires_at: row.get::<Option<i64>, _>("expires_at").map(Timestamp),
+    };
+    Ok(rows.iter().map(credential).collect())
+}
+
+/// Notes that a secret was used.
+pub(crate) async fn credential_used<'e>(
+    on: impl Executor<'e, Database = Any>,
+    id: &str,
+    at: Timestamp,
+) -> Result<(), Refused> {
+    sqlx::query("UPDATE agent_credentials SET last_used_at = $2 WHERE id = $1").bind(id).bind(at.0).execute(on).await?;
+    Ok(())
+}
+
+/// Notes that it connected.
+pub(crate) async fn connected<'e>(
+    on: impl Executor<'e, Database = Any>,
+    id: &str,
+    at: Timestamp,
+) -> Result<(), Refused> {
+    sqlx::query(
+        "UPDATE agents SET first_connected_at = COALESCE(first_connected_at, $2), goodbye_at = NULL, \
+         goodbye_reason = NULL WHERE id = $1",
+    )
+    .bind(id)
+    .bind(at.0)
+    .execute(on)
+    .await?;
+    Ok(())
+}
+
+/// Notes its goodbye.
+pub(crate) async fn said_goodbye<'e>(
+    on: impl Executor<'e, Database = Any>,
+    id: &str,
+    reason: &str,
+    at: Timestamp,
+) -> Result<(), Refused> {
+    sqlx::query("UPDATE agents SET goodbye_at = $2, goodbye_reason = $3 WHERE id = $1")
+        .bind(id)
+        .bind(at.0)
+        .bind(reason)
+        .execute(on)
+        .await?;
+    Ok(())
+}
+
+/// What an agent says of itself.
+pub(crate) struct SelfReport<'a> {
+    pub(crate) version: &'a str,
+    pub(crate) platform: &'a str,
+    pub(crate) conditions: &'a str,
+    pub(crate) clock_skew_ms: i64,
+}
+
+/// Keeps the newest.
+pub(crate) async fn report<'e>(
+    on: impl Executor<'e, Database = Any>,
+    id: &str,
+    report: SelfReport<'_>,
+    at: Timestamp,
+) -> Result<(), Refused> {
+    sqlx::query(
+        "INSERT INTO agent_reports (agent_id, version, platform, conditions, clock_skew_ms, updated_at) \
+         VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (agent_id) DO UPDATE SET version = excluded.version, \
+         platform = excluded.platform, conditions = excluded.conditions, clock_skew_ms = excluded.clock_skew_ms, \
+         updated_at = excluded.updated_at",
+    )
+    .bind(id)
+    .bind(report.version)
+    .bind(report.platform)
+    .bind(report.conditions)
+    .bind(report.clock_skew_ms)
+    .bind(at.0)
+    .execute(on)
+    .await?;
+    Ok(())
+}

@@ -1,0 +1,131 @@
+//! What goes wrong in the hub: refusals that a caller hears as a problem, and our own misfortunes, which it does not.
+
+use millrace_model::{Fault, Refusal};
+
+/// Why something was not done. `web` makes a response of it.
+#[derive(Debug, thiserror::Error)]
+pub enum Refused {
+    /// The body or a parameter is not valid.
+    #[error("the request is not valid")]
+    Invalid(Vec<Violation>),
+    /// No token, an expired one, or one of another kind.
+    #[error("{0}")]
+    Unauthenticated(String),
+    /// The account or the role does not allow it.
+    #[error("{0}")]
+    Forbidden(String),
+    /// Unknown, or another account's.
+    #[error("{0} is not there")]
+    NotFound(&'static str),
+    /// It is in the way of something that stands.
+    #[error("{message}")]
+    Conflict {
+        /// Stable word for machines.
+        code: &'static str,
+        /// For people.
+        message: String,
+    },
+    /// It was there once and will not come back.
+    #[error("{message}")]
+    Gone {
+        /// Stable word for machines.
+        code: &'static str,
+        /// For people.
+        message: String,
+    },
+    /// Too much at once.
+    #[error("too many requests")]
+    TooMany {
+        /// Seconds to wait.
+        retry_after: u64,
+    },
+    /// The database or the system failed; the cause goes to the log only.
+    #[error("the hub could not do this")]
+    Failed(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// One thing that is wrong with a request.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, utoipa::ToSchema)]
+pub struct Violation {
+    /// Path of the member: `streamingSource.connection.port`.
+    pub field: String,
+    /// What is wrong with it, and what to write instead.
+    pub message: String,
+}
+
+impl Refused {
+    /// A single violation.
+    pub fn invalid(field: impl Into<String>, message: impl Into<String>) -> Self {
+        Self::Invalid(vec![Violation { field: field.into(), message: message.into() }])
+    }
+
+    /// A conflict.
+    pub fn conflict(code: &'static str, message: impl Into<String>) -> Self {
+        Self::Conflict { code, message: message.into() }
+    }
+
+    /// Something of ours that went wrong without an error beneath.
+    pub fn failed(message: impl Into<String>) -> Self {
+        Self::Failed(message.into().into())
+    }
+}
+
+impl From<sqlx::Error> for Refused {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Failed(Box::new(error))
+    }
+}
+
+/// What ends the hub before its time.
+#[derive(Debug, thiserror::Error)]
+pub enum Cause {
+    /// A setting that cannot be.
+    #[error("{0}")]
+    Settings(String),
+    /// A file or folder of the hub.
+    #[error("`{path}`: {error}")]
+    File {
+        /// Which.
+        path: String,
+        /// Why.
+        error: std::io::Error,
+    },
+    /// The database.
+    #[error("the hub's database: {0}")]
+    Database(#[from] sqlx::Error),
+    /// The hub was set up before.
+    #[error("this hub is set up already; nothing was changed")]
+    SetUpAlready,
+    /// The address.
+    #[error("cannot listen at {address}: {error}")]
+    Listen {
+        /// Which.
+        address: String,
+        /// Why.
+        error: std::io::Error,
+    },
+    /// Something in the hub's own files or tables is not what it wrote.
+    #[error("{0}")]
+    Damaged(String),
+}
+
+impl From<Cause> for Fault {
+    fn from(cause: Cause) -> Self {
+        let message = cause.to_string();
+        let (code, refusal, cure) = match &cause {
+            Cause::Settings(_) => ("HB-001", Refusal::Settings, "correct the setting and start again"),
+            Cause::File { .. } => {
+                ("HB-002", Refusal::Settings, "give --data a folder that the hub's user may write to")
+            }
+            Cause::Database(_) => {
+                ("HB-003", Refusal::Check, "look at the disk, or at the server that HUB_DATABASE_URL names")
+            }
+            Cause::SetUpAlready => ("HB-004", Refusal::Check, "use the credentials that were printed then"),
+            Cause::Listen { .. } => {
+                ("HB-005", Refusal::Settings, "give --listen an address of this machine and a free port")
+            }
+            Cause::Damaged(_) => ("HB-006", Refusal::Check, "restore the hub from a backup, with its key file"),
+        };
+        Self::refused(code, refusal, message, cure)
+    }
+}

@@ -1,0 +1,68 @@
+//! `POST /oauth/dpc/token`: OAuth2 client credentials (RFC 6749, section 4.4).
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use serde_json::json;
+
+use crate::app::App;
+use crate::auth::token::LIFETIME;
+use crate::web::Problem;
+
+pub(crate) async fn token(State(app): State<Arc<App>>, headers: HeaderMap, body: String) -> Response {
+    let form: Vec<(String, String)> = form_pairs(&body);
+    let field = |name: &str| form.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone());
+    match field("grant_type").as_deref() {
+        Some("client_credentials") => {}
+        Some(_) => return refused("unsupported_grant_type", "the grant is `client_credentials`"),
+        None => return refused("invalid_request", "send the form field `grant_type=client_credentials`"),
+    }
+    let pair = basic(&headers).or_else(|| field("client_id").zip(field("client_secret")));
+    let Some((client_id, client_secret)) = pair else { return invalid_client() };
+    match app.token(&client_id, &client_secret).await {
+        Ok(Some(token)) => {
+            let body = json!({"access_token": token, "token_type": "Bearer", "expires_in": LIFETIME});
+            ([(header::CACHE_CONTROL, "no-store")], Json(body)).into_response()
+        }
+        Ok(None) => invalid_client(),
+        Err(error) => Problem::from(error).into_response(),
+    }
+}
+
+/// The pair of an `Authorization: Basic` header; both halves are form-encoded (RFC 6749, section 2.3.1).
+fn basic(headers: &HeaderMap) -> Option<(String, String)> {
+    let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
+    let (kind, encoded) = value.split_once(' ')?;
+    if !kind.eq_ignore_ascii_case("basic") {
+        return None;
+    }
+    let decoded = String::from_utf8(BASE64.decode(encoded.trim()).ok()?).ok()?;
+    let (id, secret) = decoded.split_once(':')?;
+    Some((form_decoded(id)?, form_decoded(secret)?))
+}
+
+fn form_decoded(text: &str) -> Option<String> {
+    form_pairs(&format!("x={text}")).into_iter().next().map(|(_, value)| value)
+}
+
+fn form_pairs(body: &str) -> Vec<(String, String)> {
+    form_urlencoded::parse(body.as_bytes()).into_owned().collect()
+}
+
+fn invalid_client() -> Response {
+    let body = json!({
+        "error": "invalid_client",
+        "error_description": "no client with this id and secret",
+    });
+    (StatusCode::UNAUTHORIZED, [(header::WWW_AUTHENTICATE, "Basic"), (header::CACHE_CONTROL, "no-store")], Json(body))
+        .into_response()
+}
+
+fn refused(error: &str, description: &str) -> Response {
+    (StatusCode::BAD_REQUEST, Json(json!({"error": error, "error_description": description}))).into_response()
+}
