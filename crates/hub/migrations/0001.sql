@@ -105,7 +105,7 @@ CREATE TABLE agent_reports (
     clock_skew_ms BIGINT NOT NULL,
     updated_at BIGINT NOT NULL
 );
--- `epoch` rises whenever a process is given the pipeline; `given_to` is the session that has it now, `holder` the agent
+-- `wish` rises with each START and STOP. Default slot and publication are named after `first_name`. `epoch` rises whenever a process is given the pipeline; `given_to` is the session that has it now, `holder` the agent
 -- that has not yet said that it runs no more.
 CREATE TABLE pipelines (
     id TEXT PRIMARY KEY,
@@ -114,7 +114,8 @@ CREATE TABLE pipelines (
     name TEXT NOT NULL,
     agent_id TEXT NOT NULL,
     wanted TEXT NOT NULL,
-    wanted_at BIGINT NOT NULL,
+    wish BIGINT NOT NULL,
+    first_name TEXT NOT NULL,
     revision BIGINT NOT NULL,
     epoch BIGINT NOT NULL,
     given_to TEXT,

@@ -111,6 +111,8 @@ pub struct HeldPipeline {
     pub epoch: u64,
     /// Whether it is to run.
     pub wanted: Wanted,
+    /// Rises with each START and STOP: a START after a failure is another one.
+    pub wish: u64,
 }
 
 /// What the user wants of a pipeline.
@@ -136,8 +138,10 @@ pub struct Report {
     /// Why, where the status does not say it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<Reason>,
-    /// The revision that runs.
+    /// The revision that runs, or ran last.
     pub revision: u64,
+    /// The wish that it answers.
+    pub wish: u64,
     /// The revision that was refused, and why; the one before goes on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refused: Option<RefusedRevision>,
@@ -296,6 +300,8 @@ pub struct DesiredPipeline {
     /// Which, which revision, under which epoch, running or not.
     #[serde(flatten)]
     pub held: HeldPipeline,
+    /// Default slot and publication are named after this, however often the pipeline is renamed.
+    pub default_name: String,
     /// Body of the REST API's pipeline.
     pub spec: Value,
 }

@@ -192,7 +192,7 @@ impl App {
                     format!("its pipeline `{}` is started; stop it first, or add `?force=true`", pipeline.name),
                 ));
             }
-            pipelines::want(writing.on(), &pipeline.id, "stopped", now).await?;
+            pipelines::want(writing.on(), &pipeline.id, "stopped").await?;
         }
         agents::remove(writing.on(), id, now).await?;
         self.audit(&mut writing, caller, ("agent.remove", &format!("agent:{id}"), &agent.name)).await?;

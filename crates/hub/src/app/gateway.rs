@@ -198,12 +198,16 @@ impl App {
             revision: u64::try_from(pipeline.revision).unwrap_or_default(),
             epoch: u64::try_from(epoch).unwrap_or_default(),
             wanted: if running { Wanted::Running } else { Wanted::Stopped },
+            wish: u64::try_from(pipeline.wish).unwrap_or_default(),
         };
         if sync.held.as_ref() == Some(&wanted) {
             return Ok((None, commands));
         }
         let spec: Value = serde_json::from_str(&pipeline.body).unwrap_or_else(|_| json!({}));
-        Ok((Some(Desired { pipeline: Some(DesiredPipeline { held: wanted, spec }) }), commands))
+        Ok((
+            Some(Desired { pipeline: Some(DesiredPipeline { held: wanted, default_name: pipeline.first_name, spec }) }),
+            commands,
+        ))
     }
 
     /// Whether another agent holds the pipeline, and is neither gone nor lapsed.

@@ -50,10 +50,11 @@ impl App {
             id: Uuid::now_v7().to_string(),
             account_id: caller.account_id.clone(),
             project_id: project_id.into(),
+            first_name: new.name.clone(),
             name: new.name,
             agent_id: new.agent_id,
             wanted: word(Wanted::Stopped).into(),
-            wanted_at: now,
+            wish: 0,
             revision: 1,
             epoch: 0,
             given_to: None,
@@ -164,7 +165,7 @@ impl App {
             PipelineCommand::Stop => (Wanted::Stopped, "pipeline.stop"),
         };
         let mut writing = self.db.write().await?;
-        pipelines::want(writing.on(), id, word(wanted), self.now()).await?;
+        pipelines::want(writing.on(), id, word(wanted)).await?;
         self.audit(&mut writing, caller, (action, &format!("pipeline:{id}"), &pipeline.name)).await?;
         writing.commit().await?;
         self.notifier.ring(&pipeline.agent_id);

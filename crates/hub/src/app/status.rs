@@ -89,18 +89,22 @@ pub(crate) fn of_pipeline(pipeline: &Pipeline, agent: Option<&Agent>, now: Times
             });
             match fresh {
                 // The wish is newer than the report: it is on its way to the agent.
-                Some((report, stored))
-                    if wanted && report.status == NOT_RUNNING && stored.updated_at < pipeline.wanted_at =>
-                {
-                    status("STARTING", None)
-                }
-                Some((report, _)) if !wanted && report.status != NOT_RUNNING => status("STOPPING", None),
+                Some((report, _)) if is_older(report, pipeline) => match (wanted, report.status == NOT_RUNNING) {
+                    (true, true) => status("STARTING", None),
+                    (false, false) => status("STOPPING", None),
+                    _ => status(&report.status, report.reason.clone()),
+                },
                 Some((report, _)) => status(&report.status, report.reason.clone()),
                 None if wanted => status("STARTING", None),
                 None => status(NOT_RUNNING, idle(false, "")),
             }
         }
     }
+}
+
+/// Whether the report does not answer the newest wish yet.
+fn is_older(report: &Report, pipeline: &Pipeline) -> bool {
+    i64::try_from(report.wish).unwrap_or(i64::MAX) < pipeline.wish
 }
 
 /// Why a pipeline does not run where no agent says so.

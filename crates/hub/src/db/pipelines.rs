@@ -16,7 +16,10 @@ pub(crate) struct Pipeline {
     pub(crate) agent_id: String,
     /// `running` or `stopped`.
     pub(crate) wanted: String,
-    pub(crate) wanted_at: Timestamp,
+    /// Rises with each START and STOP.
+    pub(crate) wish: i64,
+    /// Default slot and publication are named after it.
+    pub(crate) first_name: String,
     pub(crate) revision: i64,
     pub(crate) epoch: i64,
     /// Session that was given the pipeline under that epoch.
@@ -40,7 +43,7 @@ pub(crate) struct StoredReport {
     pub(crate) updated_at: Timestamp,
 }
 
-const SELECT: &str = "SELECT p.id, p.account_id, p.project_id, p.name, p.agent_id, p.wanted, p.wanted_at, p.revision, \
+const SELECT: &str = "SELECT p.id, p.account_id, p.project_id, p.name, p.agent_id, p.wanted, p.wish, p.first_name, p.revision, \
      p.epoch, p.given_to, p.holder, p.created_at, p.deleted_at, v.body, r.agent_id AS report_agent, \
      r.session_id AS report_session, r.report, r.updated_at \
      FROM pipelines p JOIN pipeline_revisions v ON v.pipeline_id = p.id AND v.revision = p.revision \
@@ -60,7 +63,8 @@ fn pipeline(row: &AnyRow) -> Pipeline {
         name: row.get("name"),
         agent_id: row.get("agent_id"),
         wanted: row.get("wanted"),
-        wanted_at: Timestamp(row.get("wanted_at")),
+        wish: row.get("wish"),
+        first_name: row.get("first_name"),
         revision: row.get("revision"),
         epoch: row.get("epoch"),
         given_to: row.get("given_to"),
@@ -80,8 +84,8 @@ fn pipeline(row: &AnyRow) -> Pipeline {
 /// A new pipeline with its first revision.
 pub(crate) async fn insert(on: &mut AnyConnection, pipeline: &Pipeline, author: &str) -> Result<(), sqlx::Error> {
     sqlx::query(
-        "INSERT INTO pipelines (id, account_id, project_id, name, agent_id, wanted, wanted_at, revision, epoch, \
-         created_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
+        "INSERT INTO pipelines (id, account_id, project_id, name, agent_id, wanted, wish, first_name, revision, \
+         epoch, created_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
     )
     .bind(&pipeline.id)
     .bind(&pipeline.account_id)
@@ -89,7 +93,8 @@ pub(crate) async fn insert(on: &mut AnyConnection, pipeline: &Pipeline, author: 
     .bind(&pipeline.name)
     .bind(&pipeline.agent_id)
     .bind(&pipeline.wanted)
-    .bind(pipeline.wanted_at.0)
+    .bind(pipeline.wish)
+    .bind(&pipeline.first_name)
     .bind(pipeline.revision)
     .bind(pipeline.epoch)
     .bind(pipeline.created_at.0)
@@ -192,16 +197,10 @@ pub(crate) async fn count<'e>(on: impl Executor<'e, Database = Any>, project_id:
 }
 
 /// What the user wants of it.
-pub(crate) async fn want<'e>(
-    on: impl Executor<'e, Database = Any>,
-    id: &str,
-    wanted: &str,
-    at: Timestamp,
-) -> Result<(), Refused> {
-    sqlx::query("UPDATE pipelines SET wanted = $2, wanted_at = $3 WHERE id = $1")
+pub(crate) async fn want<'e>(on: impl Executor<'e, Database = Any>, id: &str, wanted: &str) -> Result<(), Refused> {
+    sqlx::query("UPDATE pipelines SET wanted = $2, wish = wish + 1 WHERE id = $1")
         .bind(id)
         .bind(wanted)
-        .bind(at.0)
         .execute(on)
         .await?;
     Ok(())
@@ -209,7 +208,7 @@ pub(crate) async fn want<'e>(
 
 /// Deletes it; its name and its agent are free.
 pub(crate) async fn delete<'e>(on: impl Executor<'e, Database = Any>, id: &str, at: Timestamp) -> Result<(), Refused> {
-    sqlx::query("UPDATE pipelines SET deleted_at = $2, wanted = 'stopped' WHERE id = $1")
+    sqlx::query("UPDATE pipelines SET deleted_at = $2, wanted = 'stopped', wish = wish + 1 WHERE id = $1")
         .bind(id)
         .bind(at.0)
         .execute(on)

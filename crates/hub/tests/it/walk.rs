@@ -15,7 +15,7 @@ fn sync(session: &str, sequence: u64, held: &Value, report: Value) -> Value {
 }
 
 fn report(pipeline_id: &str, status: &str) -> Value {
-    json!({"pipelineId": pipeline_id, "status": status, "since": "2026-01-01T00:00:00.000Z", "revision": 1})
+    json!({"pipelineId": pipeline_id, "status": status, "since": "2026-01-01T00:00:00.000Z", "revision": 1, "wish": 1})
 }
 
 #[tokio::test]
@@ -46,7 +46,7 @@ async fn an_agent_is_created_runs_its_pipeline_is_watched_and_stopped() {
     let desired = &told["desired"]["pipeline"];
     assert_eq!((&desired["wanted"], &desired["epoch"]), (&json!("running"), &json!(1)), "{told}");
     assert_eq!(desired["spec"]["name"], "shop");
-    let held = json!({"pipelineId": id, "revision": 1, "epoch": 1, "wanted": "running"});
+    let held = json!({"pipelineId": id, "revision": 1, "epoch": 1, "wanted": "running", "wish": 1});
 
     assert_eq!(house.expect(200, Method::GET, &status, None).await["status"], "STARTING");
     // A stop reaches the sync that waits.
@@ -65,7 +65,7 @@ async fn an_agent_is_created_runs_its_pipeline_is_watched_and_stopped() {
     assert_eq!(told["desired"]["pipeline"]["wanted"], "stopped", "{told}");
     assert_eq!(house.expect(200, Method::GET, &status, None).await["status"], "STOPPING");
 
-    let held = json!({"pipelineId": id, "revision": 1, "epoch": 1, "wanted": "stopped"});
+    let held = json!({"pipelineId": id, "revision": 1, "epoch": 1, "wanted": "stopped", "wish": 2});
     let mut last = sync(session, 3, &held, report(id, "NOT_RUNNING"));
     last["waitMs"] = json!(0);
     house.gateway(&token, "sync", last).await;

@@ -1,0 +1,85 @@
+//! What goes wrong in an agent beside its pipeline.
+
+use std::path::PathBuf;
+
+use millrace_model::{Fault, Refusal};
+
+/// The causes that this crate knows.
+#[derive(Debug, thiserror::Error)]
+pub enum Cause {
+    /// The environment.
+    #[error("{0}")]
+    Settings(String),
+    /// A file of the agent.
+    #[error("`{path}`: {error}")]
+    File {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        error: std::io::Error,
+    },
+    /// The policy file.
+    #[error("the policy in `{path}`: {reason}")]
+    Policy {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
+    /// The hub says no to who we are.
+    #[error("the hub at {hub} does not know this client id and secret")]
+    SignInRefused {
+        /// Which hub.
+        hub: String,
+    },
+    /// The agent was removed.
+    #[error("this agent was removed from the hub")]
+    Removed,
+    /// The hub speaks another protocol.
+    #[error("the hub does not speak with this agent: {0}")]
+    NotSpoken(String),
+    /// Another process has the lease.
+    #[error("another process of this agent is running: {0}")]
+    Duplicate(String),
+    /// No answer that makes sense.
+    #[error("the hub gives no answer: {0}")]
+    NoAnswer(String),
+    /// The policy forbids what the hub wants.
+    #[error("{0}")]
+    Forbidden(String),
+    /// The address.
+    #[error("cannot listen at `{address}`: {error}")]
+    Listen {
+        /// Which.
+        address: String,
+        /// Why.
+        error: std::io::Error,
+    },
+}
+
+impl From<Cause> for Fault {
+    fn from(cause: Cause) -> Self {
+        let message = cause.to_string();
+        let (code, refusal, cure) = match &cause {
+            Cause::NoAnswer(_) => return Self::retry("AG-001", message),
+            Cause::Settings(_) => (
+                "AG-002",
+                Refusal::Settings,
+                "copy the environment variables from the agent's page in the console",
+            ),
+            Cause::File { .. } => ("AG-003", Refusal::Settings, "let the agent's user read and write it"),
+            Cause::Policy { .. } => ("AG-004", Refusal::Settings, "correct the policy file"),
+            Cause::SignInRefused { .. } => (
+                "AG-005",
+                Refusal::Settings,
+                "copy OAUTH_CLIENT_ID and OAUTH_CLIENT_SECRET from the agent's page in the console",
+            ),
+            Cause::Removed => ("AG-006", Refusal::Hub, "add an agent in the console and use its credentials"),
+            Cause::NotSpoken(_) => ("AG-007", Refusal::Hub, "run the image that the agent's page in the console names"),
+            Cause::Duplicate(_) => ("AG-008", Refusal::Busy, "stop the other process, or give this one an agent of its own"),
+            Cause::Forbidden(_) => ("AG-009", Refusal::Permission, "widen the policy file where that is meant"),
+            Cause::Listen { .. } => ("AG-010", Refusal::Settings, "set LISTEN to an address of this machine and a free port"),
+        };
+        Self::refused(code, refusal, message, cure)
+    }
+}

@@ -1,0 +1,200 @@
+//! The way to the hub: signing in, and the three calls of `docs/specs/agent-protocol.md`.
+//!
+//! It says what the hub answered and decides nothing. The secret is read anew for each sign-in, so that a rotated one needs
+//! no restart.
+
+use std::time::{Duration, Instant};
+
+use millrace_model::SecretStore;
+use millrace_protocol::gateway::{Goodbye, Hello, Sync, Synced, Welcome, refusal};
+use millrace_secrets::Secrets;
+use reqwest::header::RETRY_AFTER;
+use reqwest::{Certificate, Client, Response, StatusCode};
+use serde::{Deserialize, Serialize};
+use serde::de::DeserializeOwned;
+use tokio::sync::Mutex;
+
+use crate::fault::Cause;
+use crate::settings::{ClientSecret, Settings};
+
+/// How long an answer may take beyond the time that the hub may hold it.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// A new token is asked for when this part of its life is left.
+const RENEW_AT: f64 = 0.1;
+
+/// What the hub answered instead of what was asked for.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Answer {
+    /// No answer, or one that will be another one later.
+    #[error("{0}")]
+    Later(String, Option<Duration>),
+    /// Another process has the lease.
+    #[error("{0}")]
+    Duplicate(String),
+    /// Say hello again.
+    #[error("the hub does not know this session")]
+    UnknownSession,
+    /// For good.
+    #[error(transparent)]
+    Final(Cause),
+}
+
+/// The client.
+pub(crate) struct HubClient {
+    settings: Settings,
+    http: Client,
+    token: Mutex<Option<Token>>,
+}
+
+#[derive(Clone)]
+struct Token {
+    value: String,
+    renew: Instant,
+}
+
+#[derive(Deserialize)]
+struct TokenAnswer {
+    access_token: String,
+    expires_in: u64,
+}
+
+/// The part of a problem that decides.
+#[derive(Default, Deserialize)]
+struct Problem {
+    #[serde(default)]
+    code: String,
+    #[serde(default)]
+    detail: String,
+}
+
+impl HubClient {
+    /// Connects nothing yet.
+    pub(crate) fn new(settings: &Settings) -> Result<Self, Cause> {
+        let mut builder = Client::builder()
+            .connect_timeout(Duration::from_secs(10))
+            .redirect(reqwest::redirect::Policy::none())
+            .user_agent(concat!("millrace-agent/", env!("CARGO_PKG_VERSION")));
+        if let Some(path) = &settings.certificates {
+            let failed = |error| Cause::File { path: path.clone(), error };
+            let pem = std::fs::read(path).map_err(failed)?;
+            let certificates = Certificate::from_pem_bundle(&pem).map_err(|error| {
+                Cause::Settings(format!("CUSTOM_CERT_LOCATION: `{}` holds no certificates: {error}", path.display()))
+            })?;
+            for certificate in certificates {
+                builder = builder.add_root_certificate(certificate);
+            }
+        }
+        let http = builder.build().map_err(|error| Cause::Settings(format!("no HTTP client: {error}")))?;
+        Ok(Self { settings: settings.clone(), http, token: Mutex::default() })
+    }
+
+    /// `session`.
+    pub(crate) async fn hello(&self, hello: &Hello) -> Result<Welcome, Answer> {
+        self.call("session", hello, Duration::ZERO).await
+    }
+
+    /// `sync`.
+    pub(crate) async fn sync(&self, sync: &Sync) -> Result<Synced, Answer> {
+        self.call("sync", sync, Duration::from_millis(sync.wait_ms)).await
+    }
+
+    /// `goodbye`.
+    pub(crate) async fn goodbye(&self, goodbye: &Goodbye) -> Result<(), Answer> {
+        self.ask("goodbye", goodbye, Duration::ZERO).await.map(drop)
+    }
+
+    async fn call<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize, held: Duration) -> Result<T, Answer> {
+        let answer = self.ask(path, body, held).await?;
+        answer.json().await.map_err(|error| Answer::Later(format!("its answer is not understood: {}", plain(error)), None))
+    }
+
+    /// Asks, with a new token where the old one is refused.
+    async fn ask(&self, path: &str, body: &impl Serialize, held: Duration) -> Result<Response, Answer> {
+        let url = format!("{}/agent/v1/{path}", self.settings.hub_url);
+        for fresh in [false, true] {
+            let token = self.token(fresh).await?;
+            let request = self.http.post(&url).bearer_auth(token).timeout(PATIENCE + held).json(body);
+            let answer = request.send().await.map_err(|error| Answer::Later(plain(error), None))?;
+            if answer.status() != StatusCode::UNAUTHORIZED || fresh {
+                return judged(answer).await;
+            }
+        }
+        Err(Answer::Later("the hub refuses its own token".into(), None))
+    }
+
+    async fn token(&self, fresh: bool) -> Result<String, Answer> {
+        let mut kept = self.token.lock().await;
+        if let Some(token) = kept.as_ref().filter(|token| !fresh && token.renew > Instant::now()) {
+            return Ok(token.value.clone());
+        }
+        let secret = self.secret().await?;
+        let form = [("grant_type", "client_credentials"), ("audience", "millrace-gateway")];
+        let request = self
+            .http
+            .post(format!("{}/oauth/dpc/token", self.settings.hub_url))
+            .timeout(PATIENCE)
+            // Form-encoded as RFC 6749 wants it; ids and secrets of ours need no escaping.
+            .basic_auth(&self.settings.client_id, Some(secret))
+            .form(&form);
+        let asked = Instant::now();
+        let answer = request.send().await.map_err(|error| Answer::Later(plain(error), None))?;
+        if answer.status() == StatusCode::UNAUTHORIZED {
+            return Err(Answer::Final(Cause::SignInRefused { hub: self.settings.hub_url.clone() }));
+        }
+        let answer: TokenAnswer = judged(answer)
+            .await?
+            .json()
+            .await
+            .map_err(|error| Answer::Later(format!("its token is not understood: {}", plain(error)), None))?;
+        let life = Duration::from_secs(answer.expires_in);
+        *kept = Some(Token { value: answer.access_token.clone(), renew: asked + life.mul_f64(1.0 - RENEW_AT) });
+        Ok(answer.access_token)
+    }
+
+    async fn secret(&self) -> Result<String, Answer> {
+        match &self.settings.client_secret {
+            ClientSecret::Value(value) => Ok(value.clone()),
+            ClientSecret::File(path) => std::fs::read_to_string(path)
+                .map(|text| text.trim_end().to_owned())
+                .map_err(|error| Answer::Final(Cause::File { path: path.clone(), error })),
+            ClientSecret::Reference(reference) => Secrets::default()
+                .read(reference)
+                .await
+                .map(|value| value.expose().to_owned())
+                .map_err(|fault| match fault.is_retry() {
+                    true => Answer::Later(fault.to_string(), None),
+                    false => Answer::Final(Cause::Settings(fault.to_string())),
+                }),
+        }
+    }
+}
+
+/// The answer, if it is a good one; else what it means.
+async fn judged(answer: Response) -> Result<Response, Answer> {
+    let status = answer.status();
+    if status.is_success() {
+        return Ok(answer);
+    }
+    let retry_after = answer.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
+    let problem: Problem = answer.json().await.unwrap_or_default();
+    let said = if problem.detail.is_empty() { status.to_string() } else { problem.detail };
+    Err(match (status, problem.code.as_str()) {
+        (StatusCode::CONFLICT, refusal::DUPLICATE_INSTANCE) => Answer::Duplicate(said),
+        (StatusCode::CONFLICT, refusal::UNKNOWN_SESSION) => Answer::UnknownSession,
+        (StatusCode::CONFLICT, refusal::PROTOCOL) => Answer::Final(Cause::NotSpoken(said)),
+        (StatusCode::GONE, _) => Answer::Final(Cause::Removed),
+        _ => Answer::Later(said, retry_after.map(Duration::from_secs)),
+    })
+}
+
+/// An error of the client in words, without the address, which the log has anyway.
+fn plain(error: reqwest::Error) -> String {
+    let error = error.without_url();
+    let mut text = error.to_string();
+    let mut cause = std::error::Error::source(&error);
+    while let Some(beneath) = cause {
+        text += &format!(": {beneath}");
+        cause = beneath.source();
+    }
+    text
+}

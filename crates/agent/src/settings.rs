@@ -1,0 +1,191 @@
+//! The agent's settings, from its environment (`docs/reference/cli.md`). Everything that is wrong is said at once.
+
+use std::path::PathBuf;
+
+use millrace_model::SecretReference;
+use serde::Deserialize;
+
+use crate::fault::Cause;
+
+/// How an agent runs.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Address of the hub, without a slash at the end.
+    pub hub_url: String,
+    /// The account that it belongs to; sent with each call.
+    pub account_id: String,
+    /// Which agent it is.
+    pub agent_id: String,
+    /// With which it signs in.
+    pub client_id: String,
+    /// Where the secret is that it signs in with.
+    pub client_secret: ClientSecret,
+    /// Where it keeps its definition over a restart, and what it spills. `None`: nothing is kept.
+    pub state_dir: Option<PathBuf>,
+    /// What the hub cannot widen.
+    pub policy_file: Option<PathBuf>,
+    /// Address for health and metrics.
+    pub listen: String,
+    /// PEM file with further certificates to trust.
+    pub certificates: Option<PathBuf>,
+}
+
+/// Where the client secret is.
+#[derive(Clone)]
+pub enum ClientSecret {
+    /// In the environment itself.
+    Value(String),
+    /// In a file that is read anew whenever it is needed.
+    File(PathBuf),
+    /// In a secret store.
+    Reference(SecretReference),
+}
+
+impl std::fmt::Debug for ClientSecret {
+    /// Never the value.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Value(_) => f.write_str("Value(…)"),
+            Self::File(path) => write!(f, "File({})", path.display()),
+            Self::Reference(reference) => write!(f, "Reference({}:{})", reference.store, reference.name),
+        }
+    }
+}
+
+/// Where health and metrics are asked for unless `LISTEN` says otherwise.
+pub const DEFAULT_LISTEN: &str = "127.0.0.1:9464";
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Reference {
+    secret_type: String,
+    secret_name: String,
+    key: Option<String>,
+}
+
+impl Settings {
+    /// Reads what `variable` gives for each name.
+    pub fn read(variable: impl Fn(&str) -> Option<String>) -> Result<Self, Cause> {
+        let variable = |name: &str| variable(name).filter(|text| !text.is_empty());
+        let mut wrong = Vec::new();
+        let mut required = |name: &str| {
+            variable(name).unwrap_or_else(|| {
+                wrong.push(format!("{name} is not set"));
+                String::new()
+            })
+        };
+        let hub_url = required("HUB_URL").trim_end_matches('/').to_owned();
+        let account_id = required("ACCOUNT_ID");
+        let agent_id = required("AGENT_ID");
+        let client_id = required("OAUTH_CLIENT_ID");
+        if !hub_url.is_empty() && !hub_url.starts_with("https://") && !is_local(&hub_url) {
+            wrong.push("HUB_URL must begin with https:// (http:// is for a hub on this machine only)".into());
+        }
+        let client_secret = match client_secret(&variable) {
+            Ok(secret) => Some(secret),
+            Err(reason) => {
+                wrong.push(reason);
+                None
+            }
+        };
+        match client_secret {
+            Some(client_secret) if wrong.is_empty() => Ok(Self {
+                hub_url,
+                account_id,
+                agent_id,
+                client_id,
+                client_secret,
+                state_dir: variable("STATE_DIR").map(PathBuf::from),
+                policy_file: variable("POLICY_FILE").map(PathBuf::from),
+                listen: variable("LISTEN").unwrap_or_else(|| DEFAULT_LISTEN.to_owned()),
+                certificates: variable("CUSTOM_CERT_LOCATION").map(PathBuf::from),
+            }),
+            _ => Err(Cause::Settings(wrong.join("; "))),
+        }
+    }
+}
+
+fn client_secret(variable: &impl Fn(&str) -> Option<String>) -> Result<ClientSecret, String> {
+    let given: Vec<ClientSecret> = [
+        variable("OAUTH_CLIENT_SECRET").map(|value| Ok(ClientSecret::Value(value))),
+        variable("OAUTH_CLIENT_SECRET_FILE").map(|path| Ok(ClientSecret::File(path.into()))),
+        variable("OAUTH_CLIENT_SECRET_REF").map(|text| reference(&text)),
+    ]
+    .into_iter()
+    .flatten()
+    .collect::<Result<_, _>>()?;
+    let mut given = given.into_iter();
+    match (given.next(), given.next()) {
+        (Some(secret), None) => Ok(secret),
+        (None, _) => Err("OAUTH_CLIENT_SECRET, OAUTH_CLIENT_SECRET_FILE or OAUTH_CLIENT_SECRET_REF is not set".into()),
+        (Some(_), Some(_)) => {
+            Err("only one of OAUTH_CLIENT_SECRET, OAUTH_CLIENT_SECRET_FILE and OAUTH_CLIENT_SECRET_REF may be set".into())
+        }
+    }
+}
+
+fn reference(text: &str) -> Result<ClientSecret, String> {
+    // The parser's words are left out: somebody may have put the secret itself here.
+    let refused = "OAUTH_CLIENT_SECRET_REF must be JSON such as {\"secretType\":\"aws_secrets_manager\",\"secretName\":\"…\"}";
+    let Reference { secret_type, secret_name, key } = serde_json::from_str(text).map_err(|_| refused.to_owned())?;
+    Ok(ClientSecret::Reference(SecretReference { store: secret_type.to_lowercase(), name: secret_name, key }))
+}
+
+/// Whether the address is one of this machine, where plain HTTP does no harm.
+fn is_local(url: &str) -> bool {
+    let Some(rest) = url.strip_prefix("http://") else { return false };
+    let authority = rest.split('/').next().unwrap_or_default();
+    let host = authority.rsplit_once(':').map_or(authority, |(host, _)| host);
+    matches!(host, "localhost" | "127.0.0.1" | "[::1]") || host.starts_with("127.")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(pairs: &[(&str, &str)]) -> Result<Settings, Cause> {
+        Settings::read(|name| pairs.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned()))
+    }
+
+    const WHOLE: [(&str, &str); 5] = [
+        ("HUB_URL", "https://hub.example/"),
+        ("ACCOUNT_ID", "a"),
+        ("AGENT_ID", "b"),
+        ("OAUTH_CLIENT_ID", "c"),
+        ("OAUTH_CLIENT_SECRET", "hidden"),
+    ];
+
+    #[test]
+    fn everything_that_is_missing_is_said_at_once() {
+        let said = read(&[("HUB_URL", "http://hub.example")]).unwrap_err().to_string();
+        for name in ["ACCOUNT_ID", "AGENT_ID", "OAUTH_CLIENT_ID", "OAUTH_CLIENT_SECRET", "https://"] {
+            assert!(said.contains(name), "{said}");
+        }
+    }
+
+    #[test]
+    fn a_secret_is_given_in_one_way_and_never_shown() {
+        let settings = read(&WHOLE).unwrap();
+        assert_eq!(settings.hub_url, "https://hub.example");
+        assert!(!format!("{settings:?}").contains("hidden"));
+        let twice = [&WHOLE[..], &[("OAUTH_CLIENT_SECRET_FILE", "/run/secret")]].concat();
+        assert!(read(&twice).unwrap_err().to_string().contains("only one"));
+        let plain = [&WHOLE[..4], &[("OAUTH_CLIENT_SECRET_REF", "hidden")]].concat();
+        assert!(!read(&plain).unwrap_err().to_string().contains("hidden"));
+    }
+
+    #[test]
+    fn plain_http_is_for_this_machine_only() {
+        for (url, allowed) in [
+            ("http://127.0.0.1:8080", true),
+            ("http://localhost:8080", true),
+            ("http://[::1]:8080", true),
+            ("http://localhost.example:8080", false),
+            ("http://10.0.0.1", false),
+        ] {
+            let mut pairs = WHOLE;
+            pairs[0].1 = url;
+            assert_eq!(read(&pairs).is_ok(), allowed, "{url}");
+        }
+    }
+}
