@@ -160,7 +160,7 @@ impl HubClient {
             ClientSecret::Reference(reference) => Secrets::default()
                 .read(reference)
                 .await
-                .map(|value| value.expose().to_owned())
+                .map(|value| value.reveal().to_owned())
                 .map_err(|fault| match fault.is_retry() {
                     true => Answer::Later(fault.to_string(), None),
                     false => Answer::Final(Cause::Settings(fault.to_string())),
