@@ -225,6 +225,11 @@ pub(crate) mod cure {
         format!("ALTER PUBLICATION {publication}, or publication.mode: create with another publication.name")
     }
 
+    /// `table` as the lake names it.
+    pub(crate) fn read_anew(table: &str) -> String {
+        format!("millrace restart FILE --snapshot --tables {table} reads the table anew, once its changes are through")
+    }
+
     pub(crate) fn no_key(table: &str) -> String {
         format!("add a primary key, or ALTER TABLE {table} REPLICA IDENTITY FULL")
     }

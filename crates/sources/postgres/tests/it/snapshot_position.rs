@@ -115,7 +115,8 @@ async fn a1_a_transaction_that_wrote_before_its_table_joined_is_in_the_snapshot(
     assert!(early.is_err(), "a snapshot was made while a transaction ran that wrote before the table joined");
     writer.sql("INSERT INTO t VALUES (2, 'late'); COMMIT;");
     let snapshot = making.await;
-    let mark = log.log.watch(snapshot.position(), &[named(&database, "t")]);
+    let schema = snapshot.plan(&named(&database, "t"), &[]).await.unwrap().schema;
+    let mark = log.log.watch(snapshot.position(), &[schema]);
     database.sql("INSERT INTO t VALUES (3, 'after')");
     assert_eq!(rows(&table(snapshot.as_ref(), &named(&database, "t")).await), ["(1,early)", "(2,late)"]);
     while log.log.read(&mut log.changes).await.unwrap() != Gulp::Mark(mark) {}
