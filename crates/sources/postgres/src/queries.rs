@@ -285,10 +285,10 @@ pub(crate) fn memberships(publication: &str, relations: &[u32], version: u32) ->
     )
 }
 
-/// The tables that a publication names, by schema and name; takes no lock on any of them.
+/// The tables that a publication names: schema, name, oid. Takes no lock on any of them.
 pub(crate) fn named_tables(publication: &str) -> String {
     format!(
-        "SELECT n.nspname, c.relname FROM pg_publication p JOIN pg_publication_rel r ON r.prpubid = p.oid \
+        "SELECT n.nspname, c.relname, c.oid FROM pg_publication p JOIN pg_publication_rel r ON r.prpubid = p.oid \
          JOIN pg_class c ON c.oid = r.prrelid JOIN pg_namespace n ON n.oid = c.relnamespace WHERE p.pubname = {}",
         literal(publication)
     )

@@ -189,7 +189,7 @@ impl Known {
                 columns(relation, description, |i| (ids[i], !relation.columns[i].identity || relation.identity == b'f'))
             }
         };
-        let key = key(relation, description, &name)?;
+        let key = key(relation, description);
         let source_id = match &description.membership {
             Some(mark) => mark.clone(),
             // It has left since; until the engine hears of that it is what it was.
@@ -333,9 +333,11 @@ fn decoders(
 
 /// The columns that identify a row. With an identity by key the log flags them; with full old rows it flags all columns, and
 /// the primary key is the catalogue's.
-fn key(relation: &Relation, description: &Description, name: &TableName) -> Result<Vec<usize>, Cause> {
-    let flagged = || relation.columns.iter().enumerate().filter(|(_, column)| column.identity).map(|(i, _)| i);
-    let no_key = || Cause::NoKey { table: name.to_string() };
+///
+/// A table that has lost its identity has none. The log then carries inserts and truncates of it and nothing else (the
+/// server refuses updates and deletes while it is published), and these are read: the other tables go on, and this one
+/// leaves at the next look at the tables, or has a key again by then.
+fn key(relation: &Relation, description: &Description) -> Vec<usize> {
     match relation.identity {
         b'f' => {
             let place = |name: &String| relation.columns.iter().position(|column| column.name == *name);
@@ -343,10 +345,9 @@ fn key(relation: &Relation, description: &Description, name: &TableName) -> Resu
             // A key column that the log does not have: the table has changed since, and full rows identify as well.
             let mut key = key.unwrap_or_default();
             key.sort_unstable();
-            Ok(key)
+            key
         }
-        b'd' | b'i' => Some(flagged().collect::<Vec<_>>()).filter(|key| !key.is_empty()).ok_or_else(no_key),
-        _ => Err(no_key()),
+        _ => relation.columns.iter().enumerate().filter(|(_, column)| column.identity).map(|(i, _)| i).collect(),
     }
 }
 
@@ -441,6 +442,6 @@ mod tests {
         keyless.primary_key.clear();
         assert!(resolve(&mut known, &full, &keyless).key.is_empty());
         let nothing = relation(b'd', &[("v", false), ("id", false)]);
-        assert!(matches!(known.resolve(0, &nothing, &keyless, true), Err(Cause::NoKey { .. })));
+        assert!(resolve(&mut known, &nothing, &keyless).key.is_empty());
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use millrace_model::*;
 use millrace_postgres::{Postgres, PublicationMode, Settings};
 
+use crate::heard::Heard;
 use crate::reading::{create, held, lines, open, resume, round};
 use crate::scan::{named, take};
 use crate::server::{Database, Server, table};
@@ -246,4 +247,53 @@ async fn columns_that_were_added_one_after_the_other_while_nobody_read_have_the_
     ids.sort();
     // Nothing knows of `v` any more but the log: in the lake of a pipeline, its registry does.
     assert_eq!(ids, [vec![1, 2, 3], vec![1, 1601], vec![1, 1601, 3]]);
+}
+
+#[tokio::test]
+async fn a_table_that_lost_its_key_is_read_on_until_it_leaves_and_its_users_can_update_it_then() {
+    let database =
+        Server::shared().database("CREATE TABLE t (id int PRIMARY KEY, v int); CREATE TABLE u (id int PRIMARY KEY)");
+    let source = database.source();
+    let mut log = create(&source).await;
+    let heard = Heard::default();
+    let _listening = tracing::subscriber::set_default(heard.clone());
+    database.sql("INSERT INTO t VALUES (1, 1); ALTER TABLE t DROP CONSTRAINT t_pkey; INSERT INTO t VALUES (1, 2)");
+    database.sql("INSERT INTO u VALUES (1); TRUNCATE t; INSERT INTO t VALUES (3, 3)");
+    assert_eq!(log.lines(&source).await, ["c t(1,1)", "c t(1,2)", "c u(1)", "t t(NULL,NULL)", "c t(3,3)"]);
+    assert!(database.try_sql("UPDATE t SET v = 4").is_err());
+    let names: Vec<_> = ids(&source).await.into_iter().map(|it| it.0).collect();
+    assert_eq!(names, ["u"]);
+    source.leave(&[named(&database, "t")]).await.unwrap();
+    database.sql("UPDATE t SET v = 4");
+    assert!(heard.contains("PG-017") && heard.contains("REPLICA IDENTITY FULL"), "{heard:?}");
+    assert!(!heard.contains("PG-033"), "{heard:?}");
+}
+
+#[tokio::test]
+async fn a_table_that_was_renamed_or_dropped_leaves_and_it_is_said_what_became_of_it() {
+    let database = Server::shared().database(
+        "CREATE TABLE t (id int PRIMARY KEY); CREATE TABLE u (id int PRIMARY KEY); CREATE TABLE w (id int PRIMARY KEY)",
+    );
+    let tables = ["t", "u", "w"].map(table).to_vec();
+    let source = Postgres::new(Settings { tables, ..database.settings() });
+    drop(create(&source).await);
+    database.sql("ALTER TABLE t RENAME TO t_old; DROP TABLE u; CREATE TABLE other (id int PRIMARY KEY)");
+    database.sql("ALTER PUBLICATION millrace ADD TABLE other");
+    assert_eq!(ids(&source).await.len(), 1);
+    let heard = Heard::default();
+    let _listening = tracing::subscriber::set_default(heard.clone());
+    source.leave(&[named(&database, "t"), named(&database, "u")]).await.unwrap();
+    assert!(
+        heard.contains("\"public\".\"t\" was renamed to \"public\".\"t_old\", which the pipeline file does not name"),
+        "{heard:?}"
+    );
+    assert!(heard.contains("\"public\".\"u\" was dropped or renamed") && heard.contains("PG-033"), "{heard:?}");
+    // What is in the publication for other reasons stays there.
+    let published = database.sql("SELECT string_agg(tablename, ' ' ORDER BY tablename) FROM pg_publication_tables");
+    assert_eq!(published, "other w");
+    // One that the file does not ask for leaves because of that, and nothing need be said.
+    let quiet = Heard::default();
+    let _listening = tracing::subscriber::set_default(quiet.clone());
+    source.leave(&[named(&database, "other")]).await.unwrap();
+    assert!(!quiet.contains("PG-"), "{quiet:?}");
 }
