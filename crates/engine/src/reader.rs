@@ -6,6 +6,7 @@
 
 mod room;
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -269,7 +270,7 @@ impl Reader<'_> {
             Request::Go => self.held = false,
             Request::Join { position, tables, reply } => {
                 let joining: Vec<_> =
-                    tables.iter().filter(|table| table.is_new).map(|table| table.schema.table.clone()).collect();
+                    tables.iter().filter(|table| table.is_new).map(|table| Arc::clone(&table.schema)).collect();
                 self.held = false;
                 let mark = log.watch(&position, &joining);
                 self.marks.push((mark, Awaiting::Join { position, tables, reply }));

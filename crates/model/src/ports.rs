@@ -138,8 +138,8 @@ pub trait Log: Send {
 
     /// Asks for a mark before the first transaction that ends past `position`, or, idle, once the log is known to have
     /// come there. With the mark the log has come to `position` (`Changes::reached`). The changes of `joining` count from
-    /// the mark on.
-    fn watch(&mut self, position: &Position, joining: &[TableName]) -> Mark;
+    /// the mark on; they look as a snapshot at `position` shows them, and their columns keep the ids that they have there.
+    fn watch(&mut self, position: &Position, joining: &[Arc<TableSchema>]) -> Mark;
 
     /// From here on the changes of `tables` do not count. At a boundary.
     fn exclude(&mut self, tables: &[TableName]);

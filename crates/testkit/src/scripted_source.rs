@@ -721,10 +721,10 @@ impl Log for ScriptedLog {
         }
     }
 
-    fn watch(&mut self, at: &Position, joining: &[TableName]) -> Mark {
+    fn watch(&mut self, at: &Position, joining: &[Arc<TableSchema>]) -> Mark {
         self.watched += 1;
         let mark = Mark(self.watched);
-        self.marks.push(Watched { at: number(at), mark, joining: joining.to_vec() });
+        self.marks.push(Watched { at: number(at), mark, joining: joining.iter().map(|it| it.table.clone()).collect() });
         mark
     }
 

@@ -17,7 +17,8 @@
 //! | PG-013 | the slot has lost its log | | PG-028 | a partitioned table |
 //! | PG-014 | the publication is missing or younger than the slot | | PG-029 | the server refused a statement |
 //! | PG-015 | the publication does not fit | | PG-030 | the server is a standby |
-//! | PG-032 | a transaction in progress cannot be read | | PG-031 | a column that binary mode cannot carry |
+//! | PG-031 | a column that binary mode cannot carry | | PG-032 | a transaction in progress cannot be read |
+//! | PG-033 | a table was renamed or dropped | | | |
 
 use std::io;
 
@@ -223,6 +224,21 @@ pub(crate) mod cure {
 
     pub(crate) fn unfit_publication(publication: &str) -> String {
         format!("ALTER PUBLICATION {publication}, or publication.mode: create with another publication.name")
+    }
+
+    pub(crate) fn renamed(table: &str, now: &str) -> String {
+        format!("write {now} in the place of {table} in tables (it is then read as a new table), or rename it back")
+    }
+
+    pub(crate) fn dropped(table: &str) -> String {
+        format!(
+            "take {table} out of tables, or write its new name there; one that is made again under this name joins by itself"
+        )
+    }
+
+    /// `table` as the lake names it.
+    pub(crate) fn read_anew(table: &str) -> String {
+        format!("millrace restart FILE --snapshot --tables {table} reads the table anew, once its changes are through")
     }
 
     pub(crate) fn no_key(table: &str) -> String {

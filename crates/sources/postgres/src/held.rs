@@ -55,6 +55,7 @@ impl Held for HeldSlot {
             let (slot, publication) = (settings.slot.clone(), settings.publication.clone());
             return Err(Cause::Unreadable { slot, publication }.into());
         }
+        self.shared.oids.remember(registry);
         let release = Arc::new(Releaser(Arc::clone(self.grip.replier.replies())));
         let log = Box::new(PostgresLog::new(self.shared, *self.grip, from, registry));
         Ok(Opened { position: from.position(), log, release })

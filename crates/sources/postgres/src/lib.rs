@@ -8,6 +8,7 @@ mod check;
 mod cleanup;
 mod client;
 mod decode;
+mod departures;
 mod discover;
 mod fault;
 mod held;
@@ -37,6 +38,7 @@ pub use settings::{Binary, PublicationMode, Settings, TableSelection};
 use client::connect::{Purpose, connect};
 use client::session::Session;
 use decode::message::Relation;
+use departures::Oids;
 use fault::Cause;
 use held::HeldSlot;
 use position::Lsn;
@@ -55,6 +57,8 @@ pub(crate) struct Shared {
     pub(crate) text_only: AtomicBool,
     /// A transaction in progress could not be read: from then on the server keeps them until they end.
     pub(crate) whole_only: AtomicBool,
+    /// What the tables were last seen as.
+    pub(crate) oids: Oids,
 }
 
 impl Shared {
@@ -120,6 +124,7 @@ impl Postgres {
                 settings,
                 text_only: AtomicBool::new(false),
                 whole_only: AtomicBool::new(false),
+                oids: Oids::default(),
             }),
         }
     }
@@ -183,6 +188,7 @@ impl Source for Postgres {
     async fn members(&self) -> Result<Vec<Member>, Fault> {
         let mut session = connect(&self.shared.settings, Purpose::Queries).await?;
         let members = members::all(&mut session, &self.shared.settings).await?;
+        self.shared.oids.see(&members);
         Ok(members.iter().map(members::MemberTable::member).collect())
     }
 
@@ -193,7 +199,7 @@ impl Source for Postgres {
 
     async fn leave(&self, tables: &[TableName]) -> Result<(), Fault> {
         let mut session = connect(&self.shared.settings, Purpose::Queries).await?;
-        Ok(members::leave(&mut session, &self.shared.settings, tables).await?)
+        Ok(members::leave(&mut session, &self.shared.settings, &self.shared.oids, tables).await?)
     }
 
     async fn snapshot(&self, bound: &(dyn Fn(Position) + Sync)) -> Result<Arc<dyn Snapshot>, Fault> {

@@ -374,7 +374,7 @@ impl Log for PostgresLog {
         }
     }
 
-    fn watch(&mut self, position: &Position, joining: &[TableName]) -> Mark {
+    fn watch(&mut self, position: &Position, joining: &[Arc<TableSchema>]) -> Mark {
         // A position that is none of ours has no place before which to stop: it is passed at once.
         self.reading.watch(Lsn::of(position).unwrap_or_default(), joining.to_vec())
     }

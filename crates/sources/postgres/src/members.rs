@@ -11,6 +11,7 @@ use millrace_model::{Column, Member, TableName, TableSchema};
 use crate::client::server_error::state;
 use crate::client::session::{Row, Session};
 use crate::decode::value::Decoder;
+use crate::departures::{self, Oids};
 use crate::fault::Cause;
 use crate::publication::{self, Candidate};
 use crate::queries;
@@ -152,16 +153,23 @@ pub(crate) async fn join(session: &mut Session, settings: &Settings, tables: &[T
     }
 }
 
-/// Takes tables out of the publication, if it is ours and has them.
-pub(crate) async fn leave(session: &mut Session, settings: &Settings, tables: &[TableName]) -> Result<(), Cause> {
+/// Takes tables out of the publication, if it is ours and has them, and says of those that the pipeline file asks for why.
+pub(crate) async fn leave(
+    session: &mut Session,
+    settings: &Settings,
+    oids: &Oids,
+    tables: &[TableName],
+) -> Result<(), Cause> {
+    let named = session.query(&queries::named_tables(&settings.publication)).await?;
+    let renamed = departures::tell(session, settings, oids, tables, &named).await?;
     if settings.publication_mode == PublicationMode::Use {
         return Ok(());
     }
-    let named = session.query(&queries::named_tables(&settings.publication)).await?;
     let named: HashSet<(&str, &str)> =
         named.iter().map(|row| Ok((row.text(0)?, row.text(1)?))).collect::<Result<_, Cause>>()?;
-    let leaving: Vec<_> =
+    let mut leaving: Vec<_> =
         tables.iter().filter_map(two_parts).filter(|(schema, table)| named.contains(&(schema, table))).collect();
+    leaving.extend(renamed);
     if leaving.is_empty() {
         return Ok(());
     }

@@ -285,10 +285,10 @@ pub(crate) fn memberships(publication: &str, relations: &[u32], version: u32) ->
     )
 }
 
-/// The tables that a publication names, by schema and name; takes no lock on any of them.
+/// The tables that a publication names: schema, name, oid. Takes no lock on any of them.
 pub(crate) fn named_tables(publication: &str) -> String {
     format!(
-        "SELECT n.nspname, c.relname FROM pg_publication p JOIN pg_publication_rel r ON r.prpubid = p.oid \
+        "SELECT n.nspname, c.relname, c.oid FROM pg_publication p JOIN pg_publication_rel r ON r.prpubid = p.oid \
          JOIN pg_class c ON c.oid = r.prrelid JOIN pg_namespace n ON n.oid = c.relnamespace WHERE p.pubname = {}",
         literal(publication)
     )
@@ -327,12 +327,20 @@ pub(crate) fn end_temporary_slots(prefix: &str) -> String {
 
 /// Three lists: the end of the log being written, the transactions that the making of a slot waits for, and the
 /// transactions that run. What is read later is the newer.
+///
+/// A snapshot lists the running transactions below its `xmax` only, which is the one behind the newest that has *ended*:
+/// on a quiet server the only one that runs is not among them. Those at or above it have not ended either; their locks
+/// name them.
 pub(crate) fn running(slot: &str) -> String {
     format!(
         "SELECT pg_current_wal_insert_lsn(); \
          SELECT l.transactionid FROM pg_replication_slots s JOIN pg_locks l ON l.pid = s.active_pid \
          WHERE s.slot_name = {} AND l.locktype = 'transactionid' AND NOT l.granted; \
-         SELECT x::text::bigint % 4294967296 FROM pg_snapshot_xip(pg_current_snapshot()) x",
+         SELECT x::text::bigint % 4294967296 FROM pg_snapshot_xip(pg_current_snapshot()) x UNION \
+         SELECT l.transactionid::text::bigint FROM pg_locks l \
+         WHERE l.locktype = 'transactionid' AND l.mode = 'ExclusiveLock' AND l.granted \
+         AND mod(l.transactionid::text::bigint - pg_snapshot_xmax(pg_current_snapshot())::text::bigint % 4294967296 \
+         + 4294967296, 4294967296) < 2147483648",
         literal(slot)
     )
 }

@@ -2,21 +2,22 @@
 //!
 //! The log says names, types and the replica identity, exactly as of its position. It does not say column numbers, what may
 //! be null or what the primary key is; the catalogue does, as of now. Where both list the same columns they are taken to
-//! speak of the same table, and a column's id is its number. Otherwise the table has changed since: ids then come from the
-//! version that the lake knows, and what it does not know gets a number that no column of the server can ever have.
+//! speak of the same table, and a column's id is its number. Otherwise the table has changed since: ids then come from what
+//! the lake knows, else from the catalogue's column of that name and type, and what neither knows gets a number that no
+//! column of the server can ever have.
 
 mod bulk;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use millrace_model::{Column, Registry, TableName, TableSchema};
 
 use crate::client::session::{Row, Session};
-use crate::decode::message::Relation;
+use crate::decode::message::{Relation, RelationColumn};
 use crate::decode::row::Table;
 use crate::decode::value::Decoder;
-use crate::fault::Cause;
+use crate::fault::{Cause, cure};
 use crate::queries;
 use crate::types::BaseType;
 
@@ -118,6 +119,8 @@ pub(crate) struct Known {
 #[derive(Debug, Default)]
 struct KnownTable {
     newest: Vec<Column>,
+    /// Columns that the newest description lacks, those seen last first.
+    older: Vec<Column>,
     source_id: String,
     highest_id: u32,
 }
@@ -151,16 +154,17 @@ impl Known {
     ) -> Result<Option<Table>, Cause> {
         let Some(table) = self.see(slot, relation, description, binary)? else { return Ok(None) };
         if agreeing(relation, description).is_none() {
-            tracing::warn!(
-                code = "PG-025",
-                table = %table.schema.table,
-                "the catalogue no longer shows the table as the log describes it; ids of its columns come from the lake"
-            );
+            tell_of_guess(&table.schema, description);
         }
-        let known = self.tables.entry(table.schema.table.clone()).or_default();
-        known.source_id.clone_from(&table.schema.source_id);
-        known.learn(&table.schema.columns);
+        self.learn(&table.schema);
         Ok(Some(table))
+    }
+
+    /// A description that holds from here on.
+    pub(crate) fn learn(&mut self, schema: &TableSchema) {
+        let known = self.tables.entry(schema.table.clone()).or_default();
+        known.source_id.clone_from(&schema.source_id);
+        known.learn(&schema.columns);
     }
 
     /// The same without learning from it.
@@ -185,7 +189,7 @@ impl Known {
                 columns(relation, description, |i| (ids[i], !relation.columns[i].identity || relation.identity == b'f'))
             }
         };
-        let key = key(relation, description, &name)?;
+        let key = key(relation, description);
         let source_id = match &description.membership {
             Some(mark) => mark.clone(),
             // It has left since; until the engine hears of that it is what it was.
@@ -211,28 +215,74 @@ impl Known {
 
 impl KnownTable {
     fn learn(&mut self, columns: &[Column]) {
-        self.newest = columns.to_vec();
+        let before = std::mem::replace(&mut self.newest, columns.to_vec());
+        let known = before.into_iter().chain(std::mem::take(&mut self.older));
+        self.older = known.filter(|old| !columns.iter().any(|column| column.id == old.id)).collect();
         self.highest_id = columns.iter().map(|column| column.id).fold(self.highest_id, u32::max);
     }
 
-    /// Ids by name and type; new ones lie beyond all that is known and all that the server can give.
+    /// Ids by name and type: of what is known, the newest first; else the catalogue's number, also where it is known by
+    /// another name (it was renamed), unless another column of this description has it. New ones lie beyond all that is
+    /// known and all that the server can give.
     fn ids(&self, relation: &Relation, description: &Description) -> Vec<u32> {
+        let described = relation.columns.iter().zip(&description.types);
+        let known: Vec<Option<u32>> = described
+            .map(|(column, base)| self.all().find(|it| it.name == column.name && it.type_name == base.name))
+            .map(|known| known.map(|it| it.id))
+            .collect();
         let mut next = self.highest_id.max(LAST_NUMBER);
-        let known = |name: &str, type_name: &str| {
-            self.newest.iter().find(|column| column.name == name && column.type_name == type_name).map(|it| it.id)
-        };
-        relation
-            .columns
-            .iter()
-            .zip(&description.types)
-            .map(|(column, base)| {
-                known(&column.name, &base.name).unwrap_or_else(|| {
-                    next += 1;
-                    next
-                })
+        let mut given: HashSet<u32> = known.iter().flatten().copied().collect();
+        let both = relation.columns.iter().zip(known);
+        both.map(|(column, known)| {
+            let number = || description.number_of(column).filter(|&number| given.insert(number));
+            known.or_else(number).unwrap_or_else(|| {
+                next += 1;
+                next
             })
-            .collect()
+        })
+        .collect()
     }
+
+    fn all(&self) -> impl Iterator<Item = &Column> {
+        self.newest.iter().chain(&self.older)
+    }
+}
+
+impl Description {
+    /// The catalogue's number of a column that it has under the same name and type.
+    fn number_of(&self, column: &RelationColumn) -> Option<u32> {
+        let is_same = |it: &&Attribute| {
+            it.name == column.name && it.type_oid == column.type_oid && it.modifier == column.modifier
+        };
+        self.attributes.iter().find(is_same).map(|attribute| attribute.number)
+    }
+}
+
+/// The log describes a table as the catalogue no longer shows it: who reads the lake is told of the columns whose ids may
+/// be others later on.
+fn tell_of_guess(schema: &TableSchema, description: &Description) {
+    // A dropped column keeps its id for good; one that the catalogue has under another number will have that one.
+    let number = |column: &Column| description.attributes.iter().find(|it| it.name == column.name).map(|it| it.number);
+    let is_certain = |column: &&Column| column.id <= LAST_NUMBER && number(column).is_none_or(|it| it == column.id);
+    let guessed: Vec<&str> =
+        schema.columns.iter().filter(|column| !is_certain(column)).map(|column| column.name.as_str()).collect();
+    if guessed.is_empty() {
+        tracing::info!(
+            code = "PG-025",
+            table = %schema.table,
+            "the table has been altered since; its columns keep their ids"
+        );
+        return;
+    }
+    let columns = guessed.join(", ");
+    tracing::warn!(
+        code = "PG-025",
+        table = %schema.table,
+        columns,
+        cure = cure::read_anew(&schema.table.to_string()),
+        "the table has been altered since, more than once: until the log shows it as it is now, columns {columns} have ids of \
+         their own in the lake"
+    );
 }
 
 /// The catalogue's columns, one for each of the log's, if both lists agree.
@@ -283,9 +333,11 @@ fn decoders(
 
 /// The columns that identify a row. With an identity by key the log flags them; with full old rows it flags all columns, and
 /// the primary key is the catalogue's.
-fn key(relation: &Relation, description: &Description, name: &TableName) -> Result<Vec<usize>, Cause> {
-    let flagged = || relation.columns.iter().enumerate().filter(|(_, column)| column.identity).map(|(i, _)| i);
-    let no_key = || Cause::NoKey { table: name.to_string() };
+///
+/// A table that has lost its identity has none. The log then carries inserts and truncates of it and nothing else (the
+/// server refuses updates and deletes while it is published), and these are read: the other tables go on, and this one
+/// leaves at the next look at the tables, or has a key again by then.
+fn key(relation: &Relation, description: &Description) -> Vec<usize> {
     match relation.identity {
         b'f' => {
             let place = |name: &String| relation.columns.iter().position(|column| column.name == *name);
@@ -293,17 +345,15 @@ fn key(relation: &Relation, description: &Description, name: &TableName) -> Resu
             // A key column that the log does not have: the table has changed since, and full rows identify as well.
             let mut key = key.unwrap_or_default();
             key.sort_unstable();
-            Ok(key)
+            key
         }
-        b'd' | b'i' => Some(flagged().collect::<Vec<_>>()).filter(|key| !key.is_empty()).ok_or_else(no_key),
-        _ => Err(no_key()),
+        _ => relation.columns.iter().enumerate().filter(|(_, column)| column.identity).map(|(i, _)| i).collect(),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::decode::message::RelationColumn;
 
     fn relation(identity: u8, columns: &[(&str, bool)]) -> Relation {
         let columns = columns
@@ -340,6 +390,10 @@ mod tests {
         known.resolve(0, relation, description, true).unwrap().unwrap().schema
     }
 
+    fn ids(schema: &TableSchema) -> Vec<u32> {
+        schema.columns.iter().map(|column| column.id).collect()
+    }
+
     #[test]
     fn ids_are_the_catalogues_numbers_where_both_agree() {
         let mut known = Known::new("d", &Registry::default());
@@ -356,8 +410,27 @@ mod tests {
         resolve(&mut known, &two, &description(&[("id", 1), ("v", 4)], 2));
         let three = relation(b'd', &[("id", true), ("v", false), ("w", false)]);
         let schema = resolve(&mut known, &three, &description(&[("id", 1), ("renamed", 4)], 3));
-        let ids: Vec<_> = schema.columns.iter().map(|column| column.id).collect();
-        assert_eq!(ids, [1, 4, LAST_NUMBER + 1]);
+        assert_eq!(ids(&schema), [1, 4, LAST_NUMBER + 1]);
+        // A version before the newest counts too: descriptions of transactions in progress do not come in order.
+        resolve(&mut known, &relation(b'd', &[("id", true)]), &description(&[("id", 1)], 1));
+        let schema = resolve(&mut known, &two, &description(&[("id", 1)], 2));
+        assert_eq!(ids(&schema), [1, 4]);
+    }
+
+    #[test]
+    fn what_the_lake_does_not_know_has_the_catalogues_number_unless_another_column_of_the_log_has_it() {
+        let mut known = Known::new("d", &Registry::default());
+        let three = relation(b'd', &[("id", true), ("v", false), ("w", false)]);
+        let schema = resolve(&mut known, &three, &description(&[("id", 1), ("v", 2), ("w", 3), ("x", 4)], 3));
+        assert_eq!(ids(&schema), [1, 2, 3]);
+        // `w` was dropped and `v` renamed to it since; then `v` was added anew, and `u` dropped again.
+        let four = relation(b'd', &[("id", true), ("w", false), ("v", false), ("u", false)]);
+        let schema = resolve(&mut known, &four, &description(&[("id", 1), ("w", 2), ("v", 5)], 4));
+        assert_eq!(ids(&schema), [1, 3, 2, LAST_NUMBER + 1]);
+        // A column that was renamed keeps its id.
+        let renamed = relation(b'd', &[("id", true), ("y", false)]);
+        let schema = resolve(&mut known, &renamed, &description(&[("id", 1), ("y", 2), ("z", 6)], 2));
+        assert_eq!(ids(&schema), [1, 2]);
     }
 
     #[test]
@@ -369,6 +442,6 @@ mod tests {
         keyless.primary_key.clear();
         assert!(resolve(&mut known, &full, &keyless).key.is_empty());
         let nothing = relation(b'd', &[("v", false), ("id", false)]);
-        assert!(matches!(known.resolve(0, &nothing, &keyless, true), Err(Cause::NoKey { .. })));
+        assert!(resolve(&mut known, &nothing, &keyless).key.is_empty());
     }
 }

@@ -149,7 +149,7 @@ fn damaged_bytes_are_refused_or_read_but_never_panic() {
 }
 
 #[test]
-#[ignore = "writes the expectation"]
+#[ignore = "no test: writes the expectation anew, by hand, after `capture` in tests/it has written the fixtures"]
 fn bless() {
     std::fs::write(fixture("changes.expected"), shown(&decode(&messages("text")).unwrap())).unwrap();
 }

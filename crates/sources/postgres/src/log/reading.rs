@@ -3,9 +3,10 @@
 mod in_progress;
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
-use millrace_model::{Changes, Gulp, Mark, TableName, TableSchema, TransactionEnd};
+use millrace_model::{Changes, Column, Gulp, Mark, TableName, TableSchema, TransactionEnd};
 use tokio::time::Instant;
 
 use crate::decode::message::{Begin, Message, Relation};
@@ -55,8 +56,8 @@ pub(super) struct Reading {
 pub(super) struct Watched {
     lsn: Lsn,
     mark: Mark,
-    /// Tables that count from there on.
-    joining: Vec<TableName>,
+    /// Tables that count from there on, as they look there.
+    joining: Vec<Arc<TableSchema>>,
 }
 
 /// The tables whose changes count: under which membership, or (`None`) under whichever they have.
@@ -107,7 +108,7 @@ impl Reading {
         }
     }
 
-    pub(super) fn watch(&mut self, lsn: Lsn, joining: Vec<TableName>) -> Mark {
+    pub(super) fn watch(&mut self, lsn: Lsn, joining: Vec<Arc<TableSchema>>) -> Mark {
         self.last_mark += 1;
         let mark = Mark(self.last_mark);
         self.marks.push(Watched { lsn, mark, joining });
@@ -128,8 +129,10 @@ impl Reading {
 
     /// The log has come to a watched position, or stands beyond it: then changes may have been passed over that count.
     pub(super) fn reach(&mut self, watched: Watched, into: &mut Changes) -> Gulp {
-        for table in &watched.joining {
-            self.counted.0.insert(table.clone(), None);
+        for schema in &watched.joining {
+            self.counted.0.insert(schema.table.clone(), None);
+            self.known.learn(schema);
+            self.adopt(schema, into);
         }
         self.recount();
         if self.position > watched.lsn {
@@ -138,6 +141,19 @@ impl Reading {
         self.position = watched.lsn;
         into.reached(watched.lsn.position());
         Gulp::Mark(watched.mark)
+    }
+
+    /// A table that joins keeps the column ids that its snapshot has: the log may have described it before, when the
+    /// catalogue no longer showed it, and does not describe it again for that.
+    fn adopt(&mut self, joining: &TableSchema, into: &mut Changes) {
+        for described in self.tables.values_mut() {
+            let Described::Ours(table, _) = described else { continue };
+            if table.schema.table == joining.table && look_alike(&table.schema, joining) {
+                let schema = TableSchema { columns: joining.columns.clone(), ..(*table.schema).clone() };
+                table.schema = Arc::new(schema);
+                into.define(table.slot, Arc::clone(&table.schema));
+            }
+        }
     }
 
     pub(super) fn recount(&mut self) {
@@ -267,7 +283,7 @@ impl Reading {
             if self.described.get(&oid).is_none_or(|&newest| newest < number) {
                 if let Described::Ours(table, counts) = &mut described {
                     *counts = self.counted.has(&table.schema);
-                    into.define(table.slot, std::sync::Arc::clone(&table.schema));
+                    into.define(table.slot, Arc::clone(&table.schema));
                 }
                 self.described.insert(oid, number);
                 self.tables.insert(oid, described);
@@ -356,6 +372,12 @@ impl Reading {
         };
         Cause::malformed(what, place)
     }
+}
+
+/// Whether two descriptions differ in nothing but ids and what may be null.
+fn look_alike(one: &TableSchema, other: &TableSchema) -> bool {
+    let alike = |(one, other): (&Column, &Column)| one.name == other.name && one.type_name == other.type_name;
+    one.columns.len() == other.columns.len() && one.columns.iter().zip(&other.columns).all(alike)
 }
 
 fn transaction_end(begin: Begin, end: Lsn) -> TransactionEnd {

@@ -1,10 +1,13 @@
 //! Tables that join and leave; which changes count.
 
+use std::sync::Arc;
+
 use millrace_model::*;
 use millrace_postgres::{Postgres, PublicationMode, Settings};
 
+use crate::heard::Heard;
 use crate::reading::{create, held, lines, open, resume, round};
-use crate::scan::named;
+use crate::scan::{named, take};
 use crate::server::{Database, Server, table};
 
 async fn ids(source: &Postgres) -> Vec<(String, String, bool)> {
@@ -94,6 +97,13 @@ async fn joining_a_publication_that_is_gone_is_a_gap() {
     assert_eq!((fault.code, fault.exit_code()), ("PG-014", 66));
 }
 
+/// A table of `public` as the catalogue has it now.
+async fn described(source: &Postgres, table: &str) -> Arc<TableSchema> {
+    let members = source.members().await.unwrap();
+    let member = members.iter().find(|it| it.schema.table.parts().last().unwrap() == table).unwrap();
+    Arc::clone(&member.schema)
+}
+
 /// Opens the log with these tables, under the membership that they have now, as those that count.
 async fn counting(database: &Database<'_>, source: &Postgres, tables: &[&str]) -> crate::reading::Reading {
     let mut log = open(source, held(source).await, None).await;
@@ -116,7 +126,7 @@ async fn changes_of_a_table_count_from_its_mark_on_and_no_longer_once_it_is_excl
     // Of what is written before the position nothing counts, of what is written behind it everything.
     database.sql("INSERT INTO u VALUES (2)");
     let position = source.end().await.unwrap();
-    let mark = log.log.watch(&position, &[named(&database, "u")]);
+    let mark = log.log.watch(&position, &[described(&source, "u").await]);
     database.sql("INSERT INTO u VALUES (3)");
     database.sql("BEGIN; INSERT INTO u VALUES (4); INSERT INTO t VALUES (4); COMMIT");
     while log.log.read(&mut log.changes).await.unwrap() != Gulp::Mark(mark) {}
@@ -139,7 +149,7 @@ async fn a_position_that_the_log_has_passed_is_said_to_be_passed_and_the_tables_
     let position = source.end().await.unwrap();
     database.sql("INSERT INTO u VALUES (1); INSERT INTO t VALUES (1)");
     assert_eq!(log.lines(&source).await, ["c t(1)"]);
-    let mark = log.log.watch(&position, &[named(&database, "u")]);
+    let mark = log.log.watch(&position, &[described(&source, "u").await]);
     assert_eq!(log.log.read(&mut log.changes).await.unwrap(), Gulp::Passed(mark));
     database.sql("INSERT INTO u VALUES (2)");
     assert_eq!(log.lines(&source).await, ["c u(2)"]);
@@ -163,7 +173,7 @@ async fn a_table_of_the_registry_that_has_another_membership_does_not_count_unti
     source.leave(&t).await.unwrap();
     source.join(&t).await.unwrap();
     database.sql("INSERT INTO t VALUES (1)");
-    let registry = Registry::new([std::sync::Arc::new(entry)]);
+    let registry = Registry::new([Arc::new(entry)]);
     let opened = held(&source).await.open(None, &registry).await.unwrap();
     let mut log = crate::reading::Reading {
         log: opened.log,
@@ -172,7 +182,7 @@ async fn a_table_of_the_registry_that_has_another_membership_does_not_count_unti
         changes: round(),
     };
     assert_eq!(log.lines(&source).await, Vec::<String>::new());
-    let mark = log.log.watch(&source.end().await.unwrap(), &t);
+    let mark = log.log.watch(&source.end().await.unwrap(), &[described(&source, "t").await]);
     database.sql("INSERT INTO t VALUES (2)");
     loop {
         match log.log.read(&mut log.changes).await.unwrap() {
@@ -183,4 +193,107 @@ async fn a_table_of_the_registry_that_has_another_membership_does_not_count_unti
     assert_eq!(log.lines(&source).await, ["c t(2)"]);
     log.log.close().await;
     drop(resume(&source, None).await);
+}
+
+/// Reads up to a mark.
+async fn read_to(log: &mut crate::reading::Reading, mark: Mark) {
+    while log.log.read(&mut log.changes).await.unwrap() != Gulp::Mark(mark) {}
+}
+
+/// Ids of the columns of each batch that is there.
+fn column_ids(batches: &[Batch]) -> Vec<Vec<u32>> {
+    batches.iter().map(|batch| batch.schema.columns.iter().map(|column| column.id).collect()).collect()
+}
+
+#[tokio::test]
+async fn a_table_that_joins_keeps_the_column_ids_of_its_snapshot_whatever_the_catalogue_shows_by_then() {
+    let database = Server::shared()
+        .database("CREATE TABLE t (id int PRIMARY KEY, v text); CREATE TABLE u (id int PRIMARY KEY, v text)");
+    let source = database.source();
+    create(&source).await.log.close().await;
+    let mut log = counting(&database, &source, &[]).await;
+    // The log describes `t` on the way to C, and `u` only behind it; both have lost a column by then.
+    database.sql("INSERT INTO t VALUES (1, 'before')");
+    let snapshot = take(&source).await;
+    let mut joining = Vec::new();
+    for table in ["t", "u"] {
+        joining.push(snapshot.plan(&named(&database, table), &[]).await.unwrap().schema);
+    }
+    let mark = log.log.watch(snapshot.position(), &joining);
+    database.sql("INSERT INTO t VALUES (2, 'after'); INSERT INTO u VALUES (2, 'after')");
+    database.sql("ALTER TABLE t DROP v; ALTER TABLE u DROP v, ADD v int, ADD w int");
+    read_to(&mut log, mark).await;
+    assert!(log.changes.take_all().unwrap().is_empty());
+    let batches = log.read_all(&source).await;
+    assert_eq!(lines(&batches), ["c t(2,after)", "c u(2,after)"]);
+    assert_eq!(column_ids(&batches), [[1, 2], [1, 2]]);
+    database.sql("INSERT INTO u VALUES (3, 4, 5)");
+    assert_eq!(column_ids(&log.read_all(&source).await), [[1, 3, 4]]);
+}
+
+#[tokio::test]
+async fn columns_that_were_added_one_after_the_other_while_nobody_read_have_the_servers_numbers() {
+    let database = Server::shared().database("CREATE TABLE t (id int PRIMARY KEY, v text)");
+    let source = database.source();
+    let log = create(&source).await;
+    let position = log.position.clone();
+    log.log.close().await;
+    database.sql("INSERT INTO t VALUES (1, 'a'); ALTER TABLE t ADD w int; INSERT INTO t VALUES (2, 'b', 3)");
+    database.sql("ALTER TABLE t RENAME v TO y; INSERT INTO t VALUES (3, 'c', 4); ALTER TABLE t ADD x int");
+    let mut log = resume(&source, Some(&position)).await;
+    let batches = log.read_all(&source).await;
+    assert_eq!(lines(&batches), ["c t(1,a)", "c t(2,b,3)", "c t(3,c,4)"]);
+    let mut ids = column_ids(&batches);
+    ids.sort();
+    // Nothing knows of `v` any more but the log: in the lake of a pipeline, its registry does.
+    assert_eq!(ids, [vec![1, 2, 3], vec![1, 1601], vec![1, 1601, 3]]);
+}
+
+#[tokio::test]
+async fn a_table_that_lost_its_key_is_read_on_until_it_leaves_and_its_users_can_update_it_then() {
+    let database =
+        Server::shared().database("CREATE TABLE t (id int PRIMARY KEY, v int); CREATE TABLE u (id int PRIMARY KEY)");
+    let source = database.source();
+    let mut log = create(&source).await;
+    let heard = Heard::default();
+    let _listening = tracing::subscriber::set_default(heard.clone());
+    database.sql("INSERT INTO t VALUES (1, 1); ALTER TABLE t DROP CONSTRAINT t_pkey; INSERT INTO t VALUES (1, 2)");
+    database.sql("INSERT INTO u VALUES (1); TRUNCATE t; INSERT INTO t VALUES (3, 3)");
+    assert_eq!(log.lines(&source).await, ["c t(1,1)", "c t(1,2)", "c u(1)", "t t(NULL,NULL)", "c t(3,3)"]);
+    assert!(database.try_sql("UPDATE t SET v = 4").is_err());
+    let names: Vec<_> = ids(&source).await.into_iter().map(|it| it.0).collect();
+    assert_eq!(names, ["u"]);
+    source.leave(&[named(&database, "t")]).await.unwrap();
+    database.sql("UPDATE t SET v = 4");
+    assert!(heard.contains("PG-017") && heard.contains("REPLICA IDENTITY FULL"), "{heard:?}");
+    assert!(!heard.contains("PG-033"), "{heard:?}");
+}
+
+#[tokio::test]
+async fn a_table_that_was_renamed_or_dropped_leaves_and_it_is_said_what_became_of_it() {
+    let database = Server::shared().database(
+        "CREATE TABLE t (id int PRIMARY KEY); CREATE TABLE u (id int PRIMARY KEY); CREATE TABLE w (id int PRIMARY KEY)",
+    );
+    let tables = ["t", "u", "w"].map(table).to_vec();
+    let source = Postgres::new(Settings { tables, ..database.settings() });
+    drop(create(&source).await);
+    database.sql("ALTER TABLE t RENAME TO t_old; DROP TABLE u; CREATE TABLE other (id int PRIMARY KEY)");
+    database.sql("ALTER PUBLICATION millrace ADD TABLE other");
+    assert_eq!(ids(&source).await.len(), 1);
+    let heard = Heard::default();
+    let _listening = tracing::subscriber::set_default(heard.clone());
+    source.leave(&[named(&database, "t"), named(&database, "u")]).await.unwrap();
+    assert!(
+        heard.contains("\"public\".\"t\" was renamed to \"public\".\"t_old\", which the pipeline file does not name"),
+        "{heard:?}"
+    );
+    assert!(heard.contains("\"public\".\"u\" was dropped or renamed") && heard.contains("PG-033"), "{heard:?}");
+    // What is in the publication for other reasons stays there.
+    let published = database.sql("SELECT string_agg(tablename, ' ' ORDER BY tablename) FROM pg_publication_tables");
+    assert_eq!(published, "other w");
+    // One that the file does not ask for leaves because of that, and nothing need be said.
+    let quiet = Heard::default();
+    let _listening = tracing::subscriber::set_default(quiet.clone());
+    source.leave(&[named(&database, "other")]).await.unwrap();
+    assert!(!quiet.contains("PG-"), "{quiet:?}");
 }

@@ -4,6 +4,7 @@
 
 mod capture;
 mod connections;
+mod heard;
 mod joins;
 mod many;
 mod positions;
