@@ -6,13 +6,12 @@
 
 use std::sync::Arc;
 
-use millrace_model::{Fault, Position, Registry, Slot, Taken};
+use millrace_model::{Fault, Position, Registry, Slot, TableEntry, Taken};
 use tokio::time::Instant;
 
 use crate::Engine;
 use crate::fault::Cause;
 use crate::judge;
-use crate::pending::entry_of;
 use crate::retry::{Backoff, Halt, until_answered};
 use crate::start::{LOOK, Writing};
 use crate::stop::Stop;
@@ -128,7 +127,7 @@ async fn open(engine: &Engine, writing: &mut Writing, slot: Slot) -> Result<(), 
         // The list of tables as the log begins; the first commit says it.
         let members = engine.source.members().await?;
         let published = members.iter().filter(|member| member.published);
-        writing.confirmed.registry = Registry::new(published.map(|member| Arc::new(entry_of(&member.schema))));
+        writing.confirmed.registry = Registry::new(published.map(|member| Arc::new(TableEntry::new(&member.schema))));
     }
     writing.exported = held.exported();
     let opened = held.open(yardstick.as_ref(), &writing.confirmed.registry).await?;

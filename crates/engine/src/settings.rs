@@ -32,6 +32,8 @@ pub struct Settings {
     pub snapshot: bool,
     /// So many chunks are read at once.
     pub snapshot_parallelism: usize,
+    /// Stop before the first transaction that sees a table with other columns (`schema.change: stop`).
+    pub stop_at_schema_change: bool,
     /// Stop when the lake has come to where the log's end was at the start.
     pub until_now: bool,
 }
@@ -52,6 +54,7 @@ impl Settings {
             sweep_interval: Duration::from_secs(24 * 3600),
             snapshot: true,
             snapshot_parallelism: 2,
+            stop_at_schema_change: false,
             until_now: false,
         }
     }

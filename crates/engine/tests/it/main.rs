@@ -4,6 +4,7 @@
 mod crash;
 mod gaps;
 mod pace;
+mod schema_change;
 mod snapshots;
 mod stage;
 mod takeover;
