@@ -21,7 +21,7 @@ use crate::stop::Stop;
 use crate::telemetry;
 
 /// How often a slot that another process has is looked at.
-pub(crate) const LOOK: Duration = Duration::from_secs(1);
+const LOOK: Duration = Duration::from_secs(1);
 
 /// What the newest confirmed commit of this writer says; a round that is given up goes back to it.
 #[derive(Clone, Debug)]
@@ -86,20 +86,33 @@ fn judge_once(engine: &Engine, head: &Head, taken: &Taken, looked_again: bool) -
 
 /// S1: waits while another process has the slot, for as long as a dead one can keep it (then 75).
 pub(crate) async fn take(engine: &Engine, stop: &mut Stop) -> Result<Taken, Halt> {
-    let mut waiting_since = None;
+    let mut busy = Busy::default();
     loop {
         let taken = until_answered("take", stop, async || engine.source.take().await).await?;
         let Slot::Busy { holder, patience } = &taken.slot else { return Ok(taken) };
-        let since = *waiting_since.get_or_insert_with(|| {
+        busy.wait(holder, *patience, stop).await?;
+    }
+}
+
+/// A slot that another process has.
+#[derive(Debug, Default)]
+pub(crate) struct Busy {
+    since: Option<Instant>,
+}
+
+impl Busy {
+    /// Waits before the next look; 75 once a dead holder would have lost it.
+    pub(crate) async fn wait(&mut self, holder: &str, patience: Duration, stop: &mut Stop) -> Result<(), Halt> {
+        let since = *self.since.get_or_insert_with(|| {
             telemetry::waiting_for_slot(holder);
             Instant::now()
         });
-        if since.elapsed() >= *patience {
-            return Err(Halt::Fault(Cause::Busy { holder: holder.clone() }.into()));
+        if since.elapsed() >= patience {
+            return Err(Halt::Fault(Cause::Busy { holder: holder.to_owned() }.into()));
         }
         tokio::select! {
-            () = tokio::time::sleep(LOOK) => {}
-            () = stop.requested() => return Err(Halt::Stopped),
+            () = tokio::time::sleep(LOOK) => Ok(()),
+            () = stop.requested() => Err(Halt::Stopped),
         }
     }
 }

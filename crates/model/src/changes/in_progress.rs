@@ -365,4 +365,4 @@ impl Changes {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

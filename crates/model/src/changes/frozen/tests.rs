@@ -1,13 +1,12 @@
 //! Where a round ends when the columns of a table change: always before the whole transaction that saw it.
 
 use super::*;
-use crate::changes::TransactionEnd;
+use crate::changes::in_progress::tests::end;
 use crate::column::ColumnBuilder;
 use crate::position::{Position, Sequence};
 use crate::registry::TableEntry;
 use crate::schema::Kind;
 use crate::size::ByteSize;
-use crate::time::Timestamp;
 
 /// A table of an id and further columns.
 fn schema(table: &str, columns: &[&str]) -> Arc<TableSchema> {
@@ -24,14 +23,6 @@ fn schema(table: &str, columns: &[&str]) -> Arc<TableSchema> {
         columns: columns.iter().zip(1..).map(column).collect(),
         key: vec![0],
     })
-}
-
-fn end(number: u32) -> TransactionEnd {
-    TransactionEnd {
-        position: Position::new(format!("p{number}")),
-        id: Arc::from(format!("t{number}")),
-        commit: Timestamp(i64::from(number)),
-    }
 }
 
 fn append(changes: &mut Changes, slot: usize, id: i64) {

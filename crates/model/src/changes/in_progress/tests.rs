@@ -28,7 +28,7 @@ fn schema(table: usize, columns: usize) -> Arc<TableSchema> {
     })
 }
 
-fn end(number: u32) -> TransactionEnd {
+pub(in crate::changes) fn end(number: u32) -> TransactionEnd {
     TransactionEnd {
         position: Position::new(format!("p{number}")),
         id: Arc::from(format!("t{number}")),
