@@ -3,6 +3,7 @@
 
 mod crash;
 mod gaps;
+mod heard;
 mod pace;
 mod schema_change;
 mod snapshots;
