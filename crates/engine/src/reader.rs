@@ -324,12 +324,12 @@ impl Reader<'_> {
             Awaiting::Join { .. } if passed => return Err(Cause::PassedSnapshot.into()),
             Awaiting::Join { position, tables, reply } => {
                 // Everything up to C passes through `hand_over` first: a change seen there may forbid going on.
-                let transactions = self.changes.transactions();
+                let commits = self.changes.commit_times();
                 let batches = self.changes.take_all().map_err(|error| Cause::Batch(error.to_string()))?;
                 self.hand_over(batches).await?;
                 // A snapshot shows other columns before the log does.
                 if !tables.iter().all(|table| table.is_new || self.changes.admits(&table.schema)) {
-                    self.close_after(transactions).await?;
+                    self.close_after(commits).await?;
                     return Ok(());
                 }
                 let anchor = self.changes.sequence();
@@ -341,7 +341,7 @@ impl Reader<'_> {
                 }
                 self.hold_to_columns();
                 // The entries stand from this commit on, even with nothing done.
-                self.close_after(transactions).await?;
+                self.close_after(commits).await?;
                 let _gone = reply.send(joined);
             }
         }
@@ -404,14 +404,14 @@ impl Reader<'_> {
 
     /// R1: closes the round at this boundary. Returns its number.
     async fn close(&mut self) -> Result<u64, Fault> {
-        let transactions = self.changes.transactions();
+        let commits = self.changes.commit_times();
         let batches = self.changes.take_all().map_err(|error| Cause::Batch(error.to_string()))?;
         self.hand_over(batches).await?;
-        self.close_after(transactions).await
+        self.close_after(commits).await
     }
 
-    /// The same once the batches of its `transactions` are handed over.
-    async fn close_after(&mut self, transactions: u64) -> Result<u64, Fault> {
+    /// The same once the batches of its transactions, which committed in the source at these times, are handed over.
+    async fn close_after(&mut self, commits: Vec<Timestamp>) -> Result<u64, Fault> {
         let (number, _) = self.open_round();
         let (files, chunks) = self.pending.take_chunks();
         self.closed = Checkpoint { position: self.changes.position().cloned(), sequence: self.changes.sequence() };
@@ -422,7 +422,7 @@ impl Reader<'_> {
             registry: self.pending.registry.clone(),
             snapshots: self.pending.snapshots.clone(),
             removed: self.pending.removed.clone(),
-            transactions,
+            commits,
             files,
             chunks,
         };

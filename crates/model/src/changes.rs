@@ -318,6 +318,11 @@ impl Changes {
         self.transactions.iter().filter(|transaction| transaction.end.is_some()).count() as u64
     }
 
+    /// When each of them was committed in the source.
+    pub fn commit_times(&self) -> Vec<Timestamp> {
+        self.transactions.iter().filter_map(|transaction| transaction.end.as_ref()).map(|end| end.commit).collect()
+    }
+
     /// When the oldest of them was committed in the source.
     pub fn oldest_commit(&self) -> Option<Timestamp> {
         self.transactions.first().and_then(|transaction| transaction.end.as_ref()).map(|end| end.commit)

@@ -4,13 +4,14 @@ use std::fmt::Debug;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use millrace_testkit::fuse::Fuse;
+use millrace_engine::{Observer, observed};
+use millrace_testkit::fuse::{Blow, Fuse};
 use millrace_testkit::scripted_source::ScriptedRow;
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Metadata, Subscriber};
 
-use crate::stage::{Stage, block_on};
+use crate::stage::{Stage, block_on, fuse};
 
 /// A line of the log: its fields by name.
 #[derive(Clone, Debug, Default)]
@@ -121,4 +122,60 @@ fn a_step_of_the_stream_without_an_answer_is_heard_and_ends_nothing() {
         assert_eq!(code, 0, "{step}");
         assert!(lines.len() > 20, "{step}: only {} lines", lines.len());
     }
+}
+
+/// What an observer was told of the disk, and when each committed transaction had committed in the source.
+#[derive(Default)]
+struct Seen {
+    spilled: Mutex<Vec<u64>>,
+    commits: Mutex<Vec<i64>>,
+}
+
+impl Observer for Seen {
+    fn observe(&self, event: &millrace_engine::Event<'_>) {
+        match event {
+            millrace_engine::Event::Spilled { bytes } => self.spilled.lock().unwrap().push(*bytes),
+            millrace_engine::Event::Committed { round, commits, .. } => {
+                assert_eq!(round.transactions, commits.len() as u64);
+                self.commits.lock().unwrap().extend(commits.iter().map(|commit| commit.0));
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Three transactions that are larger than memory, in a life that may die; when they ended.
+async fn large_ones(seen: &Arc<Seen>, streamed: bool, death: &Fuse) -> Vec<i64> {
+    let stage = Stage { streamed, memory: Some(600), ..Stage::default() };
+    assert_eq!(stage.run(&Fuse::never(), "zero").await.code(), 0);
+    let rows = |first: i64| (first..first + 40).map(|id| ScriptedRow::create("a", id, "x"));
+    let ends = (0..3).map(|number| stage.world.append(rows(100 * number)) as i64).collect();
+    observed(seen.clone(), stage.run(death, "one")).await;
+    ends
+}
+
+#[test]
+fn an_observer_hears_what_waits_on_disk_until_nothing_does_and_each_transaction_once() {
+    for streamed in [false, true] {
+        let seen = Arc::new(Seen::default());
+        let ends = block_on(large_ones(&seen, streamed, &Fuse::never()));
+        let spilled = seen.spilled.lock().unwrap();
+        assert!(spilled.iter().any(|&bytes| bytes > 100), "{spilled:?}");
+        assert_eq!(spilled.last(), Some(&0), "{spilled:?}");
+        assert!(spilled.windows(2).all(|two| two[0] != two[1]), "{spilled:?}");
+        assert_eq!(*seen.commits.lock().unwrap(), ends, "streamed: {streamed}");
+    }
+}
+
+#[test]
+fn a_life_that_ends_leaves_nothing_on_disk_and_says_so() {
+    let mut waited = 0;
+    for step in 0..60 {
+        let seen = Arc::new(Seen::default());
+        block_on(large_ones(&seen, true, &fuse(step, Blow::DieAfter)));
+        let spilled = seen.spilled.lock().unwrap();
+        waited += usize::from(spilled.len() > 1);
+        assert!(spilled.last().is_none_or(|&bytes| bytes == 0), "at {step}: {spilled:?}");
+    }
+    assert!(waited > 10, "only {waited} lives had something on disk");
 }
