@@ -161,9 +161,9 @@ fn begin(
 fn merge(done: &mut Vec<(String, String)>, mut range: (String, String)) {
     done.retain(|other| {
         if !other.1.is_empty() && other.1 == range.0 {
-            range.0 = other.0.clone();
+            range.0.clone_from(&other.0);
         } else if !range.1.is_empty() && range.1 == other.0 {
-            range.1 = other.1.clone();
+            range.1.clone_from(&other.1);
         } else {
             return true;
         }
@@ -182,6 +182,6 @@ mod tests {
         for (from, to) in [("", "10"), ("20", "30"), ("10", "20"), ("40", "")] {
             merge(&mut done, (from.into(), to.into()));
         }
-        assert_eq!(done, [("".into(), "30".into()), ("40".to_string(), "".to_string())]);
+        assert_eq!(done, [("", "30"), ("40", "")].map(|(from, to)| (from.to_owned(), to.to_owned())));
     }
 }

@@ -237,7 +237,7 @@ impl Reader<'_> {
             }
             () = self.work.closed() => return Err(writer_ended()),
             changed = self.committed.changed(), if old || !self.settling.is_empty() => {
-                changed.map_err(|_| writer_ended())?;
+                changed.map_err(|_gone| writer_ended())?;
                 self.settle();
             }
             request = self.requests.recv() => match request {
@@ -439,7 +439,7 @@ impl Reader<'_> {
     }
 
     async fn send(&mut self, work: Work) -> Result<(), Fault> {
-        self.work.send(work).await.map_err(|_| writer_ended())
+        self.work.send(work).await.map_err(|_gone| writer_ended())
     }
 }
 

@@ -16,7 +16,7 @@ use crate::Engine;
 use crate::fault::Cause;
 use crate::judge::{self, Verdict};
 use crate::resume;
-use crate::retry::{Halt, until_answered};
+use crate::retry::{Backoff, Halt, until_answered};
 use crate::stop::Stop;
 use crate::telemetry;
 
@@ -47,7 +47,7 @@ pub(crate) struct Writing {
     /// `run --until now`: where the log's end was at the start.
     pub until: Option<Position>,
     /// Attempts to get the log back since the last commit.
-    pub losses: crate::retry::Backoff,
+    pub losses: Backoff,
 }
 
 /// S1 to S4.
@@ -136,7 +136,7 @@ async fn claim(engine: &Engine, head: &Head, taken: &Taken, stop: &mut Stop) -> 
                 rounds: Arc::new(AtomicU64::new(1)),
                 exported: None,
                 until: None,
-                losses: Default::default(),
+                losses: Backoff::default(),
             }))
         }
     }

@@ -111,21 +111,21 @@ impl ScriptedSource {
     }
 
     /// Takes the slot if it is free: the number of the holder, and a guard that frees it.
-    fn hold(&self) -> Result<Result<Grip, Slot>, Fault> {
+    fn hold(&self) -> Result<Grip, Slot> {
         let mut state = self.world.state();
         state.holders += 1;
         let holder = state.holders;
-        let Some(slot) = &mut state.slot else { return Ok(Err(Slot::Missing)) };
+        let Some(slot) = &mut state.slot else { return Err(Slot::Missing) };
         if slot.lost {
-            return Ok(Err(Slot::Lost { reason: "the log was discarded".into() }));
+            return Err(Slot::Lost { reason: "the log was discarded".into() });
         }
         if let Some(other) = slot.holder {
             let patience = Duration::from_secs(6);
-            return Ok(Err(Slot::Busy { holder: format!("holder {other}"), patience }));
+            return Err(Slot::Busy { holder: format!("holder {other}"), patience });
         }
         slot.holder = Some(holder);
         let generation = slot.generation;
-        Ok(Ok(Arc::new(Connection { world: self.world.clone(), holder, generation })))
+        Ok(Arc::new(Connection { world: self.world.clone(), holder, generation }))
     }
 }
 
@@ -149,7 +149,7 @@ impl Source for ScriptedSource {
 
     async fn take(&self) -> Result<Taken, Fault> {
         let source = self.clone();
-        let held = self.fuse.step("take the slot", move || source.hold()).await.map_err(unanswered)??;
+        let held = self.fuse.step("take the slot", move || source.hold()).await.map_err(unanswered)?;
         let slot = match held {
             Err(slot) => slot,
             Ok(grip) => Slot::Held(Box::new(self.note(grip).await?)),
@@ -170,7 +170,7 @@ impl Source for ScriptedSource {
         };
         self.fuse.step("make the slot", made).await.map_err(unanswered)??;
         let source = self.clone();
-        match self.fuse.step("take the new slot", move || source.hold()).await.map_err(unanswered)?? {
+        match self.fuse.step("take the new slot", move || source.hold()).await.map_err(unanswered)? {
             Ok(grip) => {
                 let mut held = self.note(grip).await?;
                 held.exported = Some(held.state.confirmed.clone());

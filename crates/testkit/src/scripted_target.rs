@@ -71,16 +71,16 @@ fn create_if_absent(lake: &Lake, offered: &Prepared) -> bool {
     }
     let text: Value = serde_json::from_slice(&offered.bytes).unwrap_or_default();
     let list = |name: &str| {
-        text[name]
-            .as_array()
+        text.get(name)
+            .and_then(Value::as_array)
             .map(|paths| paths.iter().filter_map(|p| p.as_str().map(str::to_owned)).collect())
             .unwrap_or_default()
     };
     let stored = Stored {
         bytes: Arc::clone(&offered.bytes),
         standing: offered.standing.clone(),
-        kind: text["kind"].as_str().unwrap_or_default().into(),
-        claim: text["claim"].as_u64().unwrap_or_default(),
+        kind: text.get("kind").and_then(Value::as_str).unwrap_or_default().into(),
+        claim: text.get("claim").and_then(Value::as_u64).unwrap_or_default(),
         files: list("files"),
         removed: list("removed"),
     };

@@ -39,7 +39,13 @@ struct Log(Arc<Mutex<Vec<Line>>>);
 
 impl Log {
     fn retries(&self) -> Vec<Line> {
-        self.0.lock().unwrap().iter().filter(|line| line.get("code") == "retrying").cloned().collect()
+        self.0
+            .lock()
+            .expect("no test panics inside")
+            .iter()
+            .filter(|line| line.get("code") == "retrying")
+            .cloned()
+            .collect()
     }
 }
 
@@ -59,7 +65,7 @@ impl Subscriber for Log {
     fn event(&self, event: &Event<'_>) {
         let mut line = Line::default();
         event.record(&mut line);
-        self.0.lock().unwrap().push(line);
+        self.0.lock().expect("no test panics inside").push(line);
     }
 
     fn enter(&self, _: &Id) {}
@@ -134,10 +140,12 @@ struct Seen {
 impl Observer for Seen {
     fn observe(&self, event: &millrace_engine::Event<'_>) {
         match event {
-            millrace_engine::Event::Spilled { bytes } => self.spilled.lock().unwrap().push(*bytes),
+            millrace_engine::Event::Spilled { bytes } => {
+                self.spilled.lock().expect("no test panics inside").push(*bytes)
+            }
             millrace_engine::Event::Committed { round, commits, .. } => {
                 assert_eq!(round.transactions, commits.len() as u64);
-                self.commits.lock().unwrap().extend(commits.iter().map(|commit| commit.0));
+                self.commits.lock().expect("no test panics inside").extend(commits.iter().map(|commit| commit.0));
             }
             _ => {}
         }

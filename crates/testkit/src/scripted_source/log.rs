@@ -120,7 +120,7 @@ impl Log for ScriptedLog {
             }
             if let Some(piece) = self.next_piece() {
                 self.fuse.step("read a piece", || ()).await.map_err(unanswered)?;
-                self.append_piece(piece, into)?;
+                self.append_piece(&piece, into)?;
                 return Ok(Gulp::Read);
             }
             let next = {

@@ -85,12 +85,12 @@ impl ScriptedLog {
         if open.is_empty() || !(must || pieces.below(2) == 0) {
             return None;
         }
-        let end = open[pieces.below(open.len() as u64) as usize];
+        let end = *open.get(pieces.below(open.len() as u64) as usize)?;
         let (rows, undoes, strays) = (1 + pieces.below(2) as usize, pieces.below(3) == 0, pieces.below(5) == 0);
         Some(Piece { end, rows, undoes, strays })
     }
 
-    pub(super) fn append_piece(&mut self, piece: Piece, into: &mut Changes) -> Result<(), Fault> {
+    pub(super) fn append_piece(&mut self, piece: &Piece, into: &mut Changes) -> Result<(), Fault> {
         let Some(pieces) = &mut self.pieces else { return Ok(()) };
         let Some(begun) = pieces.begun.get_mut(&piece.end) else { return Ok(()) };
         let count = piece.rows.min(begun.rest.len());

@@ -28,9 +28,10 @@ fn schema(table: &str, columns: &[&str]) -> Arc<TableSchema> {
 fn append(changes: &mut Changes, slot: usize, id: i64) {
     let row = changes.row(slot, Op::Create, 10).unwrap();
     for column in &mut row.columns {
-        match column {
-            ColumnBuilder::Int64(builder) => builder.append_value(id),
-            other => other.append_null(),
+        if let ColumnBuilder::Int64(builder) = column {
+            builder.append_value(id);
+        } else {
+            column.append_null();
         }
     }
 }

@@ -172,9 +172,10 @@ fn in_pieces(history: &[Scripted], chance: &mut Chance) -> Lake {
                 }
             }
             transaction.undone.iter().for_each(|&part| changes.undo(transaction.id, part));
-            match transaction.commits {
-                true => changes.end(transaction.id, end(transaction.id)),
-                false => changes.undo(transaction.id, transaction.id),
+            if transaction.commits {
+                changes.end(transaction.id, end(transaction.id));
+            } else {
+                changes.undo(transaction.id, transaction.id);
             }
         }
         while let Some(ended) = changes.take_ended().unwrap() {
