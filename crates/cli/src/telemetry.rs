@@ -108,7 +108,10 @@ impl Parts {
 
 impl Visit for Parts {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        self.put(field, format!("{value:?}").into());
+        let text = format!("{value:?}");
+        // A list of texts looks in Rust as it does in JSON.
+        let list = if text.starts_with('[') { serde_json::from_str::<Vec<String>>(&text).ok() } else { None };
+        self.put(field, list.map_or_else(|| text.into(), Value::from));
     }
 
     fn record_str(&mut self, field: &Field, value: &str) {

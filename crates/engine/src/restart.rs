@@ -54,10 +54,10 @@ impl Engine {
         let taken = take(self, stop).await?;
         let head = until_answered("head", stop, async || self.target.head().await).await?;
         if let Some(standing) = &head.standing {
-            if !restart.adopt {
-                judge::ours(standing, &self.settings.pipeline, self.settings.epoch)?;
-            } else {
+            if restart.adopt {
                 judge::newest_epoch(standing, self.settings.epoch)?;
+            } else {
+                judge::ours(standing, &self.settings.pipeline, self.settings.epoch)?;
             }
         }
         // Before anything is claimed: a misspelt name must not look as if it had been done.
@@ -83,7 +83,7 @@ impl Engine {
             Claimed::Taken => Ok(None),
             Claimed::Mine(chain) => {
                 let checkpoint = &claim.standing.checkpoint;
-                let position = checkpoint.position.as_ref().map(|position| position.as_str());
+                let position = checkpoint.position.as_ref().map(millrace_model::Position::as_str);
                 telemetry::claimed(chain.claim(), position, checkpoint.sequence.0);
                 Ok(Some(Restarted { commit: chain.claim(), removed: claim.removed.len(), new_slot: gap }))
             }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use millrace_model::ByteSize;
 
-use crate::shape::{Word, later, now};
+use crate::shape::{Word, now};
 
 /// One key.
 pub(crate) struct Key {
@@ -108,9 +108,9 @@ pub(crate) const KEYS: &[Key] = &[
     key("stop.deadline", Rule::Duration, "20s", "how long a stop may take"),
     key(
         "schema.change",
-        Rule::Words(&[now("evolve"), later("stop")]),
+        Rule::Words(&[now("evolve"), now("stop")]),
         "evolve",
-        "what to do when the columns of a table change",
+        "when the columns of a table change: a new schema version, or exit 65 before the change",
     ),
     key("slot.name", Rule::Slot, "", "name of the replication slot").shown("millrace_NAME").only("postgres"),
     key("publication.name", Rule::Publication, "", "name of the publication").shown("millrace_NAME").only("postgres"),

@@ -47,7 +47,7 @@ mod tests {
     fn durations_are_read_with_their_unit() {
         assert_eq!(parse_duration("500ms"), Ok(Duration::from_millis(500)));
         assert_eq!(parse_duration("10s"), Ok(Duration::from_secs(10)));
-        assert_eq!(parse_duration("5m"), Ok(Duration::from_secs(300)));
+        assert_eq!(parse_duration("5m"), Ok(Duration::from_mins(5)));
         for wrong in ["", "10", "s", "1.5s", "-1s", "10 sec", "0s", "99999999999999999999s", "18446744073709551615h"] {
             assert!(parse_duration(wrong).is_err(), "{wrong}");
         }

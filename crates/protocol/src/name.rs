@@ -1,7 +1,5 @@
 //! Names that the pipeline makes in the source: the default of slot and publication, and what the user may write.
 
-use std::fmt::Write as _;
-
 use sha2::{Digest, Sha256};
 
 /// PostgreSQL cuts names longer than this (NAMEDATALEN - 1).
@@ -17,7 +15,7 @@ pub fn default_slot_name(pipeline: &str) -> String {
     if !pipeline.chars().all(allowed) || name.len() > LONGEST {
         name.truncate(LONGEST - HASH_DIGITS);
         for byte in Sha256::digest(pipeline.as_bytes()).iter().take(HASH_DIGITS / 2) {
-            let _ = write!(name, "{byte:02x}");
+            name.push_str(&format!("{byte:02x}"));
         }
     }
     name

@@ -48,9 +48,9 @@ fn map(fields: &[Field], tag: Option<&str>) -> Value {
     }
     for field in fields {
         let mut value = shape(&field.shape);
-        value["description"] = field.about.into();
+        put(&mut value, "description", field.about);
         if let Some(default) = field.default {
-            value["default"] = default.into();
+            put(&mut value, "default", default);
         }
         properties.insert(field.name.into(), value);
         if field.required {
@@ -58,6 +58,13 @@ fn map(fields: &[Field], tag: Option<&str>) -> Value {
         }
     }
     json!({"type": "object", "additionalProperties": false, "required": required, "properties": properties})
+}
+
+/// Adds to an object.
+fn put(object: &mut Value, name: &str, value: impl Into<Value>) {
+    if let Some(object) = object.as_object_mut() {
+        object.insert(name.into(), value.into());
+    }
 }
 
 fn advanced() -> Value {
@@ -70,9 +77,9 @@ fn advanced() -> Value {
             Rule::Size | Rule::SizeFrom(_) => json!({"type": "string", "examples": ["64MiB", "1GiB"]}),
             Rule::Count { .. } | Rule::Slot | Rule::Publication | Rule::Path => json!({"type": "string"}),
         };
-        value["description"] = key.about.into();
+        put(&mut value, "description", key.about);
         if !key.default.is_empty() {
-            value["default"] = key.default.into();
+            put(&mut value, "default", key.default);
         }
         properties.insert(key.name.into(), value);
     }

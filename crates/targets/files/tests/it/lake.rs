@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use millrace_files::{Compression, Files, MemoryStore, Settings, Store};
 use millrace_model::{
     Batch, ByteSize, Chain, Changes, Checkpoint, Claim, Claimed, Clock, Column, ColumnBuilder, CommitKind, Committed,
-    Head, Kind, Op, Position, Prepared, Registry, Round, Sequence, SourceIdentity, StagedFile, Standing, TableName,
-    TableSchema, Target, Timestamp, TransactionEnd,
+    Head, Kind, Op, Position, Prepared, Registry, Round, Sequence, SourceIdentity, StagedFile, Standing, TableEntry,
+    TableName, TableSchema, Target, Timestamp, TransactionEnd,
 };
 
 /// A clock that a test sets.
@@ -179,7 +179,7 @@ impl Writer {
     pub async fn stage(&mut self, schema: &Arc<TableSchema>, rows: &[&[Row<'_>]]) -> Vec<StagedFile> {
         self.round += 1;
         let mut round = self.chain.stager().round(self.round, self.clock.now());
-        let version = self.registry.version_of(schema);
+        let version = version_of(&mut self.registry, schema);
         for batch in batches(schema, self.sequence, self.transaction, rows) {
             round.write(batch, version).await.unwrap();
         }
@@ -219,11 +219,19 @@ impl Writer {
     }
 }
 
+/// The version of `schema`, whose table joins where it is new.
+pub fn version_of(registry: &mut Registry, schema: &TableSchema) -> u32 {
+    if registry.get(&schema.table).is_none() {
+        registry.put(TableEntry::new(schema));
+    }
+    registry.version_of(schema).unwrap()
+}
+
 /// A round with a row of snapshot `id` for each key, anchored at the writer's sequence; the registry is as it was.
 pub async fn snapshot_round(one: &mut Writer, schema: &Arc<TableSchema>, id: u64, keys: &[i64]) -> Round {
     one.round += 1;
     let mut round = one.chain.stager().round(one.round, one.clock.now());
-    let version = one.registry.version_of(schema);
+    let version = version_of(&mut one.registry, schema);
     for key in keys {
         let mut rows = millrace_model::TableChanges::new(Arc::clone(schema));
         rows.begin_read(20);

@@ -8,7 +8,7 @@ use millrace_model::{
 };
 
 use crate::fsck::commit_snapshot;
-use crate::lake::{Writer, append, column, end_of, keyless, snapshot_round, table, writer};
+use crate::lake::{Writer, append, column, end_of, keyless, snapshot_round, table, version_of, writer};
 
 async fn lines(store: &MemoryStore, table: &str, state: bool) -> Result<Vec<String>, Fault> {
     let mut lines = Vec::new();
@@ -250,7 +250,7 @@ async fn every_kind_has_its_form() {
     changes.commit(end_of(1));
     let store = MemoryStore::new();
     let mut one = Writer::start(&store, "one").await;
-    let version = one.registry.version_of(&schema);
+    let version = version_of(&mut one.registry, &schema);
     one.round = 1;
     let mut round = one.chain.stager().round(1, one.clock.now());
     for batch in changes.take_all().unwrap() {
