@@ -137,8 +137,7 @@ fn human(failure: &Failure) -> String {
         Failure::Fault(fault) | Failure::Logged(fault) => {
             let mut message = fault.to_string();
             message.drain(..fault.code.len() + ": ".len());
-            let cure = if fault.cure.is_empty() { String::new() } else { format!("cure: {}\n", fault.cure) };
-            format!("error: {message}\n{cure}{}", reference(fault.code))
+            format!("error: {message}\ncure: {}\n{}", fault.cure, reference(fault.code))
         }
         Failure::File { file, problems } => {
             let mut text = match problems.0.len() {
@@ -146,10 +145,7 @@ fn human(failure: &Failure) -> String {
                 count => format!("error: {} was refused for {count} reasons\n", file.display()),
             };
             for problem in &problems.0 {
-                text += &format!("  {problem}\n");
-                if !problem.cure.is_empty() {
-                    text += &format!("    cure: {}\n", problem.cure);
-                }
+                text += &format!("  {problem}\n    cure: {}\n", problem.cure);
             }
             let mut codes: Vec<&str> = problems.0.iter().map(|problem| problem.code).collect();
             codes.sort_unstable();

@@ -31,11 +31,9 @@ pub(crate) async fn check(arguments: FileArguments, console: &Console) -> Result
 /// Here, where somebody waits for the answer, no answer is a finding too: nothing can be said of what did not answer.
 fn answers(subject: &str, answer: Result<Vec<Finding>, Fault>) -> Vec<Finding> {
     let no_answer = |fault: &Fault| {
-        let cure =
-            if fault.cure.is_empty() { "is it running, and is it to be reached from here?" } else { &fault.cure };
         let mut message = fault.to_string();
         message.drain(..fault.code.len() + ": ".len());
-        Finding::error(fault.code, Refusal::Check, subject, message, cure)
+        Finding::error(fault.code, Refusal::Check, subject, message, &fault.cure)
     };
     answer.unwrap_or_else(|fault| vec![Finding::of_fault(subject, &fault).unwrap_or_else(|| no_answer(&fault))])
 }
@@ -54,6 +52,7 @@ fn human(findings: &[Finding]) -> String {
         // Some messages begin with their subject, for the log.
         let message = message.strip_prefix(subject.as_str()).map_or(message.as_str(), str::trim_start);
         text += &format!("         {message}\n");
+        // What is only good to know has none.
         if !cure.is_empty() {
             text += &format!("         cure: {cure}\n");
         }

@@ -118,7 +118,7 @@ fn exit_code(findings: &[Finding]) -> Option<u8> {
     let first = errors.first()?;
     let order = [Refusal::Spec, Refusal::Gap, Refusal::Permission];
     let gravest = order.into_iter().find(|refusal| errors.contains(refusal)).unwrap_or(*first);
-    Some(Fault::refused("", gravest, "", "").exit_code())
+    Some(gravest.exit_code())
 }
 
 #[cfg(test)]
