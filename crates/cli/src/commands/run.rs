@@ -103,6 +103,8 @@ async fn check(source: &dyn Source, target: &dyn Target, meter: &Meter) -> Resul
 /// The findings, as lines of the log.
 fn report(findings: &[Finding]) {
     for Finding { code, severity, subject, message, cure, .. } in findings {
+        // Some messages begin with their subject, for lists.
+        let message = message.strip_prefix(subject.as_str()).map_or(message.as_str(), str::trim_start);
         match severity {
             Severity::Error => error!(code, subject, cure, "{subject}: {message}"),
             Severity::Warning => warn!(code, subject, cure, "{subject}: {message}"),
