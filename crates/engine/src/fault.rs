@@ -109,10 +109,13 @@ impl From<Cause> for Fault {
                 "another process runs this pipeline; if none is left, start again",
             ),
             Cause::WriterEnded => Fault::retry("EN-012", message),
-            Cause::RestartStopped => Fault::retry("EN-013", message),
+            Cause::RestartStopped => {
+                Fault::retry("EN-013", message).cure("run it again: nothing was changed in the lake")
+            }
             Cause::ReaderEnded => Fault::retry("EN-014", message),
             Cause::SnapshotterEnded => Fault::retry("EN-015", message),
-            Cause::PassedSnapshot => Fault::retry("EN-016", message),
+            Cause::PassedSnapshot => Fault::retry("EN-016", message)
+                .cure("nothing: the snapshot is thrown away and a new one taken, nothing of it was in the lake"),
             Cause::Spill { .. } => Fault::retry("EN-017", message)
                 .cure("make room in `spill.directory`, or let it point to a folder that this process can write to"),
             Cause::SpillFull { .. } => Fault::refused(
@@ -168,8 +171,60 @@ fn differences(change: &SchemaChange) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use millrace_model::{Kind, TableName};
+
+    use super::*;
+
+    /// One of each; the test below notices one that is missing.
+    fn all() -> Vec<Cause> {
+        let text = || "x".to_owned();
+        let limit = ByteSize::mib(1);
+        vec![
+            Cause::OtherPipeline { found: text(), wanted: text() },
+            Cause::OtherSource { found: text(), answers: text() },
+            Cause::NewerEpoch { found: 2, mine: 1 },
+            Cause::SlotMissing { checkpoint: text() },
+            Cause::SlotLost { reason: text() },
+            Cause::SlotBeyond { confirmed: text(), checkpoint: text() },
+            Cause::SlotUnreadable { reason: text() },
+            Cause::SlotOfAnotherLake,
+            Cause::Busy { holder: text() },
+            Cause::Fenced { commit: 1 },
+            Cause::WriterEnded,
+            Cause::RestartStopped,
+            Cause::ReaderEnded,
+            Cause::SnapshotterEnded,
+            Cause::PassedSnapshot,
+            Cause::Spill { folder: text() },
+            Cause::SpillFull { limit },
+            Cause::NoSuchTable { table: text() },
+            Cause::SpillDeclined { limit },
+            Cause::SchemaChanged {
+                change: Box::new(SchemaChange { table: TableName::new(["d", "s", "t"]), before: vec![], after: vec![] }),
+                position: text(),
+            },
+            Cause::NotCarried { table: text() },
+            Cause::Batch(text()),
+        ]
+    }
+
+    #[test]
+    fn no_fault_is_without_a_cure_and_each_code_has_one_cause() {
+        let faults: Vec<Fault> = all().into_iter().map(Fault::from).collect();
+        for fault in &faults {
+            assert!(!fault.message.is_empty() && !fault.cure.is_empty(), "{fault:?}");
+        }
+        let mut codes: Vec<&str> = faults.iter().map(|fault| fault.code).collect();
+        codes.sort_unstable();
+        codes.dedup();
+        assert_eq!(codes.len(), faults.len());
+        // Every code of this file, so that a cause that is added is added here too.
+        let (source, _) = include_str!("fault.rs").split_once("#[cfg(test)]").expect("this very module");
+        let written = source.match_indices("\"EN-").filter_map(|(at, _)| source.get(at + 1..at + 7));
+        let mut written: Vec<&str> = written.collect();
+        written.sort_unstable();
+        assert_eq!(written, codes);
+    }
 
     fn column(id: u32, name: &str, type_name: &str) -> Column {
         Column { name: name.into(), id, kind: Kind::Text, type_name: type_name.into(), nullable: true }

@@ -49,7 +49,6 @@ mod validate;
 
 pub use advanced::{AdvancedProperties, Binary, MysqlPosition, PublicationMode, SchemaChange, SnapshotMode};
 pub use fault::{PLAIN_CONNECTION, Problem, Problems};
-pub use measure::{parse_duration, parse_size};
 pub use name::default_slot_name;
 pub use schema::{advanced_table, format_table, json_schema};
 pub use spec::{

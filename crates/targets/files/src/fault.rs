@@ -153,7 +153,8 @@ impl Cause {
 
     fn cure(&self) -> &'static str {
         match self {
-            Self::NoAnswer { .. } | Self::NotLanded { .. } => "",
+            Self::NoAnswer { .. } => "see that the disk or the mount below the target's path is there and works",
+            Self::NotLanded { .. } => "wait: millrace asks again by itself",
             Self::NoSpace { .. } => "free some space; millrace goes on by itself, nothing is lost meanwhile",
             Self::Permission { .. } => "let the user that runs millrace read and write below the target's path",
             Self::NoHardLinks { .. } => "choose a path on a filesystem with hard links (ext4, xfs, btrfs, zfs, NFS)",
