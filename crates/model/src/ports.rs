@@ -250,7 +250,7 @@ pub trait Target: Send + Sync {
     async fn head(&self) -> Result<Head, Fault>;
 
     /// The files that commits 1 to `last` name and that hold rows of `tables` (names as in commits, with or without the
-    /// database; `None`: all tables), also those that are removed by now.
+    /// database; `None`: all tables). Of those that are removed by now at least one of each snapshot, for its id.
     async fn files_of(&self, last: u64, tables: Option<&[String]>) -> Result<Vec<PastFile>, Fault>;
 
     /// The bytes of a claim after `head`: made once, so that it can be repeated verbatim.

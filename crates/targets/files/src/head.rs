@@ -12,8 +12,8 @@ use serde::Deserialize;
 use crate::Lake;
 use crate::commit_json::CommitJson;
 use crate::fault::{Cause, damaged};
-use crate::names::{HEAD_HINT, commit_path, sha256_hex};
-use crate::store::Store;
+use crate::names::{COMMITS_A_FOLDER, HEAD_HINT, OWN_FOLDER, commit_path, sha256_hex};
+use crate::store::{EntryKind, Store};
 
 /// The newest commit as it stands in the store.
 pub(crate) struct Newest {
@@ -45,6 +45,24 @@ pub(crate) async fn search(store: &dyn Store) -> Result<u64, Fault> {
         }
     }
     Ok(there)
+}
+
+/// The highest number under which a commit stands, if that is `known` or beyond; found by listing.
+pub(crate) async fn highest(store: &dyn Store, known: u64) -> Result<u64, Fault> {
+    let folder = format!("{OWN_FOLDER}/commits");
+    let mut highest = 0;
+    for group in store.list(&folder).await? {
+        // Whole folders below what is known hold nothing beyond it.
+        let is_below = |group: u64| (group + 1) * COMMITS_A_FOLDER <= known;
+        if group.kind != EntryKind::Folder || group.name.parse().is_ok_and(is_below) {
+            continue;
+        }
+        for entry in store.list(&format!("{folder}/{}", group.name)).await? {
+            let number = entry.name.strip_suffix(".json").and_then(|number| number.parse().ok());
+            highest = highest.max(number.unwrap_or(0));
+        }
+    }
+    Ok(highest)
 }
 
 /// The hint; 0 where there is none that makes sense. It is never trusted beyond where to begin.

@@ -4,6 +4,7 @@
 //! `read`, `status`). It knows nothing of sources and of the engine. The store below is a port of its own (`store`), so that
 //! the protocol is the same on a disk, in memory and in an object store.
 
+mod ahead;
 mod chain;
 mod check;
 mod commit_json;
@@ -74,7 +75,7 @@ impl Target for Files {
     }
 
     async fn files_of(&self, last: u64, tables: Option<&[String]>) -> Result<Vec<PastFile>, Fault> {
-        walk::past_files(&*self.lake.store, last, tables).await
+        walk::past_files(&self.lake.store, last, tables).await
     }
 
     fn prepare_claim(&self, head: &Head, claim: &Claim) -> Result<Prepared, Fault> {

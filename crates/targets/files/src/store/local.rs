@@ -87,6 +87,15 @@ impl Store for LocalStore {
         self.blocking("read", path, |place, path| absent_is_none(fs::read(place.at(path)).map(Arc::from))).await
     }
 
+    // Why not the one above for each: to hop to a blocking thread and back costs more than to read a commit.
+    async fn read_many(&self, paths: Vec<String>) -> Result<Vec<Option<Arc<[u8]>>>, Fault> {
+        let place = Arc::clone(&self.place);
+        let read = move |path: &String| {
+            absent_is_none(fs::read(place.at(path)).map(Arc::from)).map_err(|e| of_io("read", path, e).into())
+        };
+        tokio::task::spawn_blocking(move || paths.iter().map(read).collect()).await.map_err(lost_task)?
+    }
+
     async fn size(&self, path: &str) -> Result<Option<u64>, Fault> {
         self.blocking("look for", path, |place, path| {
             absent_is_none(fs::metadata(place.at(path)).map(|found| found.len()))
