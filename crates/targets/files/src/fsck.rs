@@ -89,7 +89,7 @@ async fn check_all(files: &Files, report: &mut FsckReport) -> Result<(), Stop> {
     let chain = walk_chain(shared, report.head).await?;
     report.leftovers = leftovers(store, &chain).await?;
     let Some(newest) = &chain.newest else { return Ok(()) };
-    let registry = files.lake.states.read(store, &newest.tables).await.map_err(damage_is("I2"))?;
+    let registry = files.lake.states.read(shared, &newest.tables).await.map_err(damage_is("I2"))?;
     let mut rounds = Rounds::default();
     let mut commits = Commits::new(shared, 1..=report.head, Order::OldestFirst, |commit| commit);
     while let Some(span) = commits.next().await.map_err(damage_is("I1"))? {

@@ -91,16 +91,18 @@ pub(crate) async fn newest(store: &dyn Store) -> Result<Option<Newest>, Fault> {
 }
 
 /// S2: the newest commit, made durable before anything is built on it.
+///
+/// Its state files need not be made so: its writer did that before it created the commit.
 pub(crate) async fn head(lake: &Lake) -> Result<Head, Fault> {
     let Some(Newest { commit, sha256 }) = newest(&*lake.store).await? else { return Ok(Head::default()) };
-    let standing = standing(lake, &commit).await?;
+    lake.states.check_shape(&*lake.store, &commit.tables).await?;
+    let standing = standing(&commit)?;
     lake.store.confirm(&commit_path(commit.commit)).await?;
-    lake.states.confirm(&*lake.store, &commit.tables).await?;
-    Ok(Head { commit: commit.commit, standing: Some(standing), link: sha256 })
+    Ok(Head { commit: commit.commit, standing: Some(standing), link: sha256, registry_link: commit.tables.sha256 })
 }
 
-/// What a commit says, with the registry that it names.
-async fn standing(lake: &Lake, commit: &CommitJson) -> Result<Standing, Fault> {
+/// What a commit says, without the tables.
+fn standing(commit: &CommitJson) -> Result<Standing, Fault> {
     if let Some(state) = &commit.source_state {
         // No source of this version keeps one; to go on without it would lose it.
         return Err(Cause::Newer { path: state.path.clone(), what: "a state of the source".into() }.into());
@@ -110,7 +112,7 @@ async fn standing(lake: &Lake, commit: &CommitJson) -> Result<Standing, Fault> {
         epoch: commit.writer.epoch,
         source: SourceIdentity { kind: commit.source.kind.clone(), identity: commit.source.identity.clone() },
         checkpoint: (&commit.checkpoint).into(),
-        registry: lake.states.read(&*lake.store, &commit.tables).await?,
+        registry: None,
         snapshots: commit.snapshots.iter().map(Into::into).collect(),
         written_at: commit.written_at,
     })

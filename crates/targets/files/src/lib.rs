@@ -28,7 +28,7 @@ mod walk;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use millrace_model::{Claim, Claimed, Clock, Fault, Finding, Head, PastFile, Prepared, Target};
+use millrace_model::{Claim, Claimed, Clock, Fault, Finding, Head, PastFile, Prepared, Registry, Target};
 
 pub use commit_json::{
     CheckpointJson, CommitJson, FileJson, OpsJson, PreviousJson, SnapshotJson, SourceJson, StateRef, WriterJson,
@@ -72,6 +72,13 @@ impl Target for Files {
 
     async fn head(&self) -> Result<Head, Fault> {
         head::head(&self.lake).await
+    }
+
+    async fn registry(&self, head: &Head) -> Result<Registry, Fault> {
+        match head.commit {
+            0 => Ok(Registry::default()),
+            _ => self.lake.states.read(&self.lake.store, &StateRef::of(&head.registry_link)).await,
+        }
     }
 
     async fn files_of(&self, last: u64, tables: Option<&[String]>) -> Result<Vec<PastFile>, Fault> {

@@ -25,9 +25,9 @@ pub async fn read(
 ) -> Result<(), Fault> {
     let shared = &files.lake.store;
     let store = &**shared;
-    let no_table = || Fault::from(Cause::NoTable { table: table.into() });
-    let Some(head) = newest(store).await? else { return Err(no_table()) };
-    let registry = files.lake.states.read(store, &head.commit.tables).await?;
+    let no_table = |meant| Fault::from(Cause::NoTable { table: table.into(), meant });
+    let Some(head) = newest(store).await? else { return Err(no_table(None)) };
+    let registry = files.lake.states.read(shared, &head.commit.tables).await?;
     let entry = entry_of(&registry, table);
     let name = entry.as_ref().map(|entry| entry.table.clone());
     let asked = table.to_owned();
@@ -37,7 +37,7 @@ pub async fn read(
     });
     let mut rows = InOrder::find(shared, head.commit.commit, wanted).await?;
     if state {
-        let entry = entry.ok_or_else(no_table)?;
+        let entry = entry.ok_or_else(|| no_table(meant(&registry, table)))?;
         let mut current = Current::of(&entry);
         while let Some(mut file) = rows.next(store).await? {
             current.apply(&file);
@@ -47,7 +47,7 @@ pub async fn read(
     }
     // A table that has left the pipeline has files, but no entry.
     if entry.is_none() && rows.is_empty() {
-        return Err(no_table());
+        return Err(no_table(meant(&registry, table)));
     }
     while let Some(mut next) = rows.next(store).await? {
         out(&flat_line(next.row()))?;
@@ -60,6 +60,16 @@ pub async fn read(
 fn entry_of(registry: &Registry, table: &str) -> Option<Arc<TableEntry>> {
     let full = registry.get(&TableName::parse(table));
     full.or_else(|| registry.entries().find(|entry| entry.table.answers_to(table))).cloned()
+}
+
+/// The table that `asked` names if the dots inside its parts are written plainly.
+fn meant(registry: &Registry, asked: &str) -> Option<String> {
+    let plainly = |parts: &[String]| parts.join(".") == asked;
+    let is_meant = |table: &TableName| {
+        let parts = table.parts();
+        plainly(parts) || parts.split_first().is_some_and(|(_, rest)| plainly(rest))
+    };
+    registry.entries().map(|entry| &entry.table).find(|table| is_meant(table)).map(ToString::to_string)
 }
 
 /// A row with all its columns.

@@ -50,7 +50,7 @@ pub async fn status(files: &Files) -> Result<Status, Fault> {
     let store = &files.lake.store;
     let Some(newest) = newest(&**store).await? else { return Ok(Status::default()) };
     let commit = newest.commit;
-    let registry = files.lake.states.read(&**store, &commit.tables).await?;
+    let registry = files.lake.states.read(store, &commit.tables).await?;
     let rows = rows_by_table(store, commit.commit).await?;
     let tables = tables(&registry, &commit, &rows);
     Ok(Status {

@@ -6,10 +6,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use millrace_files::names::commit_path;
 use millrace_files::store::memory::{Answer, Moment, Step};
-use millrace_files::{MemoryStore, fsck};
+use millrace_files::{Files, LocalStore, MemoryStore, Store, fsck};
 use millrace_model::{CommitKind, Fault, Op, Round, Target};
 
-use crate::lake::{SetClock, Writer, table, writer_at};
+use crate::lake::{SetClock, Writer, settings, table, writer_at};
 
 const ROW: &[&[(Op, i64, Option<&str>)]] = &[&[(Op::Create, 1, Some("a"))]];
 
@@ -156,12 +156,10 @@ async fn a_writer_whose_claim_fell_into_a_hole_sweeps_nothing_that_a_commit_beyo
         store.put("_millrace/head.json", &b"{\"commit\":3}"[..]);
         let mut two = Writer::start(&store, "two").await;
         assert_eq!(two.chain.claim(), 4);
-        let mut landed = 0;
-        for _ in 1..width {
+        for landed in 0..width - 1 {
             // As long as the hole has room it goes well, and no sweep may begin to delete.
             let swept = sweep(&mut two).await;
             assert_eq!(swept.is_err(), landed + 2 < width, "{swept:?}");
-            landed += 1;
         }
         let sweeper = two.chain.sweeper();
         let sweeping = tokio::spawn(async move { sweeper.sweep().await });
@@ -263,4 +261,22 @@ async fn a_sweep_that_was_cut_off_goes_on_where_it_was() {
     spoilt.store(false, Ordering::SeqCst);
     assert_eq!(sweep(&mut two).await.unwrap(), 0);
     assert_eq!(two.files.head().await.unwrap().commit, 206);
+}
+
+#[tokio::test]
+async fn what_lies_unfinished_for_a_day_goes_and_nothing_younger() {
+    let folder = tempfile::tempdir().unwrap();
+    let clock = SetClock::new();
+    let store: Arc<dyn Store> = Arc::new(LocalStore::new(folder.path().to_path_buf()));
+    let mut one = Writer::over(Files::new(settings("one"), store, Arc::new(clock.clone())), clock.clone()).await;
+    let unfinished = folder.path().join("_millrace/tmp/1-2-3");
+    std::fs::write(&unfinished, "half a fi").unwrap();
+    // The disk has a clock of its own.
+    let written = std::fs::metadata(&unfinished).unwrap().modified().unwrap();
+    clock.set(written, 23 * 3600);
+    sweep(&mut one).await.unwrap();
+    assert!(unfinished.exists());
+    clock.set(written, 25 * 3600);
+    sweep(&mut one).await.unwrap();
+    assert!(!unfinished.exists());
 }
