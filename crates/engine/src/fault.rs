@@ -200,7 +200,11 @@ mod tests {
             Cause::NoSuchTable { table: text() },
             Cause::SpillDeclined { limit },
             Cause::SchemaChanged {
-                change: Box::new(SchemaChange { table: TableName::new(["d", "s", "t"]), before: vec![], after: vec![] }),
+                change: Box::new(SchemaChange {
+                    table: TableName::new(["d", "s", "t"]),
+                    before: vec![],
+                    after: vec![],
+                }),
                 position: text(),
             },
             Cause::NotCarried { table: text() },

@@ -60,8 +60,9 @@ impl Engine {
                 judge::ours(standing, &self.settings.pipeline, self.settings.epoch)?;
             }
         }
+        let before = until_answered("tables", stop, async || self.target.registry(&head).await).await?;
         // Before anything is claimed: a misspelt name must not look as if it had been done.
-        if let Some(table) = restart.tables.iter().flatten().find(|table| !knows(&head, table)) {
+        if let Some(table) = restart.tables.iter().flatten().find(|table| !knows(&before, table)) {
             return Err(Halt::Fault(Cause::NoSuchTable { table: table.clone() }.into()));
         }
         let gap = self.gap(&head, &taken, restart.adopt)?;
@@ -74,7 +75,7 @@ impl Engine {
             (taken.identity.clone(), position)
         };
         let tables = if gap { None } else { restart.tables.as_deref() };
-        let standing = self.restarted_standing(&head, identity, position, tables);
+        let standing = self.restarted_standing(&head, &before, (identity, position), tables);
         let past = until_answered("files", stop, async || self.target.files_of(head.commit, tables).await).await?;
         let removed = past.into_iter().filter(|file| !file.removed).map(|file| file.path).collect();
         let claim = Claim { standing, removed };
@@ -110,21 +111,15 @@ impl Engine {
     fn restarted_standing(
         &self,
         head: &Head,
-        source: SourceIdentity,
-        position: Option<millrace_model::Position>,
+        registry: &Registry,
+        (source, position): (SourceIdentity, Option<millrace_model::Position>),
         tables: Option<&[String]>,
     ) -> Standing {
         let before = head.standing.as_ref();
         let chosen = |entry: &TableEntry| tables.is_none_or(|names| names.iter().any(|n| entry.table.answers_to(n)));
-        let registry = before.map_or_else(Registry::default, |before| {
-            Registry::new(before.registry.entries().map(|entry| {
-                if chosen(entry) {
-                    Arc::new(TableEntry { snapshot: None, ..(**entry).clone() })
-                } else {
-                    Arc::clone(entry)
-                }
-            }))
-        });
+        let registry = Registry::new(registry.entries().map(|entry| {
+            if chosen(entry) { Arc::new(TableEntry { snapshot: None, ..(**entry).clone() }) } else { Arc::clone(entry) }
+        }));
         let snapshots = before.map_or_else(Vec::new, |before| {
             let kept = |table: &millrace_model::TableName| {
                 tables.is_some_and(|names| !names.iter().any(|name| table.answers_to(name)))
@@ -139,7 +134,7 @@ impl Engine {
                 position,
                 sequence: before.map(|before| before.checkpoint.sequence).unwrap_or_default(),
             },
-            registry,
+            registry: Some(registry),
             snapshots,
             written_at: self.clock.now(),
         }
@@ -147,6 +142,6 @@ impl Engine {
 }
 
 /// Whether the lake has a table that answers to `name`.
-fn knows(head: &Head, name: &str) -> bool {
-    head.standing.iter().flat_map(|standing| standing.registry.entries()).any(|entry| entry.table.answers_to(name))
+fn knows(registry: &Registry, name: &str) -> bool {
+    registry.entries().any(|entry| entry.table.answers_to(name))
 }

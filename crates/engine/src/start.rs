@@ -125,9 +125,10 @@ async fn claim(engine: &Engine, head: &Head, taken: &Taken, stop: &mut Stop) -> 
     match until_answered("claim", stop, async || engine.target.claim(&prepared).await).await? {
         Claimed::Taken => Ok(None),
         Claimed::Mine(chain) => {
-            let Standing { checkpoint, source, registry, snapshots, .. } = claim.standing;
+            let Standing { checkpoint, source, snapshots, .. } = claim.standing;
             let position = checkpoint.position.as_ref().map(Position::as_str);
             telemetry::claimed(chain.claim(), position, checkpoint.sequence.0);
+            let registry = until_answered("tables", stop, async || engine.target.registry(head).await).await?;
             Ok(Some(Writing {
                 chain,
                 confirmed: Confirmed { source, checkpoint, registry, snapshots },
@@ -150,7 +151,7 @@ fn claimed_standing(engine: &Engine, head: &Head, identity: &SourceIdentity) -> 
         epoch: engine.settings.epoch,
         source: identity.clone(),
         checkpoint: before.as_ref().map(|before| before.checkpoint.clone()).unwrap_or_default(),
-        registry: before.as_ref().map(|before| before.registry.clone()).unwrap_or_default(),
+        registry: None,
         snapshots: before.map(|before| before.snapshots).unwrap_or_default(),
         written_at: engine.clock.now(),
     }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use millrace_model::{
-    Chain, Claim, Claimed, Committed, Fault, Finding, Head, PastFile, Prepared, Round, RoundWriter, Stager, Standing,
+    Chain, Claim, Claimed, Committed, Fault, Finding, Head, PastFile, Prepared, Registry, Round, RoundWriter, Stager, Standing,
     Sweeper, TableName, Target, Timestamp,
 };
 use serde_json::{Value, json};
@@ -76,9 +76,11 @@ fn create_if_absent(lake: &Lake, offered: &Prepared) -> bool {
             .map(|paths| paths.iter().filter_map(|p| p.as_str().map(str::to_owned)).collect())
             .unwrap_or_default()
     };
+    let repeated = || state.chain.last().map(|before| before.registry.clone());
     let stored = Stored {
         bytes: Arc::clone(&offered.bytes),
-        standing: offered.standing.clone(),
+        standing: Standing { registry: None, ..offered.standing.clone() },
+        registry: offered.standing.registry.clone().or_else(repeated).unwrap_or_default(),
         kind: text.get("kind").and_then(Value::as_str).unwrap_or_default().into(),
         claim: text.get("claim").and_then(Value::as_u64).unwrap_or_default(),
         files: list("files"),
@@ -106,9 +108,19 @@ impl Target for ScriptedTarget {
                 commit: state.chain.len() as u64,
                 standing: state.chain.last().map(|commit| commit.standing.clone()),
                 link: String::new(),
+                registry_link: String::new(),
             }
         };
         self.fuse.step("read the head", read).await.map_err(unanswered)
+    }
+
+    async fn registry(&self, head: &Head) -> Result<Registry, Fault> {
+        let (lake, number) = (self.lake.clone(), head.commit as usize);
+        let read = move || {
+            let index = number.checked_sub(1);
+            index.and_then(|index| lake.state().chain.get(index).map(|commit| commit.registry.clone()))
+        };
+        Ok(self.fuse.step("read the tables", read).await.map_err(unanswered)?.unwrap_or_default())
     }
 
     async fn files_of(&self, last: u64, tables: Option<&[String]>) -> Result<Vec<PastFile>, Fault> {
@@ -179,7 +191,7 @@ impl Chain for ScriptedChain {
         let standing = Standing {
             source: round.source.clone(),
             checkpoint: round.checkpoint.clone(),
-            registry: round.registry.clone(),
+            registry: Some(round.registry.clone()),
             snapshots: round.snapshots.clone(),
             ..self.standing.clone()
         };

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use millrace_model::{Checkpoint, Op, Position, Standing, TableEntry};
+use millrace_model::{Checkpoint, Op, Position, Registry, Standing, TableEntry};
 
 use crate::scripted_source::{ScriptedRow, World};
 
@@ -24,6 +24,7 @@ pub struct LakeRow {
 pub(super) struct Stored {
     pub(super) bytes: Arc<[u8]>,
     pub(super) standing: Standing,
+    pub(super) registry: Registry,
     pub(super) kind: String,
     pub(super) claim: u64,
     pub(super) files: Vec<String>,
@@ -85,7 +86,7 @@ impl Lake {
 
     /// What the newest commit knows of `table`.
     pub fn entry(&self, table: &str) -> Option<Arc<TableEntry>> {
-        let registry = self.state().chain.last()?.standing.registry.clone();
+        let registry = self.state().chain.last()?.registry.clone();
         registry.entries().find(|entry| entry.table.parts().last().is_some_and(|t| t == table)).cloned()
     }
 

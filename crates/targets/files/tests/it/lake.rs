@@ -19,6 +19,12 @@ impl SetClock {
         Self(Arc::new(AtomicI64::new(Timestamp::parse("2026-11-22T14:03:07.412Z").unwrap().0)))
     }
 
+    /// So many seconds after a moment of the machine's clock.
+    pub fn set(&self, moment: std::time::SystemTime, seconds: i64) {
+        let since = moment.duration_since(std::time::UNIX_EPOCH).unwrap();
+        self.0.store(since.as_micros() as i64 + seconds * 1_000_000, Ordering::SeqCst);
+    }
+
     pub fn forward(&self, seconds: i64) {
         self.0.fetch_add(seconds * 1_000_000, Ordering::SeqCst);
     }
@@ -65,7 +71,7 @@ pub fn nothing_yet() -> Standing {
         epoch: None,
         source: identity(),
         checkpoint: Checkpoint::default(),
-        registry: Registry::default(),
+        registry: None,
         snapshots: Vec::new(),
         written_at: Timestamp::default(),
     }
@@ -143,6 +149,21 @@ pub fn batches(schema: &Arc<TableSchema>, after: u64, first_transaction: u64, ro
     changes.take_all().unwrap()
 }
 
+/// A heartbeat at sequence 0, without tables.
+pub fn empty_round(number: u64) -> Round {
+    Round {
+        number,
+        kind: CommitKind::Heartbeat,
+        checkpoint: Checkpoint { position: Some(end_of(1).position), sequence: Sequence(0) },
+        source: identity(),
+        registry: Registry::default(),
+        snapshots: Vec::new(),
+        transactions: 0,
+        files: Vec::new(),
+        removed: Vec::new(),
+    }
+}
+
 /// A writer that has claimed, with what an engine would remember.
 pub struct Writer {
     pub files: Files,
@@ -163,11 +184,13 @@ impl Writer {
 
     pub async fn over(files: Files, clock: SetClock) -> Self {
         let chain = claim(&files).await;
-        let standing = files.head().await.unwrap().standing.unwrap();
+        let head = files.head().await.unwrap();
+        let registry = files.registry(&head).await.unwrap();
+        let standing = head.standing.unwrap();
         Self {
             files,
             chain,
-            registry: standing.registry,
+            registry,
             sequence: standing.checkpoint.sequence.0,
             transaction: standing.checkpoint.sequence.0 * 100 + 1,
             round: 0,

@@ -64,6 +64,21 @@ async fn an_unknown_table_is_refused_with_64() {
 }
 
 #[tokio::test]
+async fn a_name_with_a_dot_in_it_is_told_as_it_has_to_be_written() {
+    let store = MemoryStore::new();
+    let mut one = Writer::start(&store, "one").await;
+    one.commit(&table("a.b"), &[&[(Op::Create, 1, Some("a"))]]).await;
+    for asked in ["shop.public.a.b", "public.a.b"] {
+        for state in [true, false] {
+            let fault = lines(&store, asked, state).await.unwrap_err();
+            assert_eq!(fault.code, "FL-010");
+            assert!(fault.cure.contains("`shop.public.a%2Eb`"), "{}", fault.cure);
+        }
+    }
+    assert_eq!(lines(&store, "public.a%2Eb", false).await.unwrap().len(), 1);
+}
+
+#[tokio::test]
 async fn the_state_follows_inserts_updates_deletes_and_truncates() {
     let store = MemoryStore::new();
     let mut one = Writer::start(&store, "one").await;
