@@ -9,8 +9,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use millrace_model::{
-    Chain, Claim, Claimed, Committed, Fault, Finding, Head, PastFile, Prepared, Registry, Round, RoundWriter, Stager, Standing,
-    Sweeper, TableName, Target, Timestamp,
+    Chain, Claim, Claimed, Committed, Fault, Finding, Head, PastFile, Prepared, Registry, Round, RoundWriter, Stager,
+    Standing, Sweeper, TableName, Target, Timestamp,
 };
 use serde_json::{Value, json};
 

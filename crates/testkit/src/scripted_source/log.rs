@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
-use millrace_model::{Changes, ColumnBuilder, Fault, Gulp, Log, Mark, Position, TableName, TableSchema, Timestamp, TransactionEnd};
+use millrace_model::{
+    Changes, ColumnBuilder, Fault, Gulp, Log, Mark, Position, TableName, TableSchema, Timestamp, TransactionEnd,
+};
 
 use super::held::Grip;
 use super::pieces::Pieces;
