@@ -4,10 +4,11 @@
 //! the slot is made anew *before* the claim, which carries its position and identity and the same sequence. A claim that is
 //! refused begins again at S1: neither its list of files nor its position may outlive what it was made from.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use millrace_model::{
-    Checkpoint, Claim, Claimed, Fault, Head, Registry, Slot, SourceIdentity, Standing, TableEntry, Taken,
+    Checkpoint, Claim, Claimed, Fault, Head, PastFile, Registry, Slot, SourceIdentity, Standing, TableEntry, Taken,
 };
 
 use crate::fault::Cause;
@@ -77,7 +78,10 @@ impl Engine {
         let tables = if gap { None } else { restart.tables.as_deref() };
         let standing = self.restarted_standing(&head, &before, (identity, position), tables);
         let past = until_answered("files", stop, async || self.target.files_of(head.commit, tables).await).await?;
-        let removed = past.into_iter().filter(|file| !file.removed).map(|file| file.path).collect();
+        // A table that left earlier keeps its files: nothing would read it anew.
+        let members = standing.registry.entries().map(|entry| &entry.table).collect::<HashSet<_>>();
+        let leaves = |file: &PastFile| !file.removed && members.contains(&file.table);
+        let removed = past.into_iter().filter(leaves).map(|file| file.path).collect();
         let claim = Claim { standing, removed };
         let prepared = self.target.prepare_claim(&head, &claim)?;
         match until_answered("claim", stop, async || self.target.claim(&prepared).await).await? {
