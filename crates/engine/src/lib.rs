@@ -57,7 +57,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use millrace_model::{Clock, Fault, Source, Sweeper, Target};
+use millrace_model::{Clock, Fault, Finding, Source, Sweeper, Target};
 
 pub use restart::Restart;
 pub use settings::Settings;
@@ -100,6 +100,20 @@ impl Engine {
                 telemetry::fault(&fault);
                 Err(fault)
             }
+        }
+    }
+
+    /// What keeps the log from being read on from the lake, as a start would find it (S2), for `check`: changes nothing,
+    /// takes nothing, and may be asked beside a pipeline that runs.
+    pub async fn check_chain(&self) -> Result<Vec<Finding>, Fault> {
+        // In this order: a slot that is looked at after the head may have moved on with a commit behind it.
+        let Some(taken) = self.source.look().await? else { return Ok(Vec::new()) };
+        let head = self.target.head().await?;
+        let settings = &self.settings;
+        let judged = judge::start(&head, &taken, self.source.as_ref(), &settings.pipeline, settings.epoch, true);
+        match judged {
+            Ok(_) => Ok(Vec::new()),
+            Err(fault) => Finding::of_fault(&settings.pipeline, &fault).map(|finding| vec![finding]).ok_or(fault),
         }
     }
 

@@ -32,6 +32,12 @@ pub trait Source: Send + Sync {
     /// S1: takes the log if it is to be had, and then notes where it stands.
     async fn take(&self) -> Result<Taken, Fault>;
 
+    /// What `take` would find, without taking it, so that `check` can compare it with the lake while the pipeline runs: a
+    /// slot that is held by whoever is only to be looked at. `None` where the source cannot tell.
+    async fn look(&self) -> Result<Option<Taken>, Fault> {
+        Ok(None)
+    }
+
     /// First start, after the claim and only where `take` found the slot missing: makes what the source needs (publication,
     /// slot; in this order) and takes it. Calling it again after a crash half-way is safe.
     async fn create(&self) -> Result<Box<dyn Held>, Fault>;

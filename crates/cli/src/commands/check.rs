@@ -1,6 +1,7 @@
 //! `millrace check FILE`: everything that is in the way of a pipeline, each with its cure. Changes nothing.
 
-use millrace_model::{Fault, Finding, Refusal, Severity, Source, Target};
+use millrace_engine::Engine;
+use millrace_model::{Fault, Finding, Refusal, Severity, Target};
 use serde_json::{Value, json};
 
 use super::{DONE, FOUND};
@@ -17,17 +18,28 @@ pub(crate) async fn check(arguments: FileArguments, console: &Console) -> Result
     let spec = load(&arguments.file)?;
     let source = wiring::source(&spec, &arguments.file).await;
     let mut findings = wiring::file_findings(&spec, source.as_ref().ok()).await;
-    let found = match source {
-        Ok(source) => source.check().await,
-        Err(fault) => Err(fault),
-    };
-    findings.extend(answers("source", found));
-    findings.extend(answers("target", wiring::target(&spec)?.check().await));
+    match source {
+        Ok(source) => findings.extend(ask(&wiring::engine(&spec, source, false)?).await),
+        Err(fault) => {
+            findings.extend(answers("source", Err(fault)));
+            findings.extend(answers("target", wiring::target(&spec)?.check().await));
+        }
+    }
     findings.sort_by(|one, other| other.severity.cmp(&one.severity).then_with(|| one.subject.cmp(&other.subject)));
     let ok = !findings.iter().any(|finding| finding.severity == Severity::Error);
     let result = json!({"ok": ok, "findings": findings.iter().map(finding_json).collect::<Vec<_>>()});
     console.result(&result, |_, paint| human(&findings, paint))?;
     Ok(if ok { DONE } else { FOUND })
+}
+
+/// What source and target find, each for itself, and, where nothing is in the way of either, both together.
+async fn ask(engine: &Engine) -> Vec<Finding> {
+    let mut findings = answers("source", engine.source.check().await);
+    findings.extend(answers("target", engine.target.check().await));
+    if !findings.iter().any(|finding| finding.severity == Severity::Error) {
+        findings.extend(answers("chain", engine.check_chain().await));
+    }
+    findings
 }
 
 /// Here, where somebody waits for the answer, no answer is a finding too: nothing can be said of what did not answer.
