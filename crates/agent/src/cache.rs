@@ -30,7 +30,11 @@ impl Cache {
         match std::fs::read(file) {
             Ok(bytes) => serde_json::from_slice(&bytes)
                 .inspect_err(|error| {
-                    warn!(code = "AG-003", "the kept definition `{}` is damaged ({error}); the hub has it", file.display());
+                    warn!(
+                        code = "AG-003",
+                        "the kept definition `{}` is damaged ({error}); the hub has it",
+                        file.display()
+                    );
                 })
                 .ok(),
             Err(error) if error.kind() == ErrorKind::NotFound => None,

@@ -62,11 +62,9 @@ impl From<Cause> for Fault {
         let message = cause.to_string();
         let (code, refusal, cure) = match &cause {
             Cause::NoAnswer(_) => return Self::retry("AG-001", message),
-            Cause::Settings(_) => (
-                "AG-002",
-                Refusal::Settings,
-                "copy the environment variables from the agent's page in the console",
-            ),
+            Cause::Settings(_) => {
+                ("AG-002", Refusal::Settings, "copy the environment variables from the agent's page in the console")
+            }
             Cause::File { .. } => ("AG-003", Refusal::Settings, "let the agent's user read and write it"),
             Cause::Policy { .. } => ("AG-004", Refusal::Settings, "correct the policy file"),
             Cause::SignInRefused { .. } => (
@@ -76,9 +74,13 @@ impl From<Cause> for Fault {
             ),
             Cause::Removed => ("AG-006", Refusal::Hub, "add an agent in the console and use its credentials"),
             Cause::NotSpoken(_) => ("AG-007", Refusal::Hub, "run the image that the agent's page in the console names"),
-            Cause::Duplicate(_) => ("AG-008", Refusal::Busy, "stop the other process, or give this one an agent of its own"),
+            Cause::Duplicate(_) => {
+                ("AG-008", Refusal::Busy, "stop the other process, or give this one an agent of its own")
+            }
             Cause::Forbidden(_) => ("AG-009", Refusal::Permission, "widen the policy file where that is meant"),
-            Cause::Listen { .. } => ("AG-010", Refusal::Settings, "set LISTEN to an address of this machine and a free port"),
+            Cause::Listen { .. } => {
+                ("AG-010", Refusal::Settings, "set LISTEN to an address of this machine and a free port")
+            }
         };
         Self::refused(code, refusal, message, cure)
     }

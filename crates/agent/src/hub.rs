@@ -10,8 +10,8 @@ use millrace_protocol::gateway::{Goodbye, Hello, Sync, Synced, Welcome, refusal}
 use millrace_secrets::Secrets;
 use reqwest::header::RETRY_AFTER;
 use reqwest::{Certificate, Client, Response, StatusCode};
-use serde::{Deserialize, Serialize};
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
 
 use crate::fault::Cause;
@@ -105,7 +105,10 @@ impl HubClient {
 
     async fn call<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize, held: Duration) -> Result<T, Answer> {
         let answer = self.ask(path, body, held).await?;
-        answer.json().await.map_err(|error| Answer::Later(format!("its answer is not understood: {}", plain(error)), None))
+        answer
+            .json()
+            .await
+            .map_err(|error| Answer::Later(format!("its answer is not understood: {}", plain(error)), None))
     }
 
     /// Asks, with a new token where the old one is refused.
@@ -157,14 +160,14 @@ impl HubClient {
             ClientSecret::File(path) => std::fs::read_to_string(path)
                 .map(|text| text.trim_end().to_owned())
                 .map_err(|error| Answer::Final(Cause::File { path: path.clone(), error })),
-            ClientSecret::Reference(reference) => Secrets::default()
-                .read(reference)
-                .await
-                .map(|value| value.reveal().to_owned())
-                .map_err(|fault| match fault.is_retry() {
-                    true => Answer::Later(fault.to_string(), None),
-                    false => Answer::Final(Cause::Settings(fault.to_string())),
-                }),
+            ClientSecret::Reference(reference) => {
+                Secrets::default().read(reference).await.map(|value| value.reveal().to_owned()).map_err(|fault| {
+                    match fault.is_retry() {
+                        true => Answer::Later(fault.to_string(), None),
+                        false => Answer::Final(Cause::Settings(fault.to_string())),
+                    }
+                })
+            }
         }
     }
 }

@@ -119,14 +119,16 @@ fn client_secret(variable: &impl Fn(&str) -> Option<String>) -> Result<ClientSec
         (Some(secret), None) => Ok(secret),
         (None, _) => Err("OAUTH_CLIENT_SECRET, OAUTH_CLIENT_SECRET_FILE or OAUTH_CLIENT_SECRET_REF is not set".into()),
         (Some(_), Some(_)) => {
-            Err("only one of OAUTH_CLIENT_SECRET, OAUTH_CLIENT_SECRET_FILE and OAUTH_CLIENT_SECRET_REF may be set".into())
+            Err("only one of OAUTH_CLIENT_SECRET, OAUTH_CLIENT_SECRET_FILE and OAUTH_CLIENT_SECRET_REF may be set"
+                .into())
         }
     }
 }
 
 fn reference(text: &str) -> Result<ClientSecret, String> {
     // The parser's words are left out: somebody may have put the secret itself here.
-    let refused = "OAUTH_CLIENT_SECRET_REF must be JSON such as {\"secretType\":\"aws_secrets_manager\",\"secretName\":\"…\"}";
+    let refused =
+        "OAUTH_CLIENT_SECRET_REF must be JSON such as {\"secretType\":\"aws_secrets_manager\",\"secretName\":\"…\"}";
     let Reference { secret_type, secret_name, key } = serde_json::from_str(text).map_err(|_| refused.to_owned())?;
     Ok(ClientSecret::Reference(SecretReference { store: secret_type.to_lowercase(), name: secret_name, key }))
 }

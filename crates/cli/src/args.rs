@@ -80,7 +80,7 @@ pub(crate) struct RunArguments {
 #[derive(Debug, Args)]
 pub(crate) struct HealthArguments {
     /// Where it listens
-    #[arg(long, value_name = "HOST:PORT", default_value = crate::listen::DEFAULT_ADDRESS)]
+    #[arg(long, value_name = "HOST:PORT", default_value = millrace_agent::listen::DEFAULT_ADDRESS)]
     pub(crate) listen: String,
 }
 

@@ -4,20 +4,16 @@
 //! together, `console` owns the terminal.
 
 mod args;
-mod clock;
 mod commands;
 mod console;
 mod fault;
 mod interrupt;
-mod listen;
 mod live;
 mod load;
-mod meter;
-mod metrics;
-mod retry;
+mod paint;
 mod screen;
+mod shown;
 mod telemetry;
-mod wiring;
 
 use std::process::ExitCode;
 

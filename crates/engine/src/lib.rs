@@ -6,6 +6,36 @@
 //!
 //! Reader and writer of one stream run side by side in one task: a dropped engine leaves nothing behind that still acts.
 
+#![warn(
+    missing_docs,
+    unreachable_pub,
+    clippy::pedantic,
+    clippy::indexing_slicing,
+    clippy::let_underscore_must_use,
+    clippy::map_err_ignore,
+    clippy::wildcard_enum_match_arm,
+    clippy::large_futures,
+    clippy::allow_attributes_without_reason,
+    clippy::print_stdout
+)]
+#![allow(
+    clippy::must_use_candidate,
+    clippy::module_name_repetitions,
+    clippy::missing_errors_doc,
+    clippy::missing_panics_doc,
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    clippy::cast_precision_loss,
+    clippy::cast_sign_loss,
+    clippy::doc_markdown,
+    clippy::format_push_string,
+    clippy::match_same_arms,
+    clippy::similar_names,
+    clippy::single_match_else,
+    clippy::struct_excessive_bools,
+    reason = "pedantic, and more noise than help here"
+)]
+
 mod fault;
 mod judge;
 mod pending;
@@ -27,9 +57,9 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use millrace_model::{Clock, Fault, Source, Sweeper, Target};
+use millrace_model::{Clock, Fault, Finding, Source, Sweeper, Target};
 
-pub use restart::Restart;
+pub use restart::{Restart, Restarted};
 pub use settings::Settings;
 pub use stop::{Stop, StopHandle};
 pub use telemetry::{ChunkProgress, Event, Observer, observed};
@@ -70,6 +100,20 @@ impl Engine {
                 telemetry::fault(&fault);
                 Err(fault)
             }
+        }
+    }
+
+    /// What keeps the log from being read on from the lake, as a start would find it (S2), for `check`: changes nothing,
+    /// takes nothing, and may be asked beside a pipeline that runs.
+    pub async fn check_chain(&self) -> Result<Vec<Finding>, Fault> {
+        // In this order: a slot that is looked at after the head may have moved on with a commit behind it.
+        let Some(taken) = self.source.look().await? else { return Ok(Vec::new()) };
+        let head = self.target.head().await?;
+        let settings = &self.settings;
+        let judged = judge::start(&head, &taken, self.source.as_ref(), &settings.pipeline, settings.epoch, true);
+        match judged {
+            Ok(_) => Ok(Vec::new()),
+            Err(fault) => Finding::of_fault(&settings.pipeline, &fault).map(|finding| vec![finding]).ok_or(fault),
         }
     }
 

@@ -32,6 +32,12 @@ pub trait Source: Send + Sync {
     /// S1: takes the log if it is to be had, and then notes where it stands.
     async fn take(&self) -> Result<Taken, Fault>;
 
+    /// What `take` would find, without taking it, so that `check` can compare it with the lake while the pipeline runs: a
+    /// slot that is held by whoever is only to be looked at. `None` where the source cannot tell.
+    async fn look(&self) -> Result<Option<Taken>, Fault> {
+        Ok(None)
+    }
+
     /// First start, after the claim and only where `take` found the slot missing: makes what the source needs (publication,
     /// slot; in this order) and takes it. Calling it again after a crash half-way is safe.
     async fn create(&self) -> Result<Box<dyn Held>, Fault>;
@@ -246,11 +252,14 @@ pub trait Target: Send + Sync {
     /// Preflight: proves that the place keeps the promises that the protocol needs.
     async fn check(&self) -> Result<Vec<Finding>, Fault>;
 
-    /// S2: the newest commit. Reads only.
+    /// S2: the newest commit, without its tables. Reads only, and few times however many tables there are.
     async fn head(&self) -> Result<Head, Fault>;
 
+    /// The tables of a head. Where there are thousands these are thousands of reads, so a start asks after its claim.
+    async fn registry(&self, head: &Head) -> Result<Registry, Fault>;
+
     /// The files that commits 1 to `last` name and that hold rows of `tables` (names as in commits, with or without the
-    /// database; `None`: all tables), also those that are removed by now.
+    /// database; `None`: all tables). Of those that are removed by now at least one of each snapshot, for its id.
     async fn files_of(&self, last: u64, tables: Option<&[String]>) -> Result<Vec<PastFile>, Fault>;
 
     /// The bytes of a claim after `head`: made once, so that it can be repeated verbatim.

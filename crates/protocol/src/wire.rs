@@ -8,13 +8,13 @@ use crate::fault::{NOT_VALID, Problem, Problems};
 /// everything else as it came.
 pub fn pipeline_body(sent: Value) -> Result<Map<String, Value>, Problems> {
     let Value::Object(mut body) = without_null(sent) else {
-        return Err(Problem::new(NOT_VALID, "", "must be an object").into());
+        return Err(Problem::new(NOT_VALID, "", "must be an object", "send a pipeline as JSON").into());
     };
     body.remove("streamingPipelineId");
     let missing: Vec<Problem> = ["name", "agentId", "streamingSource", "streamingTarget"]
         .into_iter()
         .filter(|name| !body.contains_key(*name))
-        .map(|name| Problem::new(NOT_VALID, name, "is missing"))
+        .map(|name| Problem::new(NOT_VALID, name, "is missing", "add it"))
         .collect();
     if missing.is_empty() { Ok(body) } else { Err(Problems(missing)) }
 }

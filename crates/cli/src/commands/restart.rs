@@ -3,15 +3,17 @@
 use std::path::PathBuf;
 
 use millrace_engine::{Restart, Stop};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::DONE;
 use crate::args::RestartArguments;
 use crate::console::Console;
 use crate::fault::Failure;
 use crate::interrupt::Interrupt;
-use crate::load::load;
-use crate::wiring;
+use crate::load::{folder_of, load};
+use crate::shown::{counted, grouped};
+use millrace_agent::results;
+use millrace_agent::wiring::{self, Identity};
 
 /// What a restart needs to know.
 struct Settings {
@@ -38,20 +40,24 @@ pub(crate) async fn restart(arguments: RestartArguments, console: &Console) -> R
         };
         console.ask(&format!("All files of {tables} of the pipeline `{}` will leave the lake.", spec.name))?;
     }
-    let source = wiring::source(&spec, &settings.file).await?;
-    let engine = wiring::engine(&spec, source, false)?;
+    let source = wiring::source(&spec, folder_of(&settings.file)).await?;
+    let engine = wiring::engine(&spec, &Identity::of_name(&spec), source, false)?;
     let interrupt = Interrupt::listen()?;
     let (handle, stop) = Stop::new();
     let restarted = tokio::select! {
         restarted = engine.restart(&settings.restart, stop) => restarted?,
         () = interrupt.watch(&handle) => return Ok(DONE),
     };
-    let result = json!({"commit": restarted.commit, "removed": restarted.removed, "new_slot": restarted.new_slot});
-    console.result(&result, human)?;
+    console.result(&results::restart(&restarted), |result, _| human(result))?;
     Ok(DONE)
 }
 
 fn human(result: &Value) -> String {
     let slot = if result["new_slot"] == true { ", and a new slot was made" } else { "" };
-    format!("restarted with commit {}: {} files left the lake{slot}", result["commit"], result["removed"])
+    let number = |name: &str| result[name].as_u64().unwrap_or_default();
+    let files = counted(number("removed"), "file");
+    format!(
+        "restarted with commit {}: {files} left the lake{slot}\nthe next `millrace run` reads the tables anew",
+        grouped(number("commit"))
+    )
 }

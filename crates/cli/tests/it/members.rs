@@ -1,11 +1,11 @@
 //! Tables that come and go while a pipeline runs on, tables that are read anew, and logs that cannot be continued.
 
-use millrace_testkit::pipeline::Draft;
+use millrace_testkit::pipeline::{Draft, Pipeline};
 use millrace_testkit::postgres::Settings;
 use millrace_testkit::process::{Ended, Invocation};
 use millrace_testkit::workload::{self, Load};
 
-use crate::shop::{PATIENCE, Shop, millrace, wait};
+use crate::shop::{MILLRACE, PATIENCE, Shop, millrace, wait};
 
 #[test]
 fn tables_join_and_leave_by_an_edited_file() {
@@ -23,7 +23,8 @@ fn tables_join_and_leave_by_an_edited_file() {
     for table in ["orders", "order_lines"] {
         running.wait_until("the snapshot of a table that joined", PATIENCE, finished(table)).unwrap();
     }
-    running.wait_for("leaving", PATIENCE).unwrap();
+    let leaving = running.wait_for("leaving", PATIENCE).unwrap();
+    assert_eq!(leaving.fields["tables"], serde_json::json!(["shop.public.customers"]));
     settle(&shop, &load, running);
     assert_eq!(published(&shop), "order_lines,orders,visits");
     // The one that left comes back, and is read anew.
@@ -131,12 +132,17 @@ fn a_lost_slot_ends_a_run_with_66_and_a_restart_cures_it() {
     let load = shop.load(0);
     wait_for_rows(&load);
     shop.catch_up();
+    assert_eq!(check(&shop.pipeline), ["ok"]);
     shop.database.sql("SELECT pg_drop_replication_slot('millrace_shop')").unwrap();
+    assert_eq!(check(&shop.pipeline), ["EN-004 millrace restart FILE --snapshot"]);
     let ended = refused(shop.command("run", &[]), 66);
     assert!(cures(&ended).iter().any(|cure| cure.contains("millrace restart FILE --snapshot")), "{:#?}", ended.lines);
     let restarted = shop.command("restart", &["--snapshot", "--yes"]).json(PATIENCE).unwrap();
     assert_eq!(restarted["new_slot"], true);
     load.stop().unwrap();
+    let running = shop.streaming();
+    assert_eq!(check(&shop.pipeline), ["ok"], "beside a pipeline that runs");
+    running.stop(PATIENCE).unwrap();
     shop.catch_up();
     shop.fsck();
     shop.compare();
@@ -148,6 +154,7 @@ fn another_pipeline_at_the_root_is_refused_with_64_and_changes_nothing() {
     shop.catch_up();
     let head = shop.status()["head"].clone();
     let other = Draft::new("other", &shop.database, &["orders"]).write(shop.folder()).unwrap();
+    assert_eq!(check(&other), ["EN-001 millrace restart FILE --snapshot --adopt"]);
     let ended = refused(millrace("run", &other, &[]), 64);
     assert!(cures(&ended).iter().any(|cure| cure.contains("--adopt")), "{:#?}", ended.lines);
     assert_eq!(shop.status()["head"], head);
@@ -159,6 +166,7 @@ fn a_slot_of_the_default_name_without_a_chain_is_refused_with_66() {
     shop.catch_up();
     let elsewhere = tempfile::tempdir().unwrap();
     let pipeline = Draft::new("shop", &shop.database, &["orders"]).write(elsewhere.path()).unwrap();
+    assert_eq!(check(&pipeline), ["EN-008 millrace restart FILE --snapshot"]);
     let ended = refused(millrace("run", &pipeline, &[]), 66);
     assert!(cures(&ended).iter().any(|cure| cure.contains("slot.name")), "{:#?}", ended.lines);
     assert!(!elsewhere.path().join("lake/_millrace/commits").exists());
@@ -170,6 +178,22 @@ fn refused(invocation: Invocation, code: i32) -> Ended {
     let ended = invocation.allow("fault").complete(PATIENCE).unwrap();
     assert_eq!(ended.code, Some(code), "{:#?}", ended.lines);
     ended
+}
+
+/// The errors that `check` finds, each with the command of its cure; `ok` where there are none.
+fn check(pipeline: &Pipeline) -> Vec<String> {
+    let mut command = std::process::Command::new(MILLRACE);
+    let output = command.args(["--format", "json", "check"]).arg(&pipeline.file).output().unwrap();
+    let result: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(i32::from(result["ok"] != true)));
+    let findings = result["findings"].as_array().unwrap();
+    let errors = findings.iter().filter(|finding| finding["severity"] == "error");
+    let shown = |finding: &serde_json::Value| {
+        let command = finding["cure"].as_str().unwrap().split('`').find(|part| part.starts_with("millrace"));
+        format!("{} {}", finding["code"].as_str().unwrap(), command.unwrap_or_default())
+    };
+    let errors: Vec<String> = errors.map(shown).collect();
+    if errors.is_empty() && result["ok"] == true { vec!["ok".into()] } else { errors }
 }
 
 /// Catches up where a warning is due.

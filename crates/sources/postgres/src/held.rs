@@ -10,7 +10,7 @@ use crate::client::replies::Replies;
 use crate::fault::Cause;
 use crate::log::PostgresLog;
 use crate::position::Lsn;
-use crate::slot::Grip;
+use crate::slot::{Grip, Sight};
 use crate::snapshot::PostgresSnapshot;
 
 /// A slot that this process holds; its log is open already, and kept ours by the replier.
@@ -59,6 +59,32 @@ impl Held for HeldSlot {
         let release = Arc::new(Releaser(Arc::clone(self.grip.replier.replies())));
         let log = Box::new(PostgresLog::new(self.shared, *self.grip, from, registry));
         Ok(Opened { position: from.position(), log, release })
+    }
+}
+
+/// A slot that was looked at and not taken: it can be judged, and that is all.
+pub(crate) struct SeenSlot(pub(crate) Sight);
+
+#[async_trait]
+impl Held for SeenSlot {
+    fn state(&self) -> &SlotState {
+        &self.0.state
+    }
+
+    fn identity(&self) -> &SourceIdentity {
+        &self.0.identity
+    }
+
+    fn covers(&self, position: &Position) -> bool {
+        Lsn::of(position).is_some_and(|position| self.0.confirmed <= position)
+    }
+
+    fn exported(&mut self) -> Option<Arc<dyn Snapshot>> {
+        None
+    }
+
+    async fn open(self: Box<Self>, _: Option<&Position>, _: &Registry) -> Result<Opened, Fault> {
+        Err(Cause::Answer("a slot that was only looked at").into())
     }
 }
 

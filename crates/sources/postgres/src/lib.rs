@@ -40,7 +40,7 @@ use client::session::Session;
 use decode::message::Relation;
 use departures::Oids;
 use fault::Cause;
-use held::HeldSlot;
+use held::{HeldSlot, SeenSlot};
 use position::Lsn;
 use relation::{Bulk, Description};
 use slot::{Take, Without};
@@ -149,6 +149,18 @@ impl Postgres {
         Ok(cleanup::run(&self.shared.settings).await?)
     }
 
+    fn taken(&self, take: Take) -> Taken {
+        match take {
+            Take::Held(grip) => {
+                let identity = grip.identity.clone();
+                Taken { identity, slot: Slot::Held(Box::new(HeldSlot { shared: Arc::clone(&self.shared), grip })) }
+            }
+            Take::Missing(identity) => Taken { identity, slot: Slot::Missing },
+            Take::Lost(identity, reason) => Taken { identity, slot: Slot::Lost { reason } },
+            Take::Busy(identity, holder, patience) => Taken { identity, slot: Slot::Busy { holder, patience } },
+        }
+    }
+
     fn without(&self) -> Without {
         let is_set = |flag: &AtomicBool| flag.load(Ordering::Acquire);
         Without { binary: is_set(&self.shared.text_only), streaming: is_set(&self.shared.whole_only) }
@@ -162,15 +174,14 @@ impl Source for Postgres {
     }
 
     async fn take(&self) -> Result<Taken, Fault> {
-        Ok(match slot::take(&self.shared.settings, self.without()).await? {
-            Take::Held(grip) => {
-                let identity = grip.identity.clone();
-                Taken { identity, slot: Slot::Held(Box::new(HeldSlot { shared: Arc::clone(&self.shared), grip })) }
-            }
-            Take::Missing(identity) => Taken { identity, slot: Slot::Missing },
-            Take::Lost(identity, reason) => Taken { identity, slot: Slot::Lost { reason } },
-            Take::Busy(identity, holder, patience) => Taken { identity, slot: Slot::Busy { holder, patience } },
-        })
+        Ok(self.taken(slot::take(&self.shared.settings, self.without()).await?))
+    }
+
+    async fn look(&self) -> Result<Option<Taken>, Fault> {
+        Ok(Some(match slot::sight(&self.shared.settings).await? {
+            Ok(sight) => Taken { identity: sight.identity.clone(), slot: Slot::Held(Box::new(SeenSlot(sight))) },
+            Err(other) => self.taken(other),
+        }))
     }
 
     async fn create(&self) -> Result<Box<dyn Held>, Fault> {

@@ -133,7 +133,6 @@ pub(crate) async fn take(settings: &Settings, without: Without) -> Result<Take, 
     let timeout = sender.row(queries::SENDER_TIMEOUT).await?.number(0)?;
     let sender_timeout = (timeout > 0).then(|| Duration::from_millis(timeout));
     let mut catalogue = connect(settings, Purpose::Queries).await?;
-    let lost = |identity| Take::Lost(identity, "the server no longer has the log that it needs".into());
     match look(&mut catalogue, settings).await? {
         None => return Ok(Take::Missing(identity)),
         Some(standing) if standing.is_lost => return Ok(lost(identity)),
@@ -164,11 +163,7 @@ pub(crate) async fn take(settings: &Settings, without: Without) -> Result<Take, 
     let Some(standing) = look(&mut catalogue, settings).await? else { return Ok(Take::Missing(identity)) };
     let confirmed = standing.confirmed.ok_or(Cause::Answer("a slot without a confirmed position"))?;
     replier.replies().flushed(confirmed);
-    let state = SlotState {
-        confirmed: confirmed.position(),
-        default_name: settings.slot_is_default,
-        unreadable: unreadable(&mut catalogue, settings).await?,
-    };
+    let state = state_of(&mut catalogue, settings, confirmed).await?;
     let incoming = duplex.incoming;
     let exported = None;
     Ok(Take::Held(Box::new(Grip {
@@ -183,6 +178,42 @@ pub(crate) async fn take(settings: &Settings, without: Without) -> Result<Take, 
         catalogue,
         exported,
     })))
+}
+
+/// A slot as it stands, looked at and not taken.
+#[derive(Debug)]
+pub(crate) struct Sight {
+    pub(crate) identity: SourceIdentity,
+    pub(crate) state: SlotState,
+    pub(crate) confirmed: Lsn,
+}
+
+/// What `take` would find, as far as that can be seen without taking it: for `check`, beside a pipeline that runs.
+pub(crate) async fn sight(settings: &Settings) -> Result<Result<Sight, Take>, Cause> {
+    let mut sender = connect(settings, Purpose::Replication).await?;
+    let identity = identity_of(&sender.row(queries::IDENTIFY_SYSTEM).await?, &settings.slot)?;
+    drop(sender);
+    let mut catalogue = connect(settings, Purpose::Queries).await?;
+    let standing = match look(&mut catalogue, settings).await? {
+        None => return Ok(Err(Take::Missing(identity))),
+        Some(standing) if standing.is_lost => return Ok(Err(lost(identity))),
+        Some(standing) => standing,
+    };
+    let confirmed = standing.confirmed.ok_or(Cause::Answer("a slot without a confirmed position"))?;
+    let state = state_of(&mut catalogue, settings, confirmed).await?;
+    Ok(Ok(Sight { identity, state, confirmed }))
+}
+
+fn lost(identity: SourceIdentity) -> Take {
+    Take::Lost(identity, "the server no longer has the log that it needs".into())
+}
+
+async fn state_of(catalogue: &mut Session, settings: &Settings, confirmed: Lsn) -> Result<SlotState, Cause> {
+    Ok(SlotState {
+        confirmed: confirmed.position(),
+        default_name: settings.slot_is_default,
+        unreadable: unreadable(catalogue, settings).await?,
+    })
 }
 
 async fn holder_of(catalogue: &mut Session, settings: &Settings) -> Result<String, Cause> {

@@ -11,21 +11,21 @@ const LONGEST: Duration = Duration::from_secs(30);
 
 /// How long to wait next.
 #[derive(Debug)]
-pub(crate) struct Backoff {
+pub struct Backoff {
     next: Duration,
 }
 
 impl Backoff {
     /// Begins with the shortest.
-    pub(crate) fn new() -> Self {
+    pub fn new() -> Self {
         Self { next: FIRST }
     }
 
     /// Says so and waits.
-    pub(crate) async fn wait(&mut self, stage: &str, fault: &Fault) {
+    pub async fn wait(&mut self, stage: &str, fault: &Fault) {
         let pause = self.step();
         let milliseconds = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX);
-        warn!(code = "retrying", stage, fault = fault.code, wait_ms = milliseconds, "{fault}");
+        warn!(code = "retrying", stage, fault = fault.code, wait_ms = milliseconds, cure = fault.cure, "{fault}");
         tokio::time::sleep(pause).await;
     }
 

@@ -5,11 +5,11 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use millrace_model::{Clock, Timestamp};
 
 /// Wall-clock time of the operating system.
-pub(crate) struct SystemClock;
+pub struct SystemClock;
 
 impl SystemClock {
     /// Now, for whoever has no clock at hand: the log.
-    pub(crate) fn time() -> Timestamp {
+    pub fn time() -> Timestamp {
         let micros = SystemTime::now().duration_since(UNIX_EPOCH).map(|since| since.as_micros());
         // A machine whose clock stands before 1970 gets 1970: times are for people, nothing is decided by them.
         Timestamp(micros.ok().and_then(|micros| i64::try_from(micros).ok()).unwrap_or_default())

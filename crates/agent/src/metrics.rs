@@ -5,10 +5,10 @@ use std::fmt::Write;
 use millrace_model::{OpCounts, Timestamp};
 
 use crate::clock::SystemClock;
-use crate::meter::{Meter, Reading, TableTotals};
+use crate::meter::{Histogram, Meter, Reading, TableTotals};
 
 /// Type of the text.
-pub(crate) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// A page of metrics, each with the label `pipeline`.
 struct Page {
@@ -29,6 +29,17 @@ impl Page {
         let _ = writeln!(self.text, "}} {value}");
     }
 
+    fn histogram(&mut self, name: &str, help: &str, durations: &Histogram) {
+        self.family(name, "histogram", help);
+        let bucket = format!("{name}_bucket");
+        for (bound, count) in durations.buckets() {
+            self.sample(&bucket, &[("le", &bound.to_string())], count);
+        }
+        self.sample(&bucket, &[("le", "+Inf")], durations.count);
+        self.sample(&format!("{name}_sum"), &[], durations.sum);
+        self.sample(&format!("{name}_count"), &[], durations.count);
+    }
+
     /// A number without labels of its own.
     fn one(&mut self, name: &str, kind: &str, help: &str, value: impl std::fmt::Display) {
         self.family(name, kind, help);
@@ -37,7 +48,7 @@ impl Page {
 }
 
 /// All metrics now.
-pub(crate) fn page(meter: &Meter) -> String {
+pub fn page(meter: &Meter) -> String {
     let mut page = Page { text: String::new(), pipeline: escaped(meter.pipeline()) };
     let reading = meter.read();
     pace(&mut page, &reading);
@@ -47,6 +58,14 @@ pub(crate) fn page(meter: &Meter) -> String {
     if let Some(bytes) = resident_bytes() {
         page.one("memory_used_bytes", "gauge", "Memory that the process has resident.", bytes);
     }
+    page.family("build_info", "gauge", "Always 1; the label tells the version.");
+    page.sample("build_info", &[("version", env!("CARGO_PKG_VERSION"))], 1);
+    page.text
+}
+
+/// The page of an agent that runs nothing at the moment.
+pub fn idle() -> String {
+    let mut page = Page { text: String::new(), pipeline: String::new() };
     page.family("build_info", "gauge", "Always 1; the label tells the version.");
     page.sample("build_info", &[("version", env!("CARGO_PKG_VERSION"))], 1);
     page.text
@@ -107,14 +126,12 @@ fn commits(page: &mut Page, reading: &Reading) {
         let seconds = micros as f64 / 1e6;
         page.one("last_commit_timestamp_seconds", "gauge", "When the newest commit was confirmed.", seconds);
     }
-    let durations = &reading.commit_durations;
-    page.family("commit_duration_seconds", "histogram", "From the end of a round to its confirmed commit.");
-    for (bound, count) in durations.buckets() {
-        page.sample("commit_duration_seconds_bucket", &[("le", &bound.to_string())], count);
-    }
-    page.sample("commit_duration_seconds_bucket", &[("le", "+Inf")], durations.count);
-    page.sample("commit_duration_seconds_sum", &[], durations.sum);
-    page.sample("commit_duration_seconds_count", &[], durations.count);
+    let help = "From the end of a round to its confirmed commit.";
+    page.histogram("commit_duration_seconds", help, &reading.commit_durations);
+    let help = "From a transaction's commit in the source to the commit that has it.";
+    page.histogram("delivery_latency_seconds", help, &reading.delivery_latencies);
+    let help = "Bytes of transactions without an end that wait on disk.";
+    page.one("spill_bytes", "gauge", help, reading.spilled);
 }
 
 /// A label's value as it stands between quotation marks.

@@ -1,6 +1,6 @@
 //! The numbers of each table: what was written, and how far its snapshot is.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
 use millrace_engine::ChunkProgress;
@@ -11,49 +11,62 @@ const NAMED: usize = 500;
 
 /// What was committed of one table.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct TableTotals {
-    pub(crate) ops: OpCounts,
-    pub(crate) rows: u64,
-    pub(crate) bytes: u64,
-    pub(crate) files: u64,
+pub struct TableTotals {
+    pub ops: OpCounts,
+    pub rows: u64,
+    pub bytes: u64,
+    pub files: u64,
 }
 
 /// How far a table's snapshot is.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct TableSnapshot {
-    pub(crate) table: String,
+pub struct TableSnapshot {
+    pub table: String,
     /// Committed.
-    pub(crate) rows_done: u64,
+    pub rows_done: u64,
     /// Read, and not committed yet.
-    pub(crate) ahead: u64,
-    pub(crate) rows_estimate: u64,
+    pub ahead: u64,
+    pub rows_estimate: u64,
     /// When its first rows were read, and how many it had by then.
-    pub(crate) began: Option<(Instant, u64)>,
-    pub(crate) finished: bool,
+    pub began: Option<(Instant, u64)>,
+    pub finished: bool,
 }
 
 /// All tables.
 #[derive(Debug, Default)]
-pub(crate) struct Tables {
+pub struct Tables {
     totals: BTreeMap<String, TableTotals>,
     others: TableTotals,
     /// In the order in which they began.
     snapshots: Vec<TableSnapshot>,
 }
 
+impl TableTotals {
+    fn add(&mut self, more: &Self) {
+        self.ops.create += more.ops.create;
+        self.ops.update += more.ops.update;
+        self.ops.delete += more.ops.delete;
+        self.ops.truncate += more.ops.truncate;
+        self.ops.read += more.ops.read;
+        self.rows += more.rows;
+        self.bytes += more.bytes;
+        self.files += more.files;
+    }
+}
+
 impl TableSnapshot {
     /// Rows that were read.
-    pub(crate) fn rows(&self) -> u64 {
+    pub fn rows(&self) -> u64 {
         self.rows_done + self.ahead
     }
 
     /// About so many in all; never fewer than were read.
-    pub(crate) fn rows_in_all(&self) -> u64 {
+    pub fn rows_in_all(&self) -> u64 {
         self.rows_estimate.max(self.rows())
     }
 
     /// Rows a second since the first; none where none was read.
-    pub(crate) fn rate(&self, at: Instant) -> Option<f64> {
+    pub fn rate(&self, at: Instant) -> Option<f64> {
         let (began, before) = self.began?;
         let seconds = at.duration_since(began).as_secs_f64();
         let rows = self.rows().saturating_sub(before);
@@ -70,14 +83,7 @@ impl Tables {
         } else {
             &mut self.others
         };
-        totals.ops.create += file.ops.create;
-        totals.ops.update += file.ops.update;
-        totals.ops.delete += file.ops.delete;
-        totals.ops.truncate += file.ops.truncate;
-        totals.ops.read += file.ops.read;
-        totals.rows += file.rows;
-        totals.bytes += file.bytes;
-        totals.files += 1;
+        totals.add(&TableTotals { ops: file.ops, rows: file.rows, bytes: file.bytes, files: 1 });
     }
 
     pub(super) fn snapshot_started(&mut self, table: String, rows_done: u64, rows_estimate: u64) {
@@ -116,12 +122,33 @@ impl Tables {
     }
 
     /// The snapshots that this process began, in that order.
-    pub(crate) fn snapshots(&self) -> &[TableSnapshot] {
+    pub fn snapshots(&self) -> &[TableSnapshot] {
         &self.snapshots
     }
 
+    /// All tables added up.
+    pub fn sum(&self) -> TableTotals {
+        let mut sum = TableTotals::default();
+        self.totals().for_each(|(_, totals)| sum.add(totals));
+        sum
+    }
+
+    /// Each table that was written or is being read, by name.
+    pub fn each(&self) -> impl Iterator<Item = (&str, TableTotals, Option<&TableSnapshot>)> {
+        let names: BTreeSet<&str> = self
+            .totals
+            .keys()
+            .chain(self.snapshots.iter().map(|snapshot| &snapshot.table))
+            .map(String::as_str)
+            .collect();
+        names.into_iter().map(|name| {
+            let snapshot = self.snapshots.iter().find(|snapshot| snapshot.table == name);
+            (name, self.totals.get(name).copied().unwrap_or_default(), snapshot)
+        })
+    }
+
     /// The tables by name, and under no name what is left.
-    pub(crate) fn totals(&self) -> impl Iterator<Item = (&str, &TableTotals)> {
+    pub fn totals(&self) -> impl Iterator<Item = (&str, &TableTotals)> {
         let others = (self.others != TableTotals::default()).then_some(("", &self.others));
         self.totals.iter().map(|(name, totals)| (name.as_str(), totals)).chain(others)
     }

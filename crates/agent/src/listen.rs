@@ -10,12 +10,11 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
-use crate::fault::{Cause, Failure};
 use crate::meter::{Meter, Phase};
 use crate::metrics;
 
 /// Where `health` asks when it is not told.
-pub(crate) const DEFAULT_ADDRESS: &str = "127.0.0.1:9464";
+pub const DEFAULT_ADDRESS: &str = "127.0.0.1:9464";
 
 /// A head that is longer is not from one of our clients.
 const LONGEST_HEAD: usize = 8 << 10;
@@ -26,8 +25,11 @@ const AT_ONCE: usize = 16;
 /// After a connection could not be accepted: too many files are open, and that does not pass at once.
 const REST: Duration = Duration::from_millis(200);
 
+/// Gives the numbers of what runs at the moment, if anything does.
+pub type Running = Arc<dyn Fn() -> Option<Arc<Meter>> + Send + Sync>;
+
 /// An open address.
-pub(crate) struct Listening(TcpListener);
+pub struct Listening(TcpListener);
 
 /// An answer.
 struct Answer {
@@ -44,22 +46,21 @@ impl Answer {
 
 impl Listening {
     /// Opens the address.
-    pub(crate) async fn open(address: &str) -> Result<Self, Failure> {
-        let opened = TcpListener::bind(address).await;
-        opened.map(Self).map_err(|error| Cause::CannotListen { address: address.to_owned(), error }.into())
+    pub async fn open(address: &str) -> std::io::Result<Self> {
+        TcpListener::bind(address).await.map(Self)
     }
 
     /// Where it really listens: with port 0 the system has chosen one.
-    pub(crate) fn address(&self) -> String {
+    pub fn address(&self) -> String {
         self.0.local_addr().map(|address| address.to_string()).unwrap_or_default()
     }
 
-    /// Answers until it is dropped.
-    pub(crate) async fn serve(self, meter: Arc<Meter>) {
-        self.serve_within(DEADLINE, meter).await;
+    /// Answers for what runs until it is dropped.
+    pub async fn serve(self, running: Running) {
+        self.serve_within(DEADLINE, running).await;
     }
 
-    async fn serve_within(self, deadline: Duration, meter: Arc<Meter>) {
+    async fn serve_within(self, deadline: Duration, running: Running) {
         let mut answering = JoinSet::new();
         loop {
             while answering.len() >= AT_ONCE {
@@ -67,10 +68,10 @@ impl Listening {
             }
             match self.0.accept().await {
                 Ok((stream, _)) => {
-                    let meter = Arc::clone(&meter);
+                    let meter = running();
                     answering.spawn(async move {
                         // A client that goes away, or does not ask in time, gets no answer.
-                        let _gone = tokio::time::timeout(deadline, converse(stream, &meter)).await;
+                        let _gone = tokio::time::timeout(deadline, converse(stream, meter.as_deref())).await;
                     });
                 }
                 Err(_) => tokio::time::sleep(REST).await,
@@ -80,7 +81,7 @@ impl Listening {
     }
 }
 
-async fn converse(mut stream: TcpStream, meter: &Meter) -> std::io::Result<()> {
+async fn converse(mut stream: TcpStream, meter: Option<&Meter>) -> std::io::Result<()> {
     let mut head = Vec::new();
     let (answer, with_body) = loop {
         let mut piece = [0; 1024];
@@ -110,7 +111,7 @@ async fn converse(mut stream: TcpStream, meter: &Meter) -> std::io::Result<()> {
 }
 
 /// The answer to a request, and whether its body is wanted.
-fn answer(head: &[u8], meter: &Meter) -> (Answer, bool) {
+fn answer(head: &[u8], meter: Option<&Meter>) -> (Answer, bool) {
     let head = String::from_utf8_lossy(head);
     let mut words = head.lines().next().unwrap_or_default().split(' ');
     let (method, target, version) = (words.next(), words.next(), words.next());
@@ -122,7 +123,11 @@ fn answer(head: &[u8], meter: &Meter) -> (Answer, bool) {
     }
     let path = target.and_then(|target| target.split('?').next()).unwrap_or_default();
     let answer = match path {
-        "/metrics" => Answer { status: "200 OK", kind: metrics::CONTENT_TYPE, body: metrics::page(meter) },
+        "/metrics" => Answer {
+            status: "200 OK",
+            kind: metrics::CONTENT_TYPE,
+            body: meter.map_or_else(metrics::idle, metrics::page),
+        },
         "/livez" => Answer::text("200 OK", "live"),
         "/readyz" => readiness(meter),
         _ => Answer::text("404 Not Found", "here are /metrics, /livez and /readyz"),
@@ -130,8 +135,9 @@ fn answer(head: &[u8], meter: &Meter) -> (Answer, bool) {
     (answer, method == Some("GET"))
 }
 
-/// Ready: source and target answer, and the lake is being written.
-fn readiness(meter: &Meter) -> Answer {
+/// Ready: source and target answer, and the lake is being written; or there is nothing to run.
+fn readiness(meter: Option<&Meter>) -> Answer {
+    let Some(meter) = meter else { return Answer::text("200 OK", "idle") };
     match meter.read().phase() {
         phase @ (Phase::Snapshotting | Phase::Streaming) => Answer::text("200 OK", phase.as_str()),
         phase => Answer::text("503 Service Unavailable", phase.as_str()),
@@ -152,11 +158,16 @@ mod tests {
         answer
     }
 
+    fn shop() -> Running {
+        let meter = Arc::new(Meter::new("shop", true));
+        Arc::new(move || Some(Arc::clone(&meter)))
+    }
+
     async fn serving() -> (String, JoinSet<()>) {
         let listening = Listening::open("127.0.0.1:0").await.unwrap();
         let address = listening.address();
         let mut tasks = JoinSet::new();
-        tasks.spawn(listening.serve(Arc::new(Meter::new("shop", true))));
+        tasks.spawn(listening.serve(shop()));
         (address, tasks)
     }
 
@@ -197,7 +208,7 @@ mod tests {
         let listening = Listening::open("127.0.0.1:0").await.unwrap();
         let address = listening.address();
         let mut tasks = JoinSet::new();
-        tasks.spawn(listening.serve_within(Duration::from_millis(50), Arc::new(Meter::new("shop", true))));
+        tasks.spawn(listening.serve_within(Duration::from_millis(50), shop()));
         let mut silent = Vec::new();
         for _ in 0..AT_ONCE * 2 {
             silent.push(TcpStream::connect(&address).await.unwrap());

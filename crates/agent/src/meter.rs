@@ -13,16 +13,16 @@ use std::time::{Duration, Instant};
 use millrace_engine::{Event, Observer};
 use millrace_model::{CommitKind, Position, Round, Timestamp};
 
-pub(crate) use histogram::Histogram;
+pub use histogram::Histogram;
 use lag::Lag;
-pub(crate) use tables::{TableSnapshot, TableTotals, Tables};
+pub use tables::{TableSnapshot, TableTotals, Tables};
 
 /// Rows a second are those of so long.
 const WINDOW: Duration = Duration::from_secs(10);
 
 /// What the run is at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Phase {
+pub enum Phase {
     Starting,
     Snapshotting,
     Streaming,
@@ -32,7 +32,7 @@ pub(crate) enum Phase {
 }
 
 impl Phase {
-    pub(crate) fn as_str(self) -> &'static str {
+    pub fn as_str(self) -> &'static str {
         match self {
             Self::Starting => "starting",
             Self::Snapshotting => "snapshotting",
@@ -44,7 +44,7 @@ impl Phase {
 }
 
 /// The numbers of one pipeline.
-pub(crate) struct Meter {
+pub struct Meter {
     pipeline: String,
     /// Whether tables are to be read that were not yet (`snapshot.mode: initial`).
     snapshots: bool,
@@ -53,20 +53,26 @@ pub(crate) struct Meter {
 
 /// The numbers at one moment.
 #[derive(Debug, Default)]
-pub(crate) struct Reading {
-    pub(crate) source_connected: bool,
-    pub(crate) target_connected: bool,
-    pub(crate) stopping: bool,
+pub struct Reading {
+    pub source_connected: bool,
+    pub target_connected: bool,
+    pub stopping: bool,
     /// The newest commit, and when it was confirmed.
-    pub(crate) commit: u64,
-    pub(crate) committed: Option<(Instant, Timestamp)>,
-    pub(crate) position: String,
-    pub(crate) tables: Tables,
+    pub commit: u64,
+    pub committed: Option<(Instant, Timestamp)>,
+    pub position: String,
+    /// Of the last change that is committed.
+    pub sequence: u64,
+    pub tables: Tables,
     /// Tables of the newest commit whose snapshot is not finished.
-    pub(crate) tables_remaining: u64,
-    pub(crate) commits: BTreeMap<&'static str, u64>,
-    pub(crate) commit_durations: Histogram,
-    pub(crate) retries: BTreeMap<String, u64>,
+    pub tables_remaining: u64,
+    pub commits: BTreeMap<&'static str, u64>,
+    pub commit_durations: Histogram,
+    /// From the commit in the source to the commit that has it, one for each transaction.
+    pub delivery_latencies: Histogram,
+    /// Bytes of transactions without an end that wait on disk.
+    pub spilled: u64,
+    pub retries: BTreeMap<String, u64>,
     lag: Lag,
     /// What became of the last stage: what it waits for, until it goes on.
     waits_for: Option<String>,
@@ -74,22 +80,22 @@ pub(crate) struct Reading {
 }
 
 impl Meter {
-    pub(crate) fn new(pipeline: &str, snapshots: bool) -> Self {
+    pub fn new(pipeline: &str, snapshots: bool) -> Self {
         Self { pipeline: pipeline.to_owned(), snapshots, reading: Mutex::default() }
     }
 
     /// Whose numbers they are.
-    pub(crate) fn pipeline(&self) -> &str {
+    pub fn pipeline(&self) -> &str {
         &self.pipeline
     }
 
     /// The numbers now. Nothing that waits may be done while they are held.
-    pub(crate) fn read(&self) -> MutexGuard<'_, Reading> {
+    pub fn read(&self) -> MutexGuard<'_, Reading> {
         self.reading.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Nobody answered at `stage`.
-    pub(crate) fn retrying(&self, stage: &str) {
+    pub fn retrying(&self, stage: &str) {
         self.read().retrying(stage);
     }
 }
@@ -109,7 +115,11 @@ impl Observer for Meter {
             }
             Event::Filling { since } => reading.lag.filling(*since),
             Event::Closed => reading.lag.closed(),
-            Event::Committed { commit, round, took } => reading.commit(*commit, round, *took, self.snapshots),
+            Event::Committed { commit, round, commits, took } => {
+                reading.commit(*commit, round, *took, self.snapshots);
+                reading.deliver(commits, now());
+            }
+            Event::Spilled { bytes } => reading.spilled = *bytes,
             Event::SnapshotStarted { table, rows_done, rows_estimate } => {
                 reading.waits_for = None;
                 reading.tables.snapshot_started(table.to_string(), *rows_done, *rows_estimate);
@@ -146,6 +156,7 @@ impl Reading {
         self.commit = commit;
         self.committed = Some((at, now()));
         round.checkpoint.position.as_ref().map_or("", Position::as_str).clone_into(&mut self.position);
+        self.sequence = round.checkpoint.sequence.0;
         *self.commits.entry(round.kind.as_str()).or_default() += 1;
         self.commit_durations.add(took);
         self.lag.committed();
@@ -162,6 +173,14 @@ impl Reading {
         self.tables_remaining = if snapshots { unread as u64 } else { 0 };
     }
 
+    /// Transactions that committed in the source at these times are durable. Two clocks may differ: never less than nothing.
+    fn deliver(&mut self, commits: &[Timestamp], at: Timestamp) {
+        for commit in commits {
+            let micros = u64::try_from(at.0.saturating_sub(commit.0)).unwrap_or_default();
+            self.delivery_latencies.add(Duration::from_micros(micros));
+        }
+    }
+
     fn retrying(&mut self, stage: &str) {
         *self.retries.entry(stage.to_owned()).or_default() += 1;
         match stage {
@@ -174,7 +193,7 @@ impl Reading {
     }
 
     /// What the run is at.
-    pub(crate) fn phase(&self) -> Phase {
+    pub fn phase(&self) -> Phase {
         match &self.waits_for {
             _ if self.stopping => Phase::Stopping,
             Some(_) => Phase::Retrying,
@@ -185,17 +204,17 @@ impl Reading {
     }
 
     /// What it tries again and again, where nobody answers.
-    pub(crate) fn waits_for(&self) -> Option<&str> {
+    pub fn waits_for(&self) -> Option<&str> {
         self.waits_for.as_deref()
     }
 
     /// How late the lake is: the age of the oldest change that was read and is not committed; none where there is none.
-    pub(crate) fn lag(&self, now: Timestamp) -> Duration {
+    pub fn lag(&self, now: Timestamp) -> Duration {
         self.lag.at(now)
     }
 
     /// Committed rows a second, of the last seconds.
-    pub(crate) fn rows_per_second(&self, at: Instant) -> u64 {
+    pub fn rows_per_second(&self, at: Instant) -> u64 {
         let recent = self.recent.iter().filter(|(then, _)| at.duration_since(*then) <= WINDOW);
         let rows: u64 = recent.map(|(_, rows)| rows).sum();
         (rows as f64 / WINDOW.as_secs_f64()).round() as u64
@@ -209,6 +228,17 @@ fn now() -> Timestamp {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn each_transaction_is_delivered_once_and_never_before_it_committed() {
+        let mut reading = Reading::default();
+        let second = 1_000_000;
+        reading.deliver(&[Timestamp(second), Timestamp(3 * second), Timestamp(9 * second)], Timestamp(4 * second));
+        let latencies = &reading.delivery_latencies;
+        assert_eq!((latencies.count, latencies.sum), (3, 4.0));
+        let within = |seconds| latencies.buckets().find(|(bound, _)| *bound == seconds).map(|(_, count)| count);
+        assert_eq!((within(0.005), within(1.0), within(5.0)), (Some(1), Some(2), Some(3)));
+    }
 
     #[test]
     fn what_waits_is_not_connected_until_it_answers() {

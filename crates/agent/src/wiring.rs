@@ -1,4 +1,4 @@
-//! Puts source, target and engine together from a pipeline file. The only room that knows which packages there are.
+//! Puts source, target and engine together from a pipeline's spec. The only room that knows which packages there are.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -8,7 +8,8 @@ use millrace_files::{Files, LocalStore};
 use millrace_model::{Fault, Finding, SecretStore};
 use millrace_postgres::{Postgres, TableSelection};
 use millrace_protocol::{
-    Binary, Compression, PLAIN_CONNECTION, PipelineSpec, PublicationMode, SnapshotMode, SourceSpec, StoreSpec,
+    Binary, Compression, PLAIN_CONNECTION, PipelineSpec, PublicationMode, SchemaChange, SnapshotMode, SourceSpec,
+    StoreSpec,
 };
 use millrace_secrets::Secrets;
 use serde::Serialize;
@@ -16,20 +17,35 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use crate::clock::SystemClock;
-use crate::load::folder_of;
 
-pub(crate) use millrace_postgres::{CleanupPlan, DiscoveredTable};
+pub use millrace_postgres::{CleanupPlan, DiscoveredTable};
 
 /// Code of what `millrace_protocol` should have refused.
-const NOT_BUILT: &str = "CL-007";
+const NOT_BUILT: &str = "AG-011";
 
-/// The source, its password read.
-pub(crate) async fn source(spec: &PipelineSpec, file: &Path) -> Result<Postgres, Fault> {
+/// Whose chain it is.
+#[derive(Clone, Debug)]
+pub struct Identity {
+    /// Without a hub the pipeline's name, under one its id.
+    pub pipeline: String,
+    /// Under a hub the epoch that it was given under.
+    pub epoch: Option<u64>,
+}
+
+impl Identity {
+    /// Of a pipeline without a hub.
+    pub fn of_name(spec: &PipelineSpec) -> Self {
+        Self { pipeline: spec.name.clone(), epoch: None }
+    }
+}
+
+/// The source, its password read; files of secrets are relative to `folder`.
+pub async fn source(spec: &PipelineSpec, folder: &Path) -> Result<Postgres, Fault> {
     let SourceSpec::Postgres { connection, database } = &spec.source else {
         return Err(Fault::defect(NOT_BUILT, "a source that is not built was not refused"));
     };
     let password = match &connection.password {
-        Some(reference) => Some(Secrets::new(folder_of(file)).read(reference).await?),
+        Some(reference) => Some(Secrets::new(folder).read(reference).await?),
         None => None,
     };
     let select = |table: &millrace_protocol::TableSpec| TableSelection {
@@ -61,7 +77,7 @@ pub(crate) async fn source(spec: &PipelineSpec, file: &Path) -> Result<Postgres,
 
 /// What the pipeline file itself gives reason to say, as far as it holds at this server: that the connection is not
 /// encrypted although `prefer` would like it to be is worth saying only where the server offers it.
-pub(crate) async fn file_findings(spec: &PipelineSpec, source: Option<&Postgres>) -> Vec<Finding> {
+pub async fn file_findings(spec: &PipelineSpec, source: Option<&Postgres>) -> Vec<Finding> {
     let plain = |finding: &Finding| finding.code == PLAIN_CONNECTION;
     let mut findings = spec.findings.clone();
     if let Some(source) = source.filter(|_| findings.iter().any(plain)) {
@@ -74,7 +90,7 @@ pub(crate) async fn file_findings(spec: &PipelineSpec, source: Option<&Postgres>
 }
 
 /// The target. Opens nothing yet.
-pub(crate) fn target(spec: &PipelineSpec) -> Result<Files, Fault> {
+pub fn target(spec: &PipelineSpec, identity: &Identity) -> Result<Files, Fault> {
     let StoreSpec::Local { path } = &spec.target.store else {
         return Err(Fault::defect(NOT_BUILT, "a target that is not built was not refused"));
     };
@@ -90,21 +106,21 @@ pub(crate) fn target(spec: &PipelineSpec) -> Result<Files, Fault> {
         prefix: spec.target.prefix.clone(),
         compression,
         file_max_bytes: spec.advanced.file_max_bytes,
-        pipeline: spec.name.clone(),
+        pipeline: identity.pipeline.clone(),
         // Made anew by each process: it tells the commits of two processes apart.
         instance: Uuid::now_v7().to_string(),
-        epoch: None,
+        epoch: identity.epoch,
         version: env!("CARGO_PKG_VERSION").to_owned(),
     };
     Ok(Files::new(settings, Arc::new(LocalStore::new(path.clone())), Arc::new(SystemClock)))
 }
 
 /// The engine between the two.
-pub(crate) fn engine(spec: &PipelineSpec, source: Postgres, until_now: bool) -> Result<Engine, Fault> {
+pub fn engine(spec: &PipelineSpec, identity: &Identity, source: Postgres, until_now: bool) -> Result<Engine, Fault> {
     let advanced = &spec.advanced;
     Ok(Engine {
         source: Arc::new(source),
-        target: Arc::new(target(spec)?),
+        target: Arc::new(target(spec, identity)?),
         clock: Arc::new(SystemClock),
         settings: Settings {
             commit_interval: advanced.commit_interval,
@@ -116,24 +132,26 @@ pub(crate) fn engine(spec: &PipelineSpec, source: Postgres, until_now: bool) -> 
             spill_limit: advanced.spill_limit,
             snapshot: advanced.snapshot_mode == SnapshotMode::Initial,
             snapshot_parallelism: advanced.snapshot_parallelism as usize,
+            stop_at_schema_change: advanced.schema_change == SchemaChange::Stop,
             until_now,
-            ..Settings::new(spec.name.clone())
+            epoch: identity.epoch,
+            ..Settings::new(identity.pipeline.clone())
         },
     })
 }
 
 /// What the newest commit says.
-pub(crate) async fn status(files: &Files) -> Result<Value, Fault> {
+pub async fn status(files: &Files) -> Result<Value, Fault> {
     as_json(&millrace_files::status(files).await?)
 }
 
 /// Whether the lake is whole.
-pub(crate) async fn fsck(files: &Files) -> Result<Value, Fault> {
+pub async fn fsck(files: &Files) -> Result<Value, Fault> {
     as_json(&millrace_files::fsck(files).await?)
 }
 
 /// Gives `out` the rows of a table, one line of JSON each.
-pub(crate) async fn read(
+pub async fn read(
     files: &Files,
     table: &str,
     state: bool,
@@ -143,5 +161,5 @@ pub(crate) async fn read(
 }
 
 fn as_json(result: &impl Serialize) -> Result<Value, Fault> {
-    serde_json::to_value(result).map_err(|error| Fault::defect("CL-008", "a result is no JSON").because(error))
+    serde_json::to_value(result).map_err(|error| Fault::defect("AG-012", "a result is no JSON").because(error))
 }

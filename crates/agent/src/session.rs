@@ -1,0 +1,218 @@
+//! The conversation with the hub: sign in, say hello, then report and ask, one call at a time, for as long as the process
+//! lives. A hub that is away stops nothing: the pipeline goes on, and what happened is told later.
+
+use std::collections::HashSet;
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use millrace_model::Fault;
+use millrace_protocol::gateway::{Command, DesiredPipeline, Goodbye, Hello, PROTOCOL, Platform, Sync, Synced};
+use tokio::sync::{mpsc, watch};
+use tracing::{info, warn};
+use uuid::Uuid;
+
+use crate::clock::SystemClock;
+use crate::fault::Cause;
+use crate::hub::{Answer, HubClient};
+use crate::supervisor::Shared;
+
+/// How long the hub may hold a sync.
+const HOLD: Duration = Duration::from_secs(15);
+/// While something is in flux, it is told this often at most.
+const AT_MOST_EVERY: Duration = Duration::from_millis(500);
+/// A second process gives up after so long.
+const DUPLICATE_PATIENCE: Duration = Duration::from_secs(60);
+/// How often it asks whether the other one's lease is over.
+const DUPLICATE_PAUSE: Duration = Duration::from_secs(2);
+/// A new wish is taken so soon, or told again.
+const TAKEN_WITHIN: Duration = Duration::from_secs(5);
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+/// A goodbye must not hold up the end of the process.
+const GOODBYE_WITHIN: Duration = Duration::from_secs(3);
+
+/// The conversation.
+pub(crate) struct Session {
+    pub(crate) hub: HubClient,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) wishes: watch::Sender<Option<DesiredPipeline>>,
+    pub(crate) commands: mpsc::Sender<Command>,
+    pub(crate) instance: String,
+    id: Option<String>,
+    sequence: u64,
+    pause: Duration,
+    signed_in: bool,
+    duplicate_since: Option<Instant>,
+    done: HashSet<String>,
+}
+
+impl Session {
+    pub(crate) fn new(
+        hub: HubClient,
+        shared: Arc<Shared>,
+        wishes: watch::Sender<Option<DesiredPipeline>>,
+        commands: mpsc::Sender<Command>,
+    ) -> Self {
+        Self {
+            hub,
+            shared,
+            wishes,
+            commands,
+            instance: Uuid::now_v7().to_string(),
+            id: None,
+            sequence: 0,
+            pause: FIRST_PAUSE,
+            signed_in: false,
+            duplicate_since: None,
+            done: HashSet::new(),
+        }
+    }
+
+    /// Talks until the hub refuses for good, or another process has the lease for too long.
+    pub(crate) async fn talk(&mut self) -> Result<Infallible, Fault> {
+        loop {
+            let answered = match self.id.clone() {
+                None => self.hello().await,
+                Some(id) => self.sync(id).await,
+            };
+            match answered {
+                Ok(()) => self.pause = FIRST_PAUSE,
+                Err(answer) => self.unanswered(answer).await?,
+            }
+        }
+    }
+
+    async fn hello(&mut self) -> Result<(), Answer> {
+        let held = self.wishes.borrow().as_ref().map(|wish| wish.held.clone());
+        let hello = Hello {
+            protocol: PROTOCOL,
+            instance: self.instance.clone(),
+            agent_version: env!("CARGO_PKG_VERSION").to_owned(),
+            platform: platform(),
+            held,
+        };
+        let welcome = self.hub.hello(&hello).await?;
+        info!(code = "connected", hub_version = welcome.hub_version, "the hub knows this agent");
+        self.id = Some(welcome.session_id);
+        self.sequence = 0;
+        self.signed_in = true;
+        self.duplicate_since = None;
+        Ok(())
+    }
+
+    /// One sync. Something new in the agent lets it go early, so that the next one tells it.
+    async fn sync(&mut self, session_id: String) -> Result<(), Answer> {
+        let begun = Instant::now();
+        let now = SystemClock::time();
+        let (events, results) = self.shared.outbox.next(now);
+        self.sequence += 1;
+        let sync = Sync {
+            session_id,
+            sequence: self.sequence,
+            wait_ms: u64::try_from(HOLD.as_millis()).unwrap_or_default(),
+            sent_at: now.to_string(),
+            held: self.shared.held.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone(),
+            report: self.shared.report(),
+            events,
+            results,
+            conditions: None,
+        };
+        let synced = tokio::select! {
+            synced = self.hub.sync(&sync) => synced?,
+            () = self.shared.outbox.bell.notified() => {
+                // Whatever comes at once goes together.
+                tokio::time::sleep(AT_MOST_EVERY.saturating_sub(begun.elapsed())).await;
+                return Ok(());
+            }
+        };
+        self.take(synced).await;
+        Ok(())
+    }
+
+    async fn take(&mut self, synced: Synced) {
+        self.shared.outbox.acknowledged(&synced.acknowledged_events, &synced.acknowledged_commands);
+        if let Some(desired) = synced.desired {
+            self.wishes.send_if_modified(|wish| {
+                let news = wish.as_ref().map(|wish| &wish.held) != desired.pipeline.as_ref().map(|wish| &wish.held);
+                *wish = desired.pipeline;
+                news
+            });
+            // The supervisor rings when it has taken it; until then there is nothing to add, but the lease goes on.
+            let _slow = tokio::time::timeout(TAKEN_WITHIN, self.shared.outbox.bell.notified()).await;
+        }
+        for command in synced.commands {
+            // The hub repeats a command until it has its result.
+            if self.done.insert(command.id.clone()) && self.commands.try_send(command).is_err() {
+                warn!(code = "command", "a command came while others wait; it is left for later");
+            }
+        }
+    }
+
+    /// No answer, or a refusal: waits, or ends.
+    async fn unanswered(&mut self, answer: Answer) -> Result<(), Fault> {
+        match answer {
+            Answer::UnknownSession => {
+                self.id = None;
+                Ok(())
+            }
+            Answer::Duplicate(said) => {
+                let since = *self.duplicate_since.get_or_insert_with(Instant::now);
+                if since.elapsed() >= DUPLICATE_PATIENCE {
+                    return Err(Cause::Duplicate(said).into());
+                }
+                warn!(code = "retrying", stage = "session", "{said}");
+                tokio::time::sleep(DUPLICATE_PAUSE).await;
+                Ok(())
+            }
+            // A secret that was good is being rotated, or the hub was set back: that passes.
+            Answer::Final(cause @ Cause::SignInRefused { .. }) if self.signed_in => {
+                self.wait(&cause.to_string(), None).await
+            }
+            Answer::Final(cause) => Err(cause.into()),
+            Answer::Later(said, retry_after) => self.wait(&said, retry_after).await,
+        }
+    }
+
+    async fn wait(&mut self, said: &str, retry_after: Option<Duration>) -> Result<(), Fault> {
+        let pause = retry_after.unwrap_or_else(|| self.pause.mul_f64(0.5 + fastrand::f64() / 2.0));
+        let milliseconds = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX);
+        warn!(code = "retrying", stage = "hub", wait_ms = milliseconds, "no answer from the hub: {said}");
+        self.pause = (self.pause * 2).min(LONGEST_PAUSE);
+        tokio::time::sleep(pause).await;
+        Ok(())
+    }
+
+    /// Tells what is left to tell, and that the process ends.
+    pub(crate) async fn goodbye(&mut self, reason: &str) {
+        let Some(session_id) = self.id.clone() else { return };
+        let last = async {
+            let now = SystemClock::time();
+            let (events, results) = self.shared.outbox.next(now);
+            let sync = Sync {
+                session_id: session_id.clone(),
+                sequence: self.sequence + 1,
+                wait_ms: 0,
+                sent_at: now.to_string(),
+                held: self.shared.held.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone(),
+                report: self.shared.report(),
+                events,
+                results,
+                conditions: None,
+            };
+            let told = self.hub.sync(&sync).await.map(drop);
+            let said = self.hub.goodbye(&Goodbye { session_id: session_id.clone(), reason: reason.to_owned() }).await;
+            told.and(said)
+        };
+        match tokio::time::timeout(GOODBYE_WITHIN, last).await {
+            Ok(Ok(())) => {}
+            Ok(Err(answer)) => warn!(code = "retrying", stage = "goodbye", "the hub was not told: {answer}"),
+            Err(_) => warn!(code = "retrying", stage = "goodbye", "the hub was not told: it gave no answer in time"),
+        }
+    }
+}
+
+fn platform() -> Platform {
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").ok().map(|text| text.trim().to_owned());
+    Platform { os: Some(std::env::consts::OS.into()), arch: Some(std::env::consts::ARCH.into()), host }
+}
