@@ -171,10 +171,15 @@ pub(crate) fn relations(schemas: Option<&[&str]>, table: Option<&str>) -> String
     )
 }
 
-/// relation oid, bytes with indexes and out-of-line values. Waits for locks on the tables.
+/// Of tables with their partitions: oid, bytes with indexes and out-of-line values, rows as far as they were analysed,
+/// bytes of rows that were not. Waits for locks on the tables.
 pub(crate) fn sizes(relations: &[u32]) -> String {
     format!(
-        "SELECT oid, pg_total_relation_size(oid) FROM pg_class WHERE relkind = 'r' AND oid = ANY ('{{{}}}'::oid[])",
+        "SELECT r.oid, coalesce(sum(pg_total_relation_size(l.oid)), 0)::bigint, \
+         coalesce(sum(l.reltuples) FILTER (WHERE l.reltuples > 0), 0)::bigint, \
+         coalesce(sum(pg_relation_size(l.oid)) FILTER (WHERE l.reltuples <= 0), 0)::bigint \
+         FROM unnest('{{{}}}'::oid[]) r (oid) JOIN pg_class l ON l.relkind = 'r' \
+         AND (l.oid = r.oid OR l.oid IN (SELECT relid FROM pg_partition_tree(r.oid))) GROUP BY r.oid",
         numbers(relations)
     )
 }
