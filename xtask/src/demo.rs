@@ -4,6 +4,7 @@ mod view;
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -18,8 +19,8 @@ use millrace_testkit::{Fault, Result};
 
 use crate::build::{self, Profile};
 use crate::setup;
-use view::View;
 pub use view::commit_path;
+use view::{Tone, View, tone};
 
 /// The shop of every demo is the same.
 const SEED: u64 = 7;
@@ -32,6 +33,9 @@ const OPENING_MOVER: u16 = 9;
 
 /// Lively, and readable.
 const PACE: Pace = Pace { movers: 2, transactions_a_second: Some(60) };
+
+/// When millrace is killed in a demo that nobody gave a length; otherwise it is in the middle.
+const UNASKED_KILL: Duration = Duration::from_secs(20);
 
 /// How long a start, a stop or a catching up may take before the demo gives up.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -60,101 +64,163 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     let millrace = build::millrace(Profile::Dev)?;
     let stop = interrupts()?;
     let folder = fresh_folder()?;
-    println!("Starting PostgreSQL on 127.0.0.1, with a small shop in it");
+    println!("A small shop in PostgreSQL, streamed into a lake of Parquet files, and compared with it at the end.\n");
     let server = Server::start()?;
     let database = server.create_database("shop")?;
     workload::create_shop(&database)?;
     // So that there is something to be read before anything is streamed. Number 0 and up are the load's movers.
     workload::move_rows(&database, &mut Mover::new(SEED, OPENING_MOVER), OPENING_TRANSACTIONS)?;
-    let draft = Draft::new("shop", &database, &workload::TABLES);
-    let pipeline = draft.write(&folder)?;
-    println!("Starting millrace run {}", pipeline.file.display());
-    let mut running = start(&millrace, &pipeline, &["run"])?;
-    running.wait_for("streaming", PATIENCE)?;
-    println!("Streaming into {}; {}\n", pipeline.lake.display(), ending(arguments.length));
+    let pipeline = Draft::new("shop", &database, &workload::TABLES).write(&folder)?;
+    println!(
+        "  the source  PostgreSQL on 127.0.0.1:{}, {} tables; gone at the end",
+        server.port(),
+        pipeline.tables.len()
+    );
+    println!("  the lake    {}; stays until the next demo", pipeline.lake.display());
+    println!("  between     millrace run {}\n", pipeline.file.display());
+    let demo = Demo { millrace: &millrace, pipeline: &pipeline, database: &database };
+    let running = demo.start(&["run"])?.streaming()?;
+    println!("It streams; {}.\n", ending(arguments.length));
     let load = Load::start(&database, SEED, PACE)?;
-    watch(&database, &pipeline, &load, &mut running, arguments.length, &stop)?;
-    let equal = settle(&millrace, &pipeline, &database, load, running)?;
+    let running = demo.watch(&load, running, arguments.length, &stop)?;
+    let equal = demo.settle(load, running)?;
     show_query(&pipeline, &folder)?;
     println!("{equal}");
     Ok(())
 }
 
-/// A line each second, until the time is up or someone presses Ctrl-C.
-fn watch(
-    database: &Database,
-    pipeline: &Pipeline,
-    load: &Load,
-    running: &mut Millrace,
-    length: Option<Duration>,
-    stop: &AtomicBool,
-) -> Result<()> {
-    const TICK: Duration = Duration::from_secs(1);
-    let mut view = View::new(database, pipeline);
-    let began = Instant::now();
-    let mut due = began + TICK;
-    while !stop.load(Ordering::Relaxed) && length.is_none_or(|length| began.elapsed() < length) {
-        thread::sleep(TICK.min(Duration::from_millis(50)));
-        if Instant::now() < due {
-            continue;
+/// What all parts of the demo are about.
+struct Demo<'a> {
+    millrace: &'a Path,
+    pipeline: &'a Pipeline,
+    database: &'a Database,
+}
+
+impl Demo<'_> {
+    /// A line each second, and in the middle a kill, until the time is up or someone presses Ctrl-C.
+    fn watch(
+        &self,
+        load: &Load,
+        mut running: Millrace,
+        length: Option<Duration>,
+        stop: &AtomicBool,
+    ) -> Result<Millrace> {
+        const TICK: Duration = Duration::from_secs(1);
+        let mut view = View::new(self.database, self.pipeline);
+        let mut kill_at = Some(length.map_or(UNASKED_KILL, |length| length / 2));
+        let began = Instant::now();
+        let mut due = began + TICK;
+        while !stop.load(Ordering::Relaxed) && length.is_none_or(|length| began.elapsed() < length) {
+            thread::sleep(TICK.min(Duration::from_millis(50)));
+            if Instant::now() < due {
+                continue;
+            }
+            due += TICK;
+            running.check()?;
+            if running.has_ended() {
+                return Err(Fault::Unexpected(format!("millrace ended: {:?}", running.lines().last())));
+            }
+            view.line(began.elapsed(), load.done().transactions)?;
+            if kill_at.take_if(|at| began.elapsed() >= *at).is_some() {
+                running = self.kill(running)?;
+            }
         }
-        due += TICK;
-        running.check()?;
-        if running.has_ended() {
-            return Err(Fault::Unexpected(format!("millrace ended: {:?}", running.lines().last())));
+        Ok(running)
+    }
+
+    /// Kills it as a power cut would, and starts it again.
+    fn kill(&self, running: Millrace) -> Result<Millrace> {
+        let blow = format!("kill -9 {}: millrace is gone in the middle of its work, the shop goes on", running.id());
+        println!("        {}", tone(Tone::Alarm, &blow));
+        running.kill()?;
+        let died = Instant::now();
+        let running = self.start(&["run"])?.streaming()?;
+        let pause = died.elapsed().as_millis();
+        let back = format!("it streams again after {pause} ms: the lake is all that it has to remember");
+        println!("        {}", tone(Tone::Good, &back));
+        Ok(running)
+    }
+
+    /// Stops the shop, lets the pipeline catch up, checks the lake, compares it with the source.
+    fn settle(&self, load: Load, running: Millrace) -> Result<Equal> {
+        let done = load.stop()?;
+        println!(
+            "\nThe shop is closed, after {} transactions. Millrace is stopped (SIGTERM).",
+            view::grouped(done.transactions)
+        );
+        running.stop(PATIENCE)?;
+        println!("millrace run --until now   so that the lake has everything");
+        self.finish(&["run", "--until", "now"])?;
+        println!("millrace fsck              reads every file: {}", self.whole()?);
+        println!("millrace read --state      every row of each table is compared with the source");
+        state::compare(self.millrace, self.pipeline, self.database)
+    }
+
+    /// What `fsck` counted.
+    fn whole(&self) -> Result<String> {
+        let printed = self.finish(&["fsck"])?;
+        let report: serde_json::Value = serde_json::from_str(&printed).unwrap_or_default();
+        let number = |name: &str| view::grouped(report[name].as_u64().unwrap_or_default());
+        Ok(format!("{} commits, {} files, {} rows, whole", number("head"), number("files"), number("rows")))
+    }
+
+    /// Lets a command run to its end, which has to be a good one, and gives what it printed.
+    fn finish(&self, command: &[&str]) -> Result<String> {
+        let ended = self.start(command)?.0.wait(PATIENCE)?;
+        match ended.code {
+            Some(0) => Ok(ended.stdout),
+            code => {
+                let last = ended.lines.last();
+                Err(Fault::Unexpected(format!("exit code {code:?}: {} {last:?}", ended.stdout.trim())))
+            }
         }
-        view.line(began.elapsed(), load.done().transactions)?;
     }
-    Ok(())
-}
 
-/// Stops the shop, lets the pipeline catch up, checks the lake, compares it with the source.
-fn settle(program: &Path, pipeline: &Pipeline, database: &Database, load: Load, running: Millrace) -> Result<Equal> {
-    println!("\nStopping the shop");
-    let done = load.stop()?;
-    println!("Stopping millrace, after {} transactions", done.transactions);
-    running.stop(PATIENCE)?;
-    println!("Catching up: millrace run --until now");
-    finish(start(program, pipeline, &["run", "--until", "now"])?)?;
-    println!("Checking the lake: millrace fsck");
-    finish(start(program, pipeline, &["fsck"])?)?;
-    println!("Comparing every row of the lake with the source");
-    state::compare(program, pipeline, database)
-}
-
-fn finish(process: Millrace) -> Result<()> {
-    let ended = process.wait(PATIENCE)?;
-    match ended.code {
-        Some(0) => Ok(()),
-        code => Err(Fault::Unexpected(format!("exit code {code:?}: {} {:?}", ended.stdout.trim(), ended.lines.last()))),
+    /// `millrace COMMAND FILE FLAGS…`.
+    fn start(&self, command: &[&str]) -> Result<Started> {
+        let (name, flags) = command.split_first().ok_or_else(|| Fault::Unexpected("no command".into()))?;
+        let invocation = Invocation::of(self.millrace, ["--format", "json", name]).argument(&self.pipeline.file);
+        // After a kill the server may take a moment to notice that the one before is gone.
+        let invocation = flags.iter().fold(invocation, Invocation::argument).allow("retrying");
+        Ok(Started(invocation.start()?))
     }
 }
 
-/// `millrace COMMAND FILE FLAGS…`.
-fn start(program: &Path, pipeline: &Pipeline, command: &[&str]) -> Result<Millrace> {
-    let (name, flags) = command.split_first().ok_or_else(|| Fault::Unexpected("no command".into()))?;
-    let mut invocation = Invocation::of(program, ["--format", "json", name]).argument(&pipeline.file);
-    for flag in flags {
-        invocation = invocation.argument(flag);
+/// A process that has just been started.
+struct Started(Millrace);
+
+impl Started {
+    /// As soon as changes come.
+    fn streaming(mut self) -> Result<Millrace> {
+        self.0.wait_for("streaming", PATIENCE)?;
+        Ok(self.0)
     }
-    // A first start has findings that are good to know; they are no faults.
-    invocation.start()
 }
 
-/// The lake stays until the next demo, so that one can look at it.
+/// Says how the lake is queried. It stays, so that one can look at it.
 fn show_query(pipeline: &Pipeline, folder: &Path) -> Result<()> {
     let path = folder.join("orders.sql");
     let lake = pipeline.lake.display().to_string().replace('\'', "''");
     let sql = include_str!("demo/orders.sql").replace("./lake", &lake);
     fs::write(&path, sql).map_err(|cause| Fault::Io { path: path.clone(), cause })?;
-    println!("\nThe lake stays until the next demo. The orders in it, with DuckDB:  duckdb < {}", path.display());
+    let duckdb = match Command::new("duckdb").arg("--version").output() {
+        Ok(_) => "duckdb".to_owned(),
+        Err(_) => {
+            let environment = folder.join("duckdb");
+            let environment = environment.display();
+            println!("\nDuckDB is not on this machine; this brings it:\n");
+            println!("    python3 -m venv {environment} && {environment}/bin/pip install duckdb-cli");
+            format!("{environment}/bin/duckdb")
+        }
+    };
+    println!("\nThe orders by status, as the lake has them:\n\n    {duckdb} < {}\n", path.display());
     Ok(())
 }
 
 fn ending(length: Option<Duration>) -> String {
     match length {
         Some(length) => format!("for {} s, or until Ctrl-C", length.as_secs()),
-        None => "Ctrl-C ends it".into(),
+        None => "Ctrl-C ends it in good order".into(),
     }
 }
 

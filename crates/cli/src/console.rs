@@ -13,6 +13,7 @@ use crate::args::Format;
 use crate::clock::SystemClock;
 use crate::fault::{Cause, Failure};
 use crate::live::Live;
+use crate::paint::{Paint, Tone};
 use crate::screen::Screen;
 
 /// Where and how to print.
@@ -21,6 +22,10 @@ pub(crate) struct Console {
     results: Format,
     log: Format,
     screen: Arc<Screen>,
+    /// What standard output can show.
+    paint: Paint,
+    /// What standard error can show.
+    log_paint: Paint,
 }
 
 impl Console {
@@ -31,6 +36,8 @@ impl Console {
             results: fitting(io::stdout().is_terminal()),
             log: fitting(io::stderr().is_terminal()),
             screen: Arc::default(),
+            paint: Paint::of(&io::stdout()),
+            log_paint: Paint::of(&io::stderr()),
         }
     }
 
@@ -46,6 +53,11 @@ impl Console {
             (_, true) => Some(Format::Json),
             _ => None,
         })
+    }
+
+    /// What the log's lines can show.
+    pub(crate) fn log_paint(&self) -> Paint {
+        self.log_paint
     }
 
     /// In which form the log is.
@@ -64,10 +76,10 @@ impl Console {
     }
 
     /// Prints a result: as one line of JSON, or as `human` puts it.
-    pub(crate) fn result(&self, result: &Value, human: impl FnOnce(&Value) -> String) -> Result<(), Failure> {
+    pub(crate) fn result(&self, result: &Value, human: impl FnOnce(&Value, Paint) -> String) -> Result<(), Failure> {
         match self.results {
             Format::Json => print(&result.to_string()),
-            Format::Human => print(human(result).trim_end()),
+            Format::Human => print(human(result, self.paint).trim_end()),
         }
     }
 
@@ -85,7 +97,7 @@ impl Console {
     /// Says why the command failed, and returns its exit code.
     pub(crate) fn report(&self, failure: &Failure) -> u8 {
         let text = match (self.log, failure) {
-            (Format::Human, failure) => human(failure),
+            (Format::Human, failure) => human(failure, self.log_paint),
             (Format::Json, Failure::Logged(fault)) => return fault.exit_code(),
             (Format::Json, Failure::Fault(fault)) => {
                 let mut message = fault.to_string();
@@ -132,24 +144,22 @@ fn json_line(code: &str, message: &str, cure: &str, more: Value) -> String {
     log_line(SystemClock::time(), "error", code, message, fields)
 }
 
-fn human(failure: &Failure) -> String {
+fn human(failure: &Failure, paint: Paint) -> String {
+    let error = paint.tone(Tone::Bad, "error:");
+    let cure = paint.tone(Tone::Strong, "cure:");
     match failure {
         Failure::Fault(fault) | Failure::Logged(fault) => {
             let mut message = fault.to_string();
             message.drain(..fault.code.len() + ": ".len());
-            let cure = if fault.cure.is_empty() { String::new() } else { format!("cure: {}\n", fault.cure) };
-            format!("error: {message}\n{cure}{}", reference(fault.code))
+            format!("{error} {message}\n{cure} {}\n{}", fault.cure, reference(fault.code))
         }
         Failure::File { file, problems } => {
             let mut text = match problems.0.len() {
-                1 => format!("error: {} was refused\n", file.display()),
-                count => format!("error: {} was refused for {count} reasons\n", file.display()),
+                1 => format!("{error} {} was refused\n", file.display()),
+                count => format!("{error} {} was refused for {count} reasons\n", file.display()),
             };
             for problem in &problems.0 {
-                text += &format!("  {problem}\n");
-                if !problem.cure.is_empty() {
-                    text += &format!("    cure: {}\n", problem.cure);
-                }
+                text += &format!("  {problem}\n    {cure} {}\n", problem.cure);
             }
             let mut codes: Vec<&str> = problems.0.iter().map(|problem| problem.code).collect();
             codes.sort_unstable();

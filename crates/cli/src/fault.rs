@@ -57,10 +57,10 @@ impl From<Cause> for Fault {
                 _ => ("CL-002", Refusal::Spec, "give the path of a pipeline file, YAML or JSON"),
             },
             Cause::NobodyToAsk => ("CL-003", Refusal::Spec, "add `--yes` to say that it is meant"),
-            Cause::Declined => ("CL-004", Refusal::Check, ""),
+            Cause::Declined => ("CL-004", Refusal::Check, "type `yes` in full to go on, or add `--yes`"),
             Cause::OutputLost(_) => ("CL-005", Refusal::Check, "look at where standard output goes: is the disk full?"),
             Cause::CannotListen { error, .. } if error.kind() == io::ErrorKind::PermissionDenied => {
-                ("CL-009", Refusal::Permission, "choose a port above 1023")
+                ("CL-009", Refusal::Permission, "choose a port above 1023: `--listen 127.0.0.1:9464`")
             }
             Cause::CannotListen { .. } => (
                 "CL-009",
@@ -99,8 +99,47 @@ impl Failure {
     /// The exit code of `docs/reference/cli.md`.
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
-            Self::File { .. } => Fault::refused("PL-002", Refusal::Spec, "", "").exit_code(),
+            Self::File { .. } => Refusal::Spec.exit_code(),
             Self::Logged(fault) | Self::Fault(fault) => fault.exit_code(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_fault_is_without_a_cure() {
+        let error = |kind: io::ErrorKind| io::Error::new(kind, "refused");
+        let mut all = vec![
+            Cause::Usage("x".into()),
+            Cause::NobodyToAsk,
+            Cause::Declined,
+            Cause::OutputLost(error(io::ErrorKind::StorageFull)),
+            Cause::NoRuntime(error(io::ErrorKind::WouldBlock)),
+            Cause::NoHealth { address: "x".into(), error: error(io::ErrorKind::ConnectionRefused) },
+        ];
+        use io::ErrorKind::{AddrInUse, InvalidData, IsADirectory, NotFound, PermissionDenied};
+        for kind in [NotFound, PermissionDenied, InvalidData, IsADirectory] {
+            all.push(Cause::FileUnreadable { file: "x".into(), error: error(kind) });
+        }
+        for kind in [AddrInUse, PermissionDenied] {
+            all.push(Cause::CannotListen { address: "x".into(), error: error(kind) });
+        }
+        let mut codes: Vec<&str> = Vec::new();
+        for fault in all.into_iter().map(Fault::from) {
+            assert!(!fault.message.is_empty() && !fault.cure.is_empty(), "{fault:?}");
+            codes.push(fault.code);
+        }
+        codes.sort_unstable();
+        codes.dedup();
+        // Every code of this file, so that a cause that is added is added here too.
+        let (source, _) = include_str!("fault.rs").split_once("#[cfg(test)]").expect("this very module");
+        let mut written: Vec<&str> =
+            source.match_indices("\"CL-").filter_map(|(at, _)| source.get(at + 1..at + 7)).collect();
+        written.sort_unstable();
+        written.dedup();
+        assert_eq!(codes, written);
     }
 }

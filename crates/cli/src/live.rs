@@ -2,18 +2,16 @@
 //!
 //! `view` turns the numbers of the meter into lines and is tested as such; this page only asks for them again and again.
 
-mod paint;
 mod view;
 
-use std::ffi::OsStr;
 use std::io::IsTerminal;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::clock::SystemClock;
 use crate::meter::Meter;
+use crate::paint::Paint;
 use crate::screen::Screen;
-use paint::Paint;
 use view::View;
 
 /// Fast enough to look alive, slow enough to cost nothing.
@@ -33,7 +31,7 @@ impl Live {
 
     /// Draws from now on, beside the run.
     pub(crate) fn start(screen: Arc<Screen>, meter: Arc<Meter>) -> Self {
-        let mut view = View::new(Paint::of_environment(|name| std::env::var_os(name).as_deref().map(OsStr::to_owned)));
+        let mut view = View::new(Paint::of(&std::io::stderr()));
         let drawn = Arc::clone(&screen);
         let drawing = tokio::spawn(async move {
             let mut frames = tokio::time::interval(FRAME);

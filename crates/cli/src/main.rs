@@ -14,8 +14,10 @@ mod live;
 mod load;
 mod meter;
 mod metrics;
+mod paint;
 mod retry;
 mod screen;
+mod shown;
 mod telemetry;
 mod wiring;
 

@@ -66,6 +66,10 @@ pub(crate) struct Reading {
     pub(crate) tables_remaining: u64,
     pub(crate) commits: BTreeMap<&'static str, u64>,
     pub(crate) commit_durations: Histogram,
+    /// From the commit in the source to the commit that has it, one for each transaction.
+    pub(crate) delivery_latencies: Histogram,
+    /// Bytes of transactions without an end that wait on disk.
+    pub(crate) spilled: u64,
     pub(crate) retries: BTreeMap<String, u64>,
     lag: Lag,
     /// What became of the last stage: what it waits for, until it goes on.
@@ -109,7 +113,11 @@ impl Observer for Meter {
             }
             Event::Filling { since } => reading.lag.filling(*since),
             Event::Closed => reading.lag.closed(),
-            Event::Committed { commit, round, took } => reading.commit(*commit, round, *took, self.snapshots),
+            Event::Committed { commit, round, commits, took } => {
+                reading.commit(*commit, round, *took, self.snapshots);
+                reading.deliver(commits, now());
+            }
+            Event::Spilled { bytes } => reading.spilled = *bytes,
             Event::SnapshotStarted { table, rows_done, rows_estimate } => {
                 reading.waits_for = None;
                 reading.tables.snapshot_started(table.to_string(), *rows_done, *rows_estimate);
@@ -162,6 +170,14 @@ impl Reading {
         self.tables_remaining = if snapshots { unread as u64 } else { 0 };
     }
 
+    /// Transactions that committed in the source at these times are durable. Two clocks may differ: never less than nothing.
+    fn deliver(&mut self, commits: &[Timestamp], at: Timestamp) {
+        for commit in commits {
+            let micros = u64::try_from(at.0.saturating_sub(commit.0)).unwrap_or_default();
+            self.delivery_latencies.add(Duration::from_micros(micros));
+        }
+    }
+
     fn retrying(&mut self, stage: &str) {
         *self.retries.entry(stage.to_owned()).or_default() += 1;
         match stage {
@@ -209,6 +225,17 @@ fn now() -> Timestamp {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn each_transaction_is_delivered_once_and_never_before_it_committed() {
+        let mut reading = Reading::default();
+        let second = 1_000_000;
+        reading.deliver(&[Timestamp(second), Timestamp(3 * second), Timestamp(9 * second)], Timestamp(4 * second));
+        let latencies = &reading.delivery_latencies;
+        assert_eq!((latencies.count, latencies.sum), (3, 4.0));
+        let within = |seconds| latencies.buckets().find(|(bound, _)| *bound == seconds).map(|(_, count)| count);
+        assert_eq!((within(0.005), within(1.0), within(5.0)), (Some(1), Some(2), Some(3)));
+    }
 
     #[test]
     fn what_waits_is_not_connected_until_it_answers() {

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use millrace_model::{OpCounts, Timestamp};
 
 use crate::clock::SystemClock;
-use crate::meter::{Meter, Reading, TableTotals};
+use crate::meter::{Histogram, Meter, Reading, TableTotals};
 
 /// Type of the text.
 pub(crate) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -27,6 +27,17 @@ impl Page {
             let _ = write!(self.text, ",{label}=\"{}\"", escaped(text));
         }
         let _ = writeln!(self.text, "}} {value}");
+    }
+
+    fn histogram(&mut self, name: &str, help: &str, durations: &Histogram) {
+        self.family(name, "histogram", help);
+        let bucket = format!("{name}_bucket");
+        for (bound, count) in durations.buckets() {
+            self.sample(&bucket, &[("le", &bound.to_string())], count);
+        }
+        self.sample(&bucket, &[("le", "+Inf")], durations.count);
+        self.sample(&format!("{name}_sum"), &[], durations.sum);
+        self.sample(&format!("{name}_count"), &[], durations.count);
     }
 
     /// A number without labels of its own.
@@ -107,14 +118,12 @@ fn commits(page: &mut Page, reading: &Reading) {
         let seconds = micros as f64 / 1e6;
         page.one("last_commit_timestamp_seconds", "gauge", "When the newest commit was confirmed.", seconds);
     }
-    let durations = &reading.commit_durations;
-    page.family("commit_duration_seconds", "histogram", "From the end of a round to its confirmed commit.");
-    for (bound, count) in durations.buckets() {
-        page.sample("commit_duration_seconds_bucket", &[("le", &bound.to_string())], count);
-    }
-    page.sample("commit_duration_seconds_bucket", &[("le", "+Inf")], durations.count);
-    page.sample("commit_duration_seconds_sum", &[], durations.sum);
-    page.sample("commit_duration_seconds_count", &[], durations.count);
+    let help = "From the end of a round to its confirmed commit.";
+    page.histogram("commit_duration_seconds", help, &reading.commit_durations);
+    let help = "From a transaction's commit in the source to the commit that has it.";
+    page.histogram("delivery_latency_seconds", help, &reading.delivery_latencies);
+    let help = "Bytes of transactions without an end that wait on disk.";
+    page.one("spill_bytes", "gauge", help, reading.spilled);
 }
 
 /// A label's value as it stands between quotation marks.

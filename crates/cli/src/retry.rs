@@ -25,7 +25,7 @@ impl Backoff {
     pub(crate) async fn wait(&mut self, stage: &str, fault: &Fault) {
         let pause = self.step();
         let milliseconds = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX);
-        warn!(code = "retrying", stage, fault = fault.code, wait_ms = milliseconds, "{fault}");
+        warn!(code = "retrying", stage, fault = fault.code, wait_ms = milliseconds, cure = fault.cure, "{fault}");
         tokio::time::sleep(pause).await;
     }
 

@@ -16,7 +16,9 @@ use tracing_subscriber::registry::Registry;
 use crate::args::{Format, LogLevel};
 use crate::clock::SystemClock;
 use crate::console::{Console, log_line};
+use crate::paint::{Paint, Tone};
 use crate::screen::Screen;
+use crate::shown::grouped;
 
 /// Turns the log on, for the whole process and once.
 pub(crate) fn start(console: &Console, level: LogLevel) {
@@ -29,7 +31,7 @@ pub(crate) fn start(console: &Console, level: LogLevel) {
     };
     // The live view shows these better; whoever asks for more than usual gets them all the same.
     let live = console.is_watched() && level <= LevelFilter::INFO;
-    let lines = Lines { format: console.log_format(), screen: console.screen(), live };
+    let lines = Lines { format: console.log_format(), screen: console.screen(), paint: console.log_paint(), live };
     tracing::subscriber::set_global_default(Registry::default().with(level).with(lines))
         .expect("main starts the log once, before anything else could");
 }
@@ -37,6 +39,7 @@ pub(crate) fn start(console: &Console, level: LogLevel) {
 struct Lines {
     format: Format,
     screen: Arc<Screen>,
+    paint: Paint,
     /// A live view stands below the lines.
     live: bool,
 }
@@ -56,7 +59,7 @@ impl<S: Subscriber> Layer<S> for Lines {
         }
         self.screen.line(&match self.format {
             Format::Json => parts.json(*event.metadata().level()),
-            Format::Human => parts.human(*event.metadata().level()),
+            Format::Human => parts.human(*event.metadata().level(), self.paint),
         });
     }
 }
@@ -74,10 +77,16 @@ impl Parts {
         log_line(SystemClock::time(), word(level), &self.code, &self.message, self.fields)
     }
 
-    fn human(self, level: Level) -> String {
+    fn human(self, level: Level, paint: Paint) -> String {
         let now = SystemClock::time().to_string();
         let clock = now.split_once('T').map_or(now.as_str(), |(_, clock)| clock.get(..8).unwrap_or(clock));
-        let mut line = format!("{clock} {:<5} ", word(level).to_uppercase());
+        let tone = match level {
+            Level::ERROR => Tone::Bad,
+            Level::WARN => Tone::Alarm,
+            _ => Tone::Quiet,
+        };
+        let level = format!("{:<5}", word(level).to_uppercase());
+        let mut line = format!("{} {} ", paint.tone(Tone::Quiet, clock), paint.tone(tone, &level));
         line += if self.message.is_empty() { &self.code } else { &self.message };
         let mut cure = String::new();
         for (name, value) in &self.fields {
@@ -86,6 +95,9 @@ impl Parts {
                 // The message begins with it.
                 Value::String(_) if name == "subject" => {}
                 Value::String(text) if !text.contains(' ') => line += &format!("  {name}={text}"),
+                Value::Number(number) if name.starts_with("rows") || name == "bytes" => {
+                    line += &format!("  {name}={}", grouped(number.as_u64().unwrap_or_default()));
+                }
                 value => line += &format!("  {name}={value}"),
             }
         }
@@ -108,7 +120,10 @@ impl Parts {
 
 impl Visit for Parts {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        self.put(field, format!("{value:?}").into());
+        let text = format!("{value:?}");
+        // A list of texts looks in Rust as it does in JSON.
+        let list = if text.starts_with('[') { serde_json::from_str::<Vec<String>>(&text).ok() } else { None };
+        self.put(field, list.map_or_else(|| text.into(), Value::from));
     }
 
     fn record_str(&mut self, field: &Field, value: &str) {

@@ -8,7 +8,8 @@ use millrace_files::{Files, LocalStore};
 use millrace_model::{Fault, Finding, SecretStore};
 use millrace_postgres::{Postgres, TableSelection};
 use millrace_protocol::{
-    Binary, Compression, PLAIN_CONNECTION, PipelineSpec, PublicationMode, SnapshotMode, SourceSpec, StoreSpec,
+    Binary, Compression, PLAIN_CONNECTION, PipelineSpec, PublicationMode, SchemaChange, SnapshotMode, SourceSpec,
+    StoreSpec,
 };
 use millrace_secrets::Secrets;
 use serde::Serialize;
@@ -116,6 +117,7 @@ pub(crate) fn engine(spec: &PipelineSpec, source: Postgres, until_now: bool) -> 
             spill_limit: advanced.spill_limit,
             snapshot: advanced.snapshot_mode == SnapshotMode::Initial,
             snapshot_parallelism: advanced.snapshot_parallelism as usize,
+            stop_at_schema_change: advanced.schema_change == SchemaChange::Stop,
             until_now,
             ..Settings::new(spec.name.clone())
         },

@@ -1,6 +1,6 @@
 //! What the engine itself finds wrong: the refusals of S2 and *Reconnect*, and the fence.
 
-use millrace_model::{ByteSize, Fault, Refusal};
+use millrace_model::{ByteSize, Column, Fault, Refusal, SchemaChange};
 use thiserror::Error;
 
 const CURE_GAP: &str =
@@ -53,6 +53,13 @@ pub(crate) enum Cause {
         "transactions in progress need more than {limit} on disk: from here on the source keeps them until they end"
     )]
     SpillDeclined { limit: ByteSize },
+    #[error(
+        "the columns of table {} have changed ({}); everything before that is in the lake, up to {position}",
+        .change.table, differences(.change)
+    )]
+    SchemaChanged { change: Box<SchemaChange>, position: String },
+    #[error("rows of table {table}, which the pipeline does not carry")]
+    NotCarried { table: String },
     #[error("a batch could not be built: {0}")]
     Batch(String),
 }
@@ -102,10 +109,13 @@ impl From<Cause> for Fault {
                 "another process runs this pipeline; if none is left, start again",
             ),
             Cause::WriterEnded => Fault::retry("EN-012", message),
-            Cause::RestartStopped => Fault::retry("EN-013", message),
+            Cause::RestartStopped => {
+                Fault::retry("EN-013", message).cure("run it again: nothing was changed in the lake")
+            }
             Cause::ReaderEnded => Fault::retry("EN-014", message),
             Cause::SnapshotterEnded => Fault::retry("EN-015", message),
-            Cause::PassedSnapshot => Fault::retry("EN-016", message),
+            Cause::PassedSnapshot => Fault::retry("EN-016", message)
+                .cure("nothing: the snapshot is thrown away and a new one taken, nothing of it was in the lake"),
             Cause::Spill { .. } => Fault::retry("EN-017", message)
                 .cure("make room in `spill.directory`, or let it point to a folder that this process can write to"),
             Cause::SpillFull { .. } => Fault::refused(
@@ -122,7 +132,121 @@ impl From<Cause> for Fault {
             ),
             Cause::SpillDeclined { .. } => Fault::retry("EN-019", message)
                 .cure("nothing: the log is opened anew without them; a larger `spill.limit` avoids the reconnect"),
+            Cause::SchemaChanged { .. } => Fault::refused(
+                "EN-021",
+                Refusal::SchemaChange,
+                message,
+                "prepare the readers of the lake, then run with `schema.change: evolve`, which goes on from here; once the new columns are in the lake `stop` may be set again",
+            ),
+            Cause::NotCarried { .. } => Fault::defect("EN-022", message),
             Cause::Batch(_) => Fault::defect("EN-011", message),
         }
+    }
+}
+
+/// What has become of the columns, in words. A column is known by its id.
+fn differences(change: &SchemaChange) -> String {
+    let same = |columns: &[Column], wanted: &Column| columns.iter().find(|it| it.id == wanted.id).cloned();
+    let mut words = Vec::new();
+    for column in &change.before {
+        match same(&change.after, column) {
+            None => words.push(format!("`{}` is gone", column.name)),
+            Some(now) => {
+                if now.name != column.name {
+                    words.push(format!("`{}` is called `{}`", column.name, now.name));
+                }
+                if (&now.type_name, now.kind) != (&column.type_name, column.kind) {
+                    words.push(format!("`{}` was {} and is {}", now.name, column.type_name, now.type_name));
+                }
+            }
+        }
+    }
+    let new = change.after.iter().filter(|column| same(&change.before, column).is_none());
+    words.extend(new.map(|column| format!("`{}` ({}) is new", column.name, column.type_name)));
+    if words.is_empty() {
+        words.push("their order".into());
+    }
+    words.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use millrace_model::{Kind, TableName};
+
+    use super::*;
+
+    /// One of each; the test below notices one that is missing.
+    fn all() -> Vec<Cause> {
+        let text = || "x".to_owned();
+        let limit = ByteSize::mib(1);
+        vec![
+            Cause::OtherPipeline { found: text(), wanted: text() },
+            Cause::OtherSource { found: text(), answers: text() },
+            Cause::NewerEpoch { found: 2, mine: 1 },
+            Cause::SlotMissing { checkpoint: text() },
+            Cause::SlotLost { reason: text() },
+            Cause::SlotBeyond { confirmed: text(), checkpoint: text() },
+            Cause::SlotUnreadable { reason: text() },
+            Cause::SlotOfAnotherLake,
+            Cause::Busy { holder: text() },
+            Cause::Fenced { commit: 1 },
+            Cause::WriterEnded,
+            Cause::RestartStopped,
+            Cause::ReaderEnded,
+            Cause::SnapshotterEnded,
+            Cause::PassedSnapshot,
+            Cause::Spill { folder: text() },
+            Cause::SpillFull { limit },
+            Cause::NoSuchTable { table: text() },
+            Cause::SpillDeclined { limit },
+            Cause::SchemaChanged {
+                change: Box::new(SchemaChange {
+                    table: TableName::new(["d", "s", "t"]),
+                    before: vec![],
+                    after: vec![],
+                }),
+                position: text(),
+            },
+            Cause::NotCarried { table: text() },
+            Cause::Batch(text()),
+        ]
+    }
+
+    #[test]
+    fn no_fault_is_without_a_cure_and_each_code_has_one_cause() {
+        let faults: Vec<Fault> = all().into_iter().map(Fault::from).collect();
+        for fault in &faults {
+            assert!(!fault.message.is_empty() && !fault.cure.is_empty(), "{fault:?}");
+        }
+        let mut codes: Vec<&str> = faults.iter().map(|fault| fault.code).collect();
+        codes.sort_unstable();
+        codes.dedup();
+        assert_eq!(codes.len(), faults.len());
+        // Every code of this file, so that a cause that is added is added here too.
+        let (source, _) = include_str!("fault.rs").split_once("#[cfg(test)]").expect("this very module");
+        let written = source.match_indices("\"EN-").filter_map(|(at, _)| source.get(at + 1..at + 7));
+        let mut written: Vec<&str> = written.collect();
+        written.sort_unstable();
+        assert_eq!(written, codes);
+    }
+
+    fn column(id: u32, name: &str, type_name: &str) -> Column {
+        Column { name: name.into(), id, kind: Kind::Text, type_name: type_name.into(), nullable: true }
+    }
+
+    #[test]
+    fn a_schema_change_is_told_column_by_column() {
+        let change = |before: &[Column], after: &[Column]| SchemaChange {
+            table: TableName::new(["d", "s", "t"]),
+            before: before.to_vec(),
+            after: after.to_vec(),
+        };
+        let (a, b) = (column(1, "a", "text"), column(2, "b", "text"));
+        let changed = change(&[a.clone(), b.clone()], &[column(1, "z", "varchar(9)"), column(3, "c", "text")]);
+        assert_eq!(
+            differences(&changed),
+            "`a` is called `z`, `z` was text and is varchar(9), `b` is gone, `c` (text) is new"
+        );
+        assert_eq!(differences(&change(&[a.clone(), b.clone()], &[b, a])), "their order");
     }
 }

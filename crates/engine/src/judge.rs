@@ -64,7 +64,7 @@ fn first_start(slot: &Slot) -> Result<(), Fault> {
     match slot {
         Slot::Held(held) if held.state().default_name => Err(Cause::SlotOfAnotherLake.into()),
         Slot::Missing => Ok(()),
-        slot => continues(slot, None),
+        Slot::Held(_) | Slot::Lost { .. } | Slot::Busy { .. } => continues(slot, None),
     }
 }
 

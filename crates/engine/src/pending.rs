@@ -4,9 +4,7 @@
 
 use std::collections::HashMap;
 
-use millrace_model::{
-    Batch, Registry, Sequence, SnapshotDone, SnapshotProgress, StagedFile, TableEntry, TableName, TableSchema,
-};
+use millrace_model::{Batch, Registry, Sequence, SnapshotDone, SnapshotProgress, StagedFile, TableEntry, TableName};
 use tokio::time::Instant;
 
 use crate::requests::{ChunkDone, Joined, Joining, Reading};
@@ -60,16 +58,22 @@ impl Pending {
         }
     }
 
-    /// A table's snapshot (or membership) begins at the position where the log stands now.
-    pub(crate) fn join(&mut self, joining: Joining, position: &millrace_model::Position, anchor: Sequence) -> Joined {
+    /// A table's snapshot (or membership) begins at the position where the log stands now. `None` where the registry has
+    /// no such table.
+    pub(crate) fn join(
+        &mut self,
+        joining: Joining,
+        position: &millrace_model::Position,
+        anchor: Sequence,
+    ) -> Option<Joined> {
         let table = joining.schema.table.clone();
         if joining.is_new {
-            self.registry.put(entry_of(&joining.schema));
+            self.registry.put(TableEntry::new(&joining.schema));
         }
-        let schema_version = self.registry.version_of(&joining.schema);
+        let schema_version = self.registry.version_of(&joining.schema)?;
         let Some(reading) = joining.read else {
             self.removed.extend(joining.stale);
-            return Joined { id: 0, anchor, schema_version, done: Vec::new() };
+            return Some(Joined { id: 0, anchor, schema_version, done: Vec::new() });
         };
         let before =
             self.snapshots.iter().position(|snapshot| snapshot.table == table).map(|at| self.snapshots.remove(at));
@@ -88,7 +92,7 @@ impl Pending {
         let progress = begin(table, id, position, anchor, reading, done.clone(), rows);
         telemetry::snapshot_started(&progress, rows_estimate);
         self.snapshots.push(progress);
-        Joined { id, anchor, schema_version, done }
+        Some(Joined { id, anchor, schema_version, done })
     }
 
     /// The files of the chunks that the closing commit names; their progress is entered with them.
@@ -129,17 +133,6 @@ impl Pending {
     }
 }
 
-/// A table without rows, versions and snapshot yet.
-pub(crate) fn entry_of(schema: &TableSchema) -> TableEntry {
-    TableEntry {
-        table: schema.table.clone(),
-        source_id: schema.source_id.clone(),
-        key: schema.key_names(),
-        snapshot: None,
-        versions: Vec::new(),
-    }
-}
-
 fn begin(
     table: TableName,
     id: u64,
@@ -168,9 +161,9 @@ fn begin(
 fn merge(done: &mut Vec<(String, String)>, mut range: (String, String)) {
     done.retain(|other| {
         if !other.1.is_empty() && other.1 == range.0 {
-            range.0 = other.0.clone();
+            range.0.clone_from(&other.0);
         } else if !range.1.is_empty() && range.1 == other.0 {
-            range.1 = other.1.clone();
+            range.1.clone_from(&other.1);
         } else {
             return true;
         }
@@ -189,6 +182,6 @@ mod tests {
         for (from, to) in [("", "10"), ("20", "30"), ("10", "20"), ("40", "")] {
             merge(&mut done, (from.into(), to.into()));
         }
-        assert_eq!(done, [("".into(), "30".into()), ("40".to_string(), "".to_string())]);
+        assert_eq!(done, [("", "30"), ("40", "")].map(|(from, to)| (from.to_owned(), to.to_owned())));
     }
 }

@@ -11,7 +11,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use millrace_model::{
-    Batch, Changes, Checkpoint, Clock, Fault, Gulp, Log, Mark, Opened, Position, SourceIdentity, Timestamp,
+    Batch, Changes, Checkpoint, Clock, Fault, Gulp, Log, Mark, Opened, Position, SchemaChange, SourceIdentity,
+    TableName, Timestamp,
 };
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
@@ -85,6 +86,15 @@ enum Due {
     Last,
 }
 
+/// Why the last round was the last.
+#[derive(Debug)]
+pub(crate) enum Last {
+    /// A stop, or an end, was asked for.
+    Asked,
+    /// The transaction behind it sees a table with other columns.
+    SchemaChanged(SchemaChange),
+}
+
 /// The ends of the channels that a reader uses.
 pub(crate) struct Ends {
     pub work: mpsc::Sender<Work>,
@@ -107,6 +117,9 @@ impl<'a> Reader<'a> {
         let confirmed = &writing.confirmed;
         let mut changes = Changes::new(confirmed.checkpoint.sequence, engine.settings.batch_limit());
         changes.reached(opened.position.clone());
+        if engine.settings.stop_at_schema_change {
+            changes.freeze(&confirmed.registry);
+        }
         Self {
             settings: &engine.settings,
             clock: engine.clock.as_ref(),
@@ -176,8 +189,8 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// Reads until the end that was asked for is handed over (`Ok`), or a fault.
-pub(crate) async fn run(mut reader: Reader<'_>, log: &mut dyn Log) -> Result<(), Fault> {
+/// Reads until the last round is handed over (`Ok`), or a fault.
+pub(crate) async fn run(mut reader: Reader<'_>, log: &mut dyn Log) -> Result<Last, Fault> {
     loop {
         reader.make_room(log).await?;
         if reader.changes.in_transaction() {
@@ -188,10 +201,13 @@ pub(crate) async fn run(mut reader: Reader<'_>, log: &mut dyn Log) -> Result<(),
         } else {
             reader.changes.pause(false);
             if let Due::Last = reader.at_boundary(log).await? {
-                return Ok(());
+                return Ok(Last::Asked);
             }
         }
         reader.wait(log).await?;
+        if let Some(change) = reader.changes.schema_change().cloned() {
+            return reader.stop_before(change).await;
+        }
         if reader.first_change.is_none() && (reader.has_content() || reader.changes.in_transaction()) {
             reader.first_change = Some(Instant::now());
         }
@@ -222,7 +238,7 @@ impl Reader<'_> {
             }
             () = self.work.closed() => return Err(writer_ended()),
             changed = self.committed.changed(), if old || !self.settling.is_empty() => {
-                changed.map_err(|_| writer_ended())?;
+                changed.map_err(|_gone| writer_ended())?;
                 self.settle();
             }
             request = self.requests.recv() => match request {
@@ -237,6 +253,8 @@ impl Reader<'_> {
             () = tokio::time::sleep_until(wake), if !old => {}
             gulp = log.read(&mut self.changes), if !self.held => match gulp? {
                 Gulp::Read => {}
+                // Nothing joins a round that has ended.
+                Gulp::Mark(_) | Gulp::Passed(_) if self.changes.schema_change().is_some() => {}
                 Gulp::Mark(mark) => self.reached(mark, false).await?,
                 Gulp::Passed(mark) => self.reached(mark, true).await?,
             }
@@ -282,6 +300,7 @@ impl Reader<'_> {
                 }
                 log.exclude(&tables);
                 self.pending.leave(&tables);
+                self.hold_to_columns();
                 self.force = true;
                 self.close_and_settle(reply).await?;
             }
@@ -306,17 +325,46 @@ impl Reader<'_> {
             Awaiting::Join { .. } if passed => return Err(Cause::PassedSnapshot.into()),
             Awaiting::Join { position, tables, reply } => {
                 // Everything up to C passes through `hand_over` first: a change seen there may forbid going on.
-                let transactions = self.changes.transactions();
+                let commits = self.changes.commit_times();
                 let batches = self.changes.take_all().map_err(|error| Cause::Batch(error.to_string()))?;
                 self.hand_over(batches).await?;
+                // A snapshot shows other columns before the log does.
+                if !tables.iter().all(|table| table.is_new || self.changes.admits(&table.schema)) {
+                    self.close_after(commits).await?;
+                    return Ok(());
+                }
                 let anchor = self.changes.sequence();
-                let joined = tables.into_iter().map(|table| self.pending.join(table, &position, anchor)).collect();
+                let mut joined = Vec::new();
+                for table in tables {
+                    let name = table.schema.table.clone();
+                    let known = self.pending.join(table, &position, anchor);
+                    joined.push(known.ok_or_else(|| not_carried(&name))?);
+                }
+                self.hold_to_columns();
                 // The entries stand from this commit on, even with nothing done.
-                self.close_after(transactions).await?;
+                self.close_after(commits).await?;
                 let _gone = reply.send(joined);
             }
         }
         Ok(())
+    }
+
+    /// With `schema.change: stop`: the columns that the next commits will say are those that tables are held to.
+    fn hold_to_columns(&mut self) {
+        if self.settings.stop_at_schema_change {
+            self.changes.freeze(&self.pending.registry);
+        }
+    }
+
+    /// Hands over what came before a schema change, as the last round.
+    async fn stop_before(&mut self, change: SchemaChange) -> Result<Last, Fault> {
+        self.changes.drop_in_progress();
+        self.spilled.drop_open();
+        self.unspill().await?;
+        if self.has_content() || self.moved() {
+            self.close().await?;
+        }
+        Ok(Last::SchemaChanged(change))
     }
 
     async fn close_and_settle(&mut self, reply: oneshot::Sender<Known>) -> Result<(), Fault> {
@@ -344,7 +392,8 @@ impl Reader<'_> {
         for batch in batches {
             let (round, opened_at) = self.open_round();
             self.pending.note_batch(&batch);
-            let schema_version = self.pending.registry.version_of(&batch.schema);
+            let version = self.pending.registry.version_of(&batch.schema);
+            let schema_version = version.ok_or_else(|| not_carried(&batch.schema.table))?;
             self.send(Work::Batch { round, opened_at, batch, schema_version }).await?;
         }
         Ok(())
@@ -356,14 +405,14 @@ impl Reader<'_> {
 
     /// R1: closes the round at this boundary. Returns its number.
     async fn close(&mut self) -> Result<u64, Fault> {
-        let transactions = self.changes.transactions();
+        let commits = self.changes.commit_times();
         let batches = self.changes.take_all().map_err(|error| Cause::Batch(error.to_string()))?;
         self.hand_over(batches).await?;
-        self.close_after(transactions).await
+        self.close_after(commits).await
     }
 
-    /// The same once the batches of its `transactions` are handed over.
-    async fn close_after(&mut self, transactions: u64) -> Result<u64, Fault> {
+    /// The same once the batches of its transactions, which committed in the source at these times, are handed over.
+    async fn close_after(&mut self, commits: Vec<Timestamp>) -> Result<u64, Fault> {
         let (number, _) = self.open_round();
         let (files, chunks) = self.pending.take_chunks();
         self.closed = Checkpoint { position: self.changes.position().cloned(), sequence: self.changes.sequence() };
@@ -374,7 +423,7 @@ impl Reader<'_> {
             registry: self.pending.registry.clone(),
             snapshots: self.pending.snapshots.clone(),
             removed: self.pending.removed.clone(),
-            transactions,
+            commits,
             files,
             chunks,
         };
@@ -391,8 +440,12 @@ impl Reader<'_> {
     }
 
     async fn send(&mut self, work: Work) -> Result<(), Fault> {
-        self.work.send(work).await.map_err(|_| writer_ended())
+        self.work.send(work).await.map_err(|_gone| writer_ended())
     }
+}
+
+fn not_carried(table: &TableName) -> Fault {
+    Cause::NotCarried { table: table.to_string() }.into()
 }
 
 fn writer_ended() -> Fault {

@@ -88,14 +88,14 @@ pub(crate) struct Requests(pub(crate) mpsc::Sender<Request>);
 
 impl Requests {
     pub(crate) async fn send(&self, request: Request) -> Result<(), Fault> {
-        self.0.send(request).await.map_err(|_| reader_ended())
+        self.0.send(request).await.map_err(|_gone| reader_ended())
     }
 
     /// Sends a request and waits for its reply.
     pub(crate) async fn ask<T>(&self, request: impl FnOnce(oneshot::Sender<T>) -> Request) -> Result<T, Fault> {
         let (reply, answer) = oneshot::channel();
         self.send(request(reply)).await?;
-        answer.await.map_err(|_| reader_ended())
+        answer.await.map_err(|_gone| reader_ended())
     }
 }
 

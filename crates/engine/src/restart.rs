@@ -4,10 +4,11 @@
 //! the slot is made anew *before* the claim, which carries its position and identity and the same sequence. A claim that is
 //! refused begins again at S1: neither its list of files nor its position may outlive what it was made from.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use millrace_model::{
-    Checkpoint, Claim, Claimed, Fault, Head, Registry, Slot, SourceIdentity, Standing, TableEntry, Taken,
+    Checkpoint, Claim, Claimed, Fault, Head, PastFile, Registry, Slot, SourceIdentity, Standing, TableEntry, Taken,
 };
 
 use crate::fault::Cause;
@@ -54,14 +55,15 @@ impl Engine {
         let taken = take(self, stop).await?;
         let head = until_answered("head", stop, async || self.target.head().await).await?;
         if let Some(standing) = &head.standing {
-            if !restart.adopt {
-                judge::ours(standing, &self.settings.pipeline, self.settings.epoch)?;
-            } else {
+            if restart.adopt {
                 judge::newest_epoch(standing, self.settings.epoch)?;
+            } else {
+                judge::ours(standing, &self.settings.pipeline, self.settings.epoch)?;
             }
         }
+        let before = until_answered("tables", stop, async || self.target.registry(&head).await).await?;
         // Before anything is claimed: a misspelt name must not look as if it had been done.
-        if let Some(table) = restart.tables.iter().flatten().find(|table| !knows(&head, table)) {
+        if let Some(table) = restart.tables.iter().flatten().find(|table| !knows(&before, table)) {
             return Err(Halt::Fault(Cause::NoSuchTable { table: table.clone() }.into()));
         }
         let gap = self.gap(&head, &taken, restart.adopt)?;
@@ -74,16 +76,19 @@ impl Engine {
             (taken.identity.clone(), position)
         };
         let tables = if gap { None } else { restart.tables.as_deref() };
-        let standing = self.restarted_standing(&head, identity, position, tables);
+        let standing = self.restarted_standing(&head, &before, (identity, position), tables);
         let past = until_answered("files", stop, async || self.target.files_of(head.commit, tables).await).await?;
-        let removed = past.into_iter().filter(|file| !file.removed).map(|file| file.path).collect();
+        // A table that left earlier keeps its files: nothing would read it anew.
+        let members = standing.registry.entries().map(|entry| &entry.table).collect::<HashSet<_>>();
+        let leaves = |file: &PastFile| !file.removed && members.contains(&file.table);
+        let removed = past.into_iter().filter(leaves).map(|file| file.path).collect();
         let claim = Claim { standing, removed };
         let prepared = self.target.prepare_claim(&head, &claim)?;
         match until_answered("claim", stop, async || self.target.claim(&prepared).await).await? {
             Claimed::Taken => Ok(None),
             Claimed::Mine(chain) => {
                 let checkpoint = &claim.standing.checkpoint;
-                let position = checkpoint.position.as_ref().map(|position| position.as_str());
+                let position = checkpoint.position.as_ref().map(millrace_model::Position::as_str);
                 telemetry::claimed(chain.claim(), position, checkpoint.sequence.0);
                 Ok(Some(Restarted { commit: chain.claim(), removed: claim.removed.len(), new_slot: gap }))
             }
@@ -110,21 +115,15 @@ impl Engine {
     fn restarted_standing(
         &self,
         head: &Head,
-        source: SourceIdentity,
-        position: Option<millrace_model::Position>,
+        registry: &Registry,
+        (source, position): (SourceIdentity, Option<millrace_model::Position>),
         tables: Option<&[String]>,
     ) -> Standing {
         let before = head.standing.as_ref();
         let chosen = |entry: &TableEntry| tables.is_none_or(|names| names.iter().any(|n| entry.table.answers_to(n)));
-        let registry = before.map_or_else(Registry::default, |before| {
-            Registry::new(before.registry.entries().map(|entry| {
-                if chosen(entry) {
-                    Arc::new(TableEntry { snapshot: None, ..(**entry).clone() })
-                } else {
-                    Arc::clone(entry)
-                }
-            }))
-        });
+        let registry = Registry::new(registry.entries().map(|entry| {
+            if chosen(entry) { Arc::new(TableEntry { snapshot: None, ..(**entry).clone() }) } else { Arc::clone(entry) }
+        }));
         let snapshots = before.map_or_else(Vec::new, |before| {
             let kept = |table: &millrace_model::TableName| {
                 tables.is_some_and(|names| !names.iter().any(|name| table.answers_to(name)))
@@ -139,7 +138,7 @@ impl Engine {
                 position,
                 sequence: before.map(|before| before.checkpoint.sequence).unwrap_or_default(),
             },
-            registry,
+            registry: Some(registry),
             snapshots,
             written_at: self.clock.now(),
         }
@@ -147,6 +146,6 @@ impl Engine {
 }
 
 /// Whether the lake has a table that answers to `name`.
-fn knows(head: &Head, name: &str) -> bool {
-    head.standing.iter().flat_map(|standing| standing.registry.entries()).any(|entry| entry.table.answers_to(name))
+fn knows(registry: &Registry, name: &str) -> bool {
+    registry.entries().any(|entry| entry.table.answers_to(name))
 }

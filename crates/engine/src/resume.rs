@@ -6,15 +6,13 @@
 
 use std::sync::Arc;
 
-use millrace_model::{Fault, Position, Registry, Slot, Taken};
-use tokio::time::Instant;
+use millrace_model::{Fault, Position, Registry, Slot, TableEntry, Taken};
 
 use crate::Engine;
 use crate::fault::Cause;
 use crate::judge;
-use crate::pending::entry_of;
 use crate::retry::{Backoff, Halt, until_answered};
-use crate::start::{LOOK, Writing};
+use crate::start::{Busy, Writing};
 use crate::stop::Stop;
 use crate::telemetry;
 
@@ -55,7 +53,7 @@ pub(crate) async fn after_loss(
 
 /// Takes the slot as in S1, looking each second whether another writer has taken the chain meanwhile.
 async fn take_again(engine: &Engine, writing: &Writing, stop: &mut Stop) -> Result<Taken, Halt> {
-    let mut waiting_since = None;
+    let mut busy = Busy::default();
     let mut backoff = Backoff::default();
     loop {
         let taken = match engine.source.take().await {
@@ -69,17 +67,7 @@ async fn take_again(engine: &Engine, writing: &Writing, stop: &mut Stop) -> Resu
         };
         let Slot::Busy { holder, patience } = &taken.slot else { return Ok(taken) };
         fenced_by_another(writing, stop).await?;
-        let since = *waiting_since.get_or_insert_with(|| {
-            telemetry::waiting_for_slot(holder);
-            Instant::now()
-        });
-        if since.elapsed() >= *patience {
-            return Err(Halt::Fault(Cause::Busy { holder: holder.clone() }.into()));
-        }
-        tokio::select! {
-            () = tokio::time::sleep(LOOK) => {}
-            () = stop.requested() => return Err(Halt::Stopped),
-        }
+        busy.wait(holder, *patience, stop).await?;
     }
 }
 
@@ -128,7 +116,7 @@ async fn open(engine: &Engine, writing: &mut Writing, slot: Slot) -> Result<(), 
         // The list of tables as the log begins; the first commit says it.
         let members = engine.source.members().await?;
         let published = members.iter().filter(|member| member.published);
-        writing.confirmed.registry = Registry::new(published.map(|member| Arc::new(entry_of(&member.schema))));
+        writing.confirmed.registry = Registry::new(published.map(|member| Arc::new(TableEntry::new(&member.schema))));
     }
     writing.exported = held.exported();
     let opened = held.open(yardstick.as_ref(), &writing.confirmed.registry).await?;

@@ -32,6 +32,8 @@ pub struct Settings {
     pub snapshot: bool,
     /// So many chunks are read at once.
     pub snapshot_parallelism: usize,
+    /// Stop before the first transaction that sees a table with other columns (`schema.change: stop`).
+    pub stop_at_schema_change: bool,
     /// Stop when the lake has come to where the log's end was at the start.
     pub until_now: bool,
 }
@@ -44,14 +46,15 @@ impl Settings {
             epoch: None,
             commit_interval: Duration::from_secs(10),
             commit_bytes: ByteSize::mib(128),
-            heartbeat_interval: Duration::from_secs(60),
+            heartbeat_interval: Duration::from_mins(1),
             memory_limit: ByteSize::mib(200),
             spill_directory: std::env::temp_dir(),
             spill_limit: ByteSize::mib(20 << 10),
             stop_deadline: Duration::from_secs(20),
-            sweep_interval: Duration::from_secs(24 * 3600),
+            sweep_interval: Duration::from_hours(24),
             snapshot: true,
             snapshot_parallelism: 2,
+            stop_at_schema_change: false,
             until_now: false,
         }
     }

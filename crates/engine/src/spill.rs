@@ -6,7 +6,7 @@
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use arrow_array::{Int64Array, RecordBatch, UInt8Array};
@@ -41,7 +41,7 @@ struct Entry {
 impl Spill {
     /// An empty spill in `folder`.
     pub(crate) fn new(folder: &Path) -> Result<Self, Fault> {
-        let file = tempfile::tempfile_in(folder).map_err(|source| unusable(folder.to_path_buf(), source))?;
+        let file = tempfile::tempfile_in(folder).map_err(|source| unusable(folder, source))?;
         Ok(Self { file: Arc::new(file), entries: Vec::new(), bytes: 0 })
     }
 
@@ -79,12 +79,12 @@ impl Spill {
 
 async fn blocking<T: Send + 'static>(act: impl FnOnce() -> io::Result<T> + Send + 'static) -> Result<T, Fault> {
     match tokio::task::spawn_blocking(act).await {
-        Ok(result) => result.map_err(|source| unusable(PathBuf::from("spill.directory"), source)),
+        Ok(result) => result.map_err(|source| unusable(Path::new("spill.directory"), source)),
         Err(_) => Err(Cause::Batch("the spill's thread ended".into()).into()),
     }
 }
 
-fn unusable(folder: PathBuf, source: io::Error) -> Fault {
+fn unusable(folder: &Path, source: io::Error) -> Fault {
     Fault::from(Cause::Spill { folder: folder.display().to_string() }).because(source)
 }
 

@@ -16,12 +16,12 @@ use crate::Engine;
 use crate::fault::Cause;
 use crate::judge::{self, Verdict};
 use crate::resume;
-use crate::retry::{Halt, until_answered};
+use crate::retry::{Backoff, Halt, until_answered};
 use crate::stop::Stop;
 use crate::telemetry;
 
 /// How often a slot that another process has is looked at.
-pub(crate) const LOOK: Duration = Duration::from_secs(1);
+const LOOK: Duration = Duration::from_secs(1);
 
 /// What the newest confirmed commit of this writer says; a round that is given up goes back to it.
 #[derive(Clone, Debug)]
@@ -47,7 +47,7 @@ pub(crate) struct Writing {
     /// `run --until now`: where the log's end was at the start.
     pub until: Option<Position>,
     /// Attempts to get the log back since the last commit.
-    pub losses: crate::retry::Backoff,
+    pub losses: Backoff,
 }
 
 /// S1 to S4.
@@ -86,20 +86,33 @@ fn judge_once(engine: &Engine, head: &Head, taken: &Taken, looked_again: bool) -
 
 /// S1: waits while another process has the slot, for as long as a dead one can keep it (then 75).
 pub(crate) async fn take(engine: &Engine, stop: &mut Stop) -> Result<Taken, Halt> {
-    let mut waiting_since = None;
+    let mut busy = Busy::default();
     loop {
         let taken = until_answered("take", stop, async || engine.source.take().await).await?;
         let Slot::Busy { holder, patience } = &taken.slot else { return Ok(taken) };
-        let since = *waiting_since.get_or_insert_with(|| {
+        busy.wait(holder, *patience, stop).await?;
+    }
+}
+
+/// A slot that another process has.
+#[derive(Debug, Default)]
+pub(crate) struct Busy {
+    since: Option<Instant>,
+}
+
+impl Busy {
+    /// Waits before the next look; 75 once a dead holder would have lost it.
+    pub(crate) async fn wait(&mut self, holder: &str, patience: Duration, stop: &mut Stop) -> Result<(), Halt> {
+        let since = *self.since.get_or_insert_with(|| {
             telemetry::waiting_for_slot(holder);
             Instant::now()
         });
-        if since.elapsed() >= *patience {
-            return Err(Halt::Fault(Cause::Busy { holder: holder.clone() }.into()));
+        if since.elapsed() >= patience {
+            return Err(Halt::Fault(Cause::Busy { holder: holder.to_owned() }.into()));
         }
         tokio::select! {
-            () = tokio::time::sleep(LOOK) => {}
-            () = stop.requested() => return Err(Halt::Stopped),
+            () = tokio::time::sleep(LOOK) => Ok(()),
+            () = stop.requested() => Err(Halt::Stopped),
         }
     }
 }
@@ -112,9 +125,10 @@ async fn claim(engine: &Engine, head: &Head, taken: &Taken, stop: &mut Stop) -> 
     match until_answered("claim", stop, async || engine.target.claim(&prepared).await).await? {
         Claimed::Taken => Ok(None),
         Claimed::Mine(chain) => {
-            let Standing { checkpoint, source, registry, snapshots, .. } = claim.standing;
+            let Standing { checkpoint, source, snapshots, .. } = claim.standing;
             let position = checkpoint.position.as_ref().map(Position::as_str);
             telemetry::claimed(chain.claim(), position, checkpoint.sequence.0);
+            let registry = until_answered("tables", stop, async || engine.target.registry(head).await).await?;
             Ok(Some(Writing {
                 chain,
                 confirmed: Confirmed { source, checkpoint, registry, snapshots },
@@ -123,7 +137,7 @@ async fn claim(engine: &Engine, head: &Head, taken: &Taken, stop: &mut Stop) -> 
                 rounds: Arc::new(AtomicU64::new(1)),
                 exported: None,
                 until: None,
-                losses: Default::default(),
+                losses: Backoff::default(),
             }))
         }
     }
@@ -137,7 +151,7 @@ fn claimed_standing(engine: &Engine, head: &Head, identity: &SourceIdentity) -> 
         epoch: engine.settings.epoch,
         source: identity.clone(),
         checkpoint: before.as_ref().map(|before| before.checkpoint.clone()).unwrap_or_default(),
-        registry: before.as_ref().map(|before| before.registry.clone()).unwrap_or_default(),
+        registry: None,
         snapshots: before.map(|before| before.snapshots).unwrap_or_default(),
         written_at: engine.clock.now(),
     }

@@ -8,7 +8,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::Engine;
 use crate::fault::Cause;
-use crate::reader::{self, Ends, Reader};
+use crate::reader::{self, Ends, Last, Reader};
 use crate::requests::{REQUESTS, Requests};
 use crate::snapshotter::{self, Snapshotter};
 use crate::start::Writing;
@@ -83,9 +83,16 @@ pub(crate) async fn stream(engine: &Engine, writing: &mut Writing, stop: &mut St
         },
     );
     match (read, written, joined) {
-        (Ok(()), Ok(()), _) => {
+        (Ok(last), Ok(()), _) => {
             opened.log.close().await;
-            Ended::Done
+            match last {
+                Last::Asked => Ended::Done,
+                Last::SchemaChanged(change) => {
+                    let position = writing.confirmed.checkpoint.position.as_ref().map(ToString::to_string);
+                    let position = position.unwrap_or_default();
+                    Ended::Failed(Cause::SchemaChanged { change: Box::new(change), position }.into())
+                }
+            }
         }
         // The writer's and the snapshotter's words count more: the reader may only have seen that they are gone.
         (_, Err(fault), _) | (_, Ok(()), Err(fault)) | (Err(fault), Ok(()), Ok(())) => fault.into(),

@@ -41,6 +41,8 @@ pub enum Event<'a> {
         commit: u64,
         /// What it says.
         round: &'a Round,
+        /// When each of its transactions committed in the source.
+        commits: &'a [Timestamp],
         /// From the end of the round to the answer.
         took: Duration,
     },
@@ -66,6 +68,11 @@ pub enum Event<'a> {
     SnapshotAgain {
         /// Whose.
         table: &'a TableName,
+    },
+    /// So much of transactions without an end waits on disk now.
+    Spilled {
+        /// Bytes of its files.
+        bytes: u64,
     },
     /// Tables leave the pipeline.
     Leaving {
@@ -124,7 +131,7 @@ pub(crate) fn streaming(position: &str) {
     tell(&Event::Streaming);
 }
 
-pub(crate) fn committed(commit: u64, round: &Round, took: Duration) {
+pub(crate) fn committed(commit: u64, round: &Round, commits: &[Timestamp], took: Duration) {
     let rows: u64 = round.files.iter().map(|file| file.rows).sum();
     let bytes: u64 = round.files.iter().map(|file| file.bytes).sum();
     info!(
@@ -140,7 +147,7 @@ pub(crate) fn committed(commit: u64, round: &Round, took: Duration) {
         took_ms = took.as_millis() as u64,
         "committed"
     );
-    tell(&Event::Committed { commit, round, took });
+    tell(&Event::Committed { commit, round, commits, took });
 }
 
 /// How far a table's snapshot has come with a committed chunk.
@@ -207,17 +214,27 @@ pub(crate) fn spilling() {
     info!(code = "spilling", "a transaction is larger than memory has room for; its rows wait on disk until it ends");
 }
 
+/// More or less of transactions without an end waits on disk.
+pub(crate) fn spilled(bytes: u64) {
+    tell(&Event::Spilled { bytes });
+}
+
 pub(crate) fn starts_again(table: &TableName) {
     warn!(code = "retrying", stage = "snapshot", table = %table, "the table was rewritten while it was read; it starts again");
     tell(&Event::SnapshotAgain { table });
 }
 
 pub(crate) fn joins(tables: &[TableName]) {
-    info!(code = "joining", tables = ?tables, "tables join the pipeline");
+    info!(code = "joining", tables = ?names(tables), "tables join the pipeline");
+}
+
+/// As a list of texts, which the log writes as a list.
+fn names(tables: &[TableName]) -> Vec<String> {
+    tables.iter().map(ToString::to_string).collect()
 }
 
 pub(crate) fn leaves(tables: &[TableName]) {
-    info!(code = "leaving", tables = ?tables, "tables leave the pipeline; their files stay in the lake");
+    info!(code = "leaving", tables = ?names(tables), "tables leave the pipeline; their files stay in the lake");
     tell(&Event::Leaving { tables });
 }
 

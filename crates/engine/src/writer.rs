@@ -34,7 +34,8 @@ pub(crate) struct Closing {
     pub registry: Registry,
     pub snapshots: Vec<SnapshotProgress>,
     pub removed: Vec<String>,
-    pub transactions: u64,
+    /// When its transactions committed in the source.
+    pub commits: Vec<Timestamp>,
     /// Files of snapshot chunks, durable already.
     pub files: Vec<StagedFile>,
     /// What they stand for, to be told once committed.
@@ -96,7 +97,7 @@ impl Writer<'_> {
             source: closing.source,
             registry: closing.registry,
             snapshots: closing.snapshots,
-            transactions: closing.transactions,
+            transactions: closing.commits.len() as u64,
             files: staged,
             removed: closing.removed,
         };
@@ -105,7 +106,7 @@ impl Writer<'_> {
             self.release.release(position);
         }
         let commit = self.writing.chain.commit_number();
-        telemetry::committed(commit, &round, began.elapsed());
+        telemetry::committed(commit, &round, &closing.commits, began.elapsed());
         for chunk in &closing.chunks {
             telemetry::chunk_committed(chunk);
         }

@@ -10,6 +10,7 @@
 //!
 //! Invariant: at a boundary the round holds exactly the changes after the last taken position up to `position`.
 
+mod frozen;
 mod in_progress;
 
 use std::collections::VecDeque;
@@ -17,8 +18,10 @@ use std::sync::Arc;
 
 use arrow_schema::ArrowError;
 
+pub use frozen::SchemaChange;
 pub use in_progress::{Ended, Survivors};
 
+use frozen::Frozen;
 use in_progress::InProgress;
 
 use crate::batch::{Batch, Origin, Run};
@@ -159,6 +162,7 @@ pub struct Changes {
     /// Rows set aside, oldest first.
     aside: Vec<Aside>,
     in_progress: InProgress,
+    frozen: Frozen,
     /// Transactions of which rows lie with the engine, with the number of rows set aside before them.
     ended: VecDeque<(usize, u32, Arc<Survivors>)>,
     transactions: Vec<Transaction>,
@@ -182,6 +186,7 @@ impl Changes {
             dirty: Vec::new(),
             aside: Vec::new(),
             in_progress: InProgress::default(),
+            frozen: Frozen::default(),
             ended: VecDeque::new(),
             transactions: Vec::new(),
             in_transaction: false,
@@ -218,6 +223,9 @@ impl Changes {
 
     /// A transaction that survived begins.
     pub fn begin(&mut self) {
+        if self.frozen.is_broken() {
+            return;
+        }
         self.in_transaction = true;
         self.transactions.push(Transaction { base: self.last_sequence, end: None });
     }
@@ -227,6 +235,10 @@ impl Changes {
     pub fn row(&mut self, slot: usize, op: Op, wire_bytes: usize) -> Option<&mut TableChanges> {
         if self.in_progress.is_current() {
             return self.in_progress.current()?.row(slot, op, wire_bytes);
+        }
+        if self.frozen.is_on() && self.passes_over(slot) {
+            let schema = Arc::clone(&self.tables.get(slot)?.as_ref()?.schema);
+            return Some(self.frozen.discard(schema, op));
         }
         let transaction = self.transactions.len().checked_sub(1).filter(|_| self.in_transaction)?;
         let table = self.tables.get_mut(slot)?.as_mut()?;
@@ -248,6 +260,9 @@ impl Changes {
 
     /// The open transaction ends.
     pub fn commit(&mut self, end: TransactionEnd) {
+        if self.frozen.is_broken() {
+            return;
+        }
         self.in_transaction = false;
         self.position = Some(end.position.clone());
         if let Some(open) = self.transactions.last_mut() {
@@ -263,14 +278,14 @@ impl Changes {
 
     /// Between transactions the log has come to `position` without a change of ours.
     pub fn reached(&mut self, position: Position) {
-        if !self.in_transaction {
+        if !self.in_transaction && !self.frozen.is_broken() {
             self.position = Some(position);
         }
     }
 
     /// Whether a log should return to the engine now, at a boundary, with what it has appended.
     pub fn wants_return(&self) -> bool {
-        self.pause || self.batch_ready || !self.ended.is_empty()
+        self.pause || self.batch_ready || !self.ended.is_empty() || self.frozen.is_broken()
     }
 
     // ---- what the engine calls ----
@@ -301,6 +316,11 @@ impl Changes {
     /// Ended transactions with changes since the last `take_all`.
     pub fn transactions(&self) -> u64 {
         self.transactions.iter().filter(|transaction| transaction.end.is_some()).count() as u64
+    }
+
+    /// When each of them was committed in the source.
+    pub fn commit_times(&self) -> Vec<Timestamp> {
+        self.transactions.iter().filter_map(|transaction| transaction.end.as_ref()).map(|end| end.commit).collect()
     }
 
     /// When the oldest of them was committed in the source.

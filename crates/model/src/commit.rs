@@ -49,8 +49,8 @@ pub struct Standing {
     pub source: SourceIdentity,
     /// Up to where it is in the lake.
     pub checkpoint: Checkpoint,
-    /// The tables.
-    pub registry: Registry,
+    /// The tables; `None` where they were not read (`Target::head`) or are those of the commit before (a claim).
+    pub registry: Option<Registry>,
     /// Snapshots under way.
     pub snapshots: Vec<SnapshotProgress>,
     /// When it was written, by the writer's clock.
@@ -66,6 +66,8 @@ pub struct Head {
     pub standing: Option<Standing>,
     /// The target's own link to it (for files: the hash of its bytes).
     pub link: String,
+    /// The target's own link to its tables.
+    pub registry_link: String,
 }
 
 /// Number of rows by op.

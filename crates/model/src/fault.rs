@@ -36,7 +36,7 @@ pub enum Refusal {
     Permission,
 }
 
-/// A fault: code, remedy, message and, where a person can act, the cure.
+/// A fault: code, remedy, message and cure.
 #[derive(Debug)]
 pub struct Fault {
     /// For example `PG-004`; `docs/errors/<code>.md` explains it.
@@ -45,16 +45,34 @@ pub struct Fault {
     pub remedy: Remedy,
     /// What happened, in one sentence.
     pub message: String,
-    /// What to do about it; empty where there is nothing to do but wait.
+    /// What to do about it; never empty, also where there is nothing to do but wait.
     pub cure: String,
     /// What lies beneath.
     pub cause: Option<Box<dyn Error + Send + Sync>>,
 }
 
+/// The cure of what passes by itself. It has to hold for commands too, which ask once.
+const WAIT: &str = "wait and try again, as `millrace run` does by itself";
+
+impl Refusal {
+    /// The process's exit code for it (`docs/reference/cli.md`).
+    pub fn exit_code(self) -> u8 {
+        match self {
+            Self::Check => 1,
+            Self::Spec => 64,
+            Self::SchemaChange => 65,
+            Self::Gap => 66,
+            Self::Busy => 75,
+            Self::Fenced => 76,
+            Self::Permission => 77,
+        }
+    }
+}
+
 impl Fault {
     /// A fault without an answer: try again.
     pub fn retry(code: &'static str, message: impl Into<String>) -> Self {
-        Self { code, remedy: Remedy::Retry, message: message.into(), cure: String::new(), cause: None }
+        Self { code, remedy: Remedy::Retry, message: message.into(), cure: WAIT.into(), cause: None }
     }
 
     /// An answer that says no, with its cure.
@@ -96,13 +114,8 @@ impl Fault {
     pub fn exit_code(&self) -> u8 {
         match self.remedy {
             // A command that does not retry by itself ends with a plain failure.
-            Remedy::Retry | Remedy::Operator(Refusal::Check) => 1,
-            Remedy::Operator(Refusal::Spec) => 64,
-            Remedy::Operator(Refusal::SchemaChange) => 65,
-            Remedy::Operator(Refusal::Gap) => 66,
-            Remedy::Operator(Refusal::Busy) => 75,
-            Remedy::Operator(Refusal::Fenced) => 76,
-            Remedy::Operator(Refusal::Permission) => 77,
+            Remedy::Retry => 1,
+            Remedy::Operator(refusal) => refusal.exit_code(),
             Remedy::Defect => 70,
         }
     }

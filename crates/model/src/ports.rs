@@ -252,11 +252,14 @@ pub trait Target: Send + Sync {
     /// Preflight: proves that the place keeps the promises that the protocol needs.
     async fn check(&self) -> Result<Vec<Finding>, Fault>;
 
-    /// S2: the newest commit. Reads only.
+    /// S2: the newest commit, without its tables. Reads only, and few times however many tables there are.
     async fn head(&self) -> Result<Head, Fault>;
 
+    /// The tables of a head. Where there are thousands these are thousands of reads, so a start asks after its claim.
+    async fn registry(&self, head: &Head) -> Result<Registry, Fault>;
+
     /// The files that commits 1 to `last` name and that hold rows of `tables` (names as in commits, with or without the
-    /// database; `None`: all tables), also those that are removed by now.
+    /// database; `None`: all tables). Of those that are removed by now at least one of each snapshot, for its id.
     async fn files_of(&self, last: u64, tables: Option<&[String]>) -> Result<Vec<PastFile>, Fault>;
 
     /// The bytes of a claim after `head`: made once, so that it can be repeated verbatim.

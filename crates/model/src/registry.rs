@@ -47,6 +47,19 @@ pub struct SchemaVersion {
     pub columns: Vec<Column>,
 }
 
+impl TableEntry {
+    /// A table without versions and without a snapshot yet.
+    pub fn new(schema: &TableSchema) -> Self {
+        Self {
+            table: schema.table.clone(),
+            source_id: schema.source_id.clone(),
+            key: schema.key_names(),
+            snapshot: None,
+            versions: Vec::new(),
+        }
+    }
+}
+
 impl Registry {
     /// From its entries.
     pub fn new(entries: impl IntoIterator<Item = Arc<TableEntry>>) -> Self {
@@ -74,22 +87,48 @@ impl Registry {
     }
 
     /// The version under which rows of `schema` are written; a description that differs from the newest becomes a new one.
-    pub fn version_of(&mut self, schema: &TableSchema) -> u32 {
-        let entry = self.tables.entry(schema.table.clone()).or_insert_with(|| {
-            Arc::new(TableEntry {
-                table: schema.table.clone(),
-                source_id: schema.source_id.clone(),
-                key: schema.key_names(),
-                snapshot: None,
-                versions: Vec::new(),
-            })
-        });
+    /// `None` for a table that is not there: only `put` lets one in.
+    pub fn version_of(&mut self, schema: &TableSchema) -> Option<u32> {
+        let entry = self.tables.get_mut(&schema.table)?;
         if let Some(newest) = entry.versions.last().filter(|newest| newest.columns == schema.columns) {
-            return newest.version;
+            return Some(newest.version);
         }
         let entry = Arc::make_mut(entry);
         let version = entry.versions.last().map_or(1, |newest| newest.version + 1);
         entry.versions.push(SchemaVersion { version, columns: schema.columns.clone() });
-        version
+        Some(version)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::schema::Kind;
+
+    fn schema(columns: &[&str]) -> TableSchema {
+        let column = |(name, id): (&&str, u32)| Column {
+            name: (*name).into(),
+            id,
+            kind: Kind::Text,
+            type_name: "text".into(),
+            nullable: true,
+        };
+        TableSchema {
+            table: TableName::new(["d", "s", "t"]),
+            source_id: "1".into(),
+            columns: columns.iter().zip(1..).map(column).collect(),
+            key: vec![0],
+        }
+    }
+
+    #[test]
+    fn only_other_columns_make_a_new_version_and_only_of_a_table_that_is_there() {
+        let (one, two) = (schema(&["a"]), schema(&["a", "b"]));
+        let mut registry = Registry::default();
+        assert_eq!(registry.version_of(&one), None);
+        assert_eq!(registry.entries().count(), 0, "asking for a version lets no table in");
+        registry.put(TableEntry::new(&one));
+        let versions: Vec<_> = [&one, &one, &two, &one].map(|schema| registry.version_of(schema)).into();
+        assert_eq!(versions, [Some(1), Some(1), Some(2), Some(3)]);
     }
 }

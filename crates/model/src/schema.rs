@@ -27,7 +27,9 @@ impl TableName {
 
     /// Whether `text` names this table, in full or without its first part (the database).
     pub fn answers_to(&self, text: &str) -> bool {
-        self.to_string() == text || (self.0.len() > 2 && Self::new(self.0[1..].iter().cloned()).to_string() == text)
+        let without_database = self.0.get(1..).filter(|rest| rest.len() > 1);
+        self.to_string() == text
+            || without_database.is_some_and(|rest| Self::new(rest.iter().cloned()).to_string() == text)
     }
 }
 

@@ -23,6 +23,7 @@ impl Timestamp {
     }
 
     /// The start of the UTC hour that this moment lies in.
+    #[must_use]
     pub fn hour_start(self) -> Self {
         const HOUR: i64 = 3600 * MICROS_PER_SECOND;
         Self(self.0.div_euclid(HOUR) * HOUR)

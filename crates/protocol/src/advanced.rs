@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use millrace_model::ByteSize;
 
-use crate::shape::{Word, later, now};
+use crate::shape::{Word, now};
 
 /// One key.
 pub(crate) struct Key {
@@ -27,15 +27,10 @@ pub(crate) struct Key {
 
 /// What a value may be.
 pub(crate) enum Rule {
-    Duration,
-    Size,
-    /// A size of at least so many MiB.
-    SizeFrom(u64),
+    Duration { least: Duration, most: Duration },
+    Size { least: ByteSize, most: ByteSize },
     Bool,
-    Count {
-        least: u64,
-        most: u64,
-    },
+    Count { least: u64, most: u64 },
     Words(&'static [Word]),
     Slot,
     Publication,
@@ -60,6 +55,20 @@ pub(crate) enum Translate {
 
 const fn key(name: &'static str, rule: Rule, default: &'static str, about: &'static str) -> Key {
     Key { name, rule, default, shown: default, about, source: "", aliases: &[] }
+}
+
+/// A longer one is a slip of the pen: a log that waits that long fills the source's disk.
+const HOUR: Duration = Duration::from_secs(3600);
+/// The same for a commit, which some lakes want once a day.
+const DAY: Duration = Duration::from_secs(24 * 3600);
+
+const fn durations(least: Duration, most: Duration) -> Rule {
+    Rule::Duration { least, most }
+}
+
+/// What is larger than `most` is a slip of the pen: no machine has it.
+const fn sizes(least: ByteSize, most: ByteSize) -> Rule {
+    Rule::Size { least, most }
 }
 
 impl Key {
@@ -96,21 +105,41 @@ pub(crate) const KEYS: &[Key] = &[
     ),
     key("snapshot.parallelism", Rule::Count { least: 1, most: 64 }, "2", "how many connections read a snapshot")
         .aliases(&[alias("snapshot.max.threads", Translate::Same)]),
-    key("commit.interval", Rule::Duration, "10s", "longest time that a change waits for its commit"),
-    key("commit.bytes", Rule::Size, "128MiB", "a round closes after so many bytes, as read from the log"),
-    key("file.max.bytes", Rule::Size, "128MiB", "a file is closed after so many bytes, as written"),
-    key("heartbeat.interval", Rule::Duration, "60s", "how often the checkpoint moves while nothing changes")
-        .aliases(&[alias("heartbeat.interval.ms", Translate::Milliseconds)]),
-    key("memory.limit", Rule::SizeFrom(64), "200MiB", "ceiling of the whole process"),
+    key(
+        "commit.interval",
+        durations(Duration::from_millis(10), DAY),
+        "10s",
+        "longest time that a change waits for its commit",
+    ),
+    key(
+        "commit.bytes",
+        sizes(ByteSize::kib(4), ByteSize::mib(64 << 10)),
+        "128MiB",
+        "a round closes after so many bytes, as read from the log",
+    ),
+    key(
+        "file.max.bytes",
+        sizes(ByteSize::kib(4), ByteSize::mib(64 << 10)),
+        "128MiB",
+        "a file is closed after so many bytes, as written",
+    ),
+    key(
+        "heartbeat.interval",
+        durations(Duration::from_millis(100), HOUR),
+        "60s",
+        "how often the checkpoint moves while nothing changes",
+    )
+    .aliases(&[alias("heartbeat.interval.ms", Translate::Milliseconds)]),
+    key("memory.limit", sizes(ByteSize::mib(64), ByteSize::mib(1 << 20)), "200MiB", "ceiling of the whole process"),
     key("spill.directory", Rule::Path, "", "where large transactions in progress are kept")
         .shown("the system's temporary folder"),
-    key("spill.limit", Rule::Size, "20GiB", "how much may be kept there"),
-    key("stop.deadline", Rule::Duration, "20s", "how long a stop may take"),
+    key("spill.limit", sizes(ByteSize::mib(1), ByteSize::mib(64 << 20)), "20GiB", "how much may be kept there"),
+    key("stop.deadline", durations(Duration::from_secs(1), HOUR), "20s", "how long a stop may take"),
     key(
         "schema.change",
-        Rule::Words(&[now("evolve"), later("stop")]),
+        Rule::Words(&[now("evolve"), now("stop")]),
         "evolve",
-        "what to do when the columns of a table change",
+        "when the columns of a table change: a new schema version, or exit 65 before the change",
     ),
     key("slot.name", Rule::Slot, "", "name of the replication slot").shown("millrace_NAME").only("postgres"),
     key("publication.name", Rule::Publication, "", "name of the publication").shown("millrace_NAME").only("postgres"),

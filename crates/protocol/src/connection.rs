@@ -4,7 +4,7 @@
 
 use millrace_model::Finding;
 
-use crate::fault::{MEANINGLESS, NO_TLS, NOT_VALID, PLAIN_CONNECTION, Problem};
+use crate::fault::{MEANINGLESS, NO_TLS, PLAIN_CONNECTION, Problem, Wrong};
 use crate::nearest::nearest;
 use crate::tree::Node;
 use crate::validate::Report;
@@ -45,11 +45,18 @@ pub(crate) fn check_postgres(node: Option<&Node>, report: &mut Report) {
             "write `jdbcProperties: {sslmode: disable}` to say that this is meant",
         )),
         mode if MODES.contains(&mode) => report.problem(
-            Problem::new(NO_TLS, at, format!("`{mode}` asks for an encrypted connection, which is not built yet"))
-                .line(line)
-                .cure("write `sslmode: disable` if the network between here and the server is trusted, or wait"),
+            Problem::new(
+                NO_TLS,
+                at,
+                format!("`{mode}` asks for an encrypted connection, which is not built yet"),
+                "write `sslmode: disable` if the network between here and the server is trusted, or go through a tunnel",
+            )
+            .line(line),
         ),
         // Not quoted: it is not known what it is.
-        _ => report.problem(Problem::new(NOT_VALID, at, format!("must be one of {}", MODES.join(", "))).line(line)),
+        _ => report.problem(
+            Wrong::new(format!("must be one of {}", MODES.join(", ")), "write `sslmode: disable`, or leave it out")
+                .at(at, line),
+        ),
     }
 }

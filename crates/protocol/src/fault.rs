@@ -5,19 +5,19 @@ use std::fmt;
 use millrace_model::{Fault, Refusal};
 
 /// The file is neither YAML nor JSON.
-pub const UNREADABLE: &str = "PL-001";
+pub(crate) const UNREADABLE: &str = "PL-001";
 /// A field is unknown, missing or has a value that it cannot have.
-pub const NOT_VALID: &str = "PL-002";
+pub(crate) const NOT_VALID: &str = "PL-002";
 /// It is valid, but this version cannot do it yet.
-pub const NOT_BUILT: &str = "PL-003";
+pub(crate) const NOT_BUILT: &str = "PL-003";
 /// It asks for an encrypted connection, which this version cannot make yet.
-pub const NO_TLS: &str = "PL-004";
+pub(crate) const NO_TLS: &str = "PL-004";
 /// A secret stands where a reference to one belongs.
-pub const PLAIN_SECRET: &str = "PL-005";
+pub(crate) const PLAIN_SECRET: &str = "PL-005";
 /// Finding: a property that means nothing here.
-pub const MEANINGLESS: &str = "PL-006";
+pub(crate) const MEANINGLESS: &str = "PL-006";
 /// Finding: a property of another product that is honoured under its name here.
-pub const HONOURED: &str = "PL-007";
+pub(crate) const HONOURED: &str = "PL-007";
 /// Finding: the connection is not encrypted, though the file would like it to be.
 pub const PLAIN_CONNECTION: &str = "PL-009";
 
@@ -32,21 +32,40 @@ pub struct Problem {
     pub line: u64,
     /// What is wrong.
     pub message: String,
-    /// What to write instead; may be empty where the message says it.
+    /// What to write instead; never empty.
     pub cure: String,
 }
 
-impl Problem {
-    /// A problem without a cure of its own.
-    pub(crate) fn new(code: &'static str, path: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { code, path: path.into(), line: 0, message: message.into(), cure: String::new() }
+/// Why a value cannot be taken, whatever field it stands in, and what to write instead.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Wrong {
+    /// Follows the path: `must not be empty`.
+    pub(crate) message: String,
+    /// Never empty.
+    pub(crate) cure: String,
+}
+
+impl Wrong {
+    /// There is none without a cure.
+    pub(crate) fn new(message: impl Into<String>, cure: impl Into<String>) -> Self {
+        Self { message: message.into(), cure: cure.into() }
     }
 
-    /// Adds what to write instead.
-    #[must_use]
-    pub(crate) fn cure(mut self, cure: impl Into<String>) -> Self {
-        self.cure = cure.into();
-        self
+    /// As a problem of a place in the file.
+    pub(crate) fn at(self, path: impl Into<String>, line: u64) -> Problem {
+        Problem::new(NOT_VALID, path, self.message, self.cure).line(line)
+    }
+}
+
+impl Problem {
+    /// A problem; there is none without a cure.
+    pub(crate) fn new(
+        code: &'static str,
+        path: impl Into<String>,
+        message: impl Into<String>,
+        cure: impl Into<String>,
+    ) -> Self {
+        Self { code, path: path.into(), line: 0, message: message.into(), cure: cure.into() }
     }
 
     /// Adds where it stands.
@@ -81,7 +100,7 @@ impl From<Problem> for Problems {
 impl From<Problems> for Fault {
     fn from(problems: Problems) -> Self {
         let code = problems.0.first().map_or(NOT_VALID, |problem| problem.code);
-        let cures: Vec<&str> = problems.0.iter().map(|p| p.cure.as_str()).filter(|cure| !cure.is_empty()).collect();
+        let cures: Vec<&str> = problems.0.iter().map(|problem| problem.cure.as_str()).collect();
         Self::refused(code, Refusal::Spec, problems.to_string(), cures.join("; "))
     }
 }

@@ -1,5 +1,6 @@
 //! The fields of the pipeline file: the table that `shape` describes.
 
+use crate::fault::Wrong;
 use crate::shape::{Case, Field, Shape, Word, later, now};
 
 /// The whole file.
@@ -182,29 +183,45 @@ const SECRET_TYPES: &[Word] = &[
     later("hashicorp_vault"),
 ];
 
-fn refuse_empty(text: &str) -> Option<String> {
-    text.is_empty().then(|| "must not be empty".into())
+fn refuse_empty(text: &str) -> Option<Wrong> {
+    text.is_empty().then(|| Wrong::new("must not be empty", "write a value, or leave the field out if it may be"))
 }
 
-fn refuse_name(text: &str) -> Option<String> {
+fn refuse_name(text: &str) -> Option<Wrong> {
     const LONGEST: usize = 255;
-    (text.is_empty() || text.chars().count() > LONGEST).then(|| format!("must have 1 to {LONGEST} characters"))
+    let length = text.chars().count();
+    (length == 0 || length > LONGEST).then(|| {
+        Wrong::new(
+            format!("must have 1 to {LONGEST} characters, not {length}"),
+            "give the pipeline a short name, for example `name: shop`",
+        )
+    })
 }
 
-fn refuse_host(text: &str) -> Option<String> {
+fn refuse_host(text: &str) -> Option<Wrong> {
     let no_host = |c: char| c.is_whitespace() || c == '/' || c == '@';
     // Not quoted: a pasted URL may hold a password.
-    (text.is_empty() || text.contains(no_host)).then(|| "must be the server's name or address alone, no URL".into())
+    (text.is_empty() || text.contains(no_host)).then(|| {
+        Wrong::new(
+            "must be the server's name or address alone, no URL",
+            "write for example `host: db.example.com`; port, database and user are fields of their own",
+        )
+    })
 }
 
-fn refuse_schema(text: &str) -> Option<String> {
+fn refuse_schema(text: &str) -> Option<Wrong> {
     match text {
         "" => refuse_empty(text),
-        "*" => Some("must be the name of one schema; `*` is for `table`".into()),
+        "*" => Some(Wrong::new(
+            "must be the name of one schema",
+            "write one entry for each schema: `{schema: public, table: \"*\"}`",
+        )),
         _ => None,
     }
 }
 
-fn refuse_prefix(text: &str) -> Option<String> {
-    text.split('/').any(|part| part == "." || part == "..").then(|| "must not contain `.` or `..` as a part".into())
+fn refuse_prefix(text: &str) -> Option<Wrong> {
+    text.split('/').any(|part| part == "." || part == "..").then(|| {
+        Wrong::new("must not contain `.` or `..` as a part", "write the folder's path below the root: `raw/shop`")
+    })
 }

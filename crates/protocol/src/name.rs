@@ -1,8 +1,8 @@
 //! Names that the pipeline makes in the source: the default of slot and publication, and what the user may write.
 
-use std::fmt::Write as _;
-
 use sha2::{Digest, Sha256};
+
+use crate::fault::Wrong;
 
 /// PostgreSQL cuts names longer than this (NAMEDATALEN - 1).
 const LONGEST: usize = 63;
@@ -17,23 +17,31 @@ pub fn default_slot_name(pipeline: &str) -> String {
     if !pipeline.chars().all(allowed) || name.len() > LONGEST {
         name.truncate(LONGEST - HASH_DIGITS);
         for byte in Sha256::digest(pipeline.as_bytes()).iter().take(HASH_DIGITS / 2) {
-            let _ = write!(name, "{byte:02x}");
+            name.push_str(&format!("{byte:02x}"));
         }
     }
     name
 }
 
 /// Why `text` cannot name a replication slot.
-pub(crate) fn refuse_slot_name(text: &str) -> Option<String> {
+pub(crate) fn refuse_slot_name(text: &str) -> Option<Wrong> {
     let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
-    (text.is_empty() || text.len() > LONGEST || !text.chars().all(allowed))
-        .then(|| format!("must be 1 to {LONGEST} characters of a-z, 0-9 and _, not `{text}`"))
+    (text.is_empty() || text.len() > LONGEST || !text.chars().all(allowed)).then(|| {
+        Wrong::new(
+            format!("must be 1 to {LONGEST} characters of a-z, 0-9 and _, not `{text}`"),
+            "write for example `slot.name: millrace_shop`, or leave it out: then it is made from the pipeline's name",
+        )
+    })
 }
 
 /// Why `text` cannot name a publication.
-pub(crate) fn refuse_publication_name(text: &str) -> Option<String> {
-    (text.is_empty() || text.len() > LONGEST || text.contains('\0'))
-        .then(|| format!("must be 1 to {LONGEST} bytes long"))
+pub(crate) fn refuse_publication_name(text: &str) -> Option<Wrong> {
+    (text.is_empty() || text.len() > LONGEST || text.contains('\0')).then(|| {
+        Wrong::new(
+            format!("must be 1 to {LONGEST} bytes long, not {}", text.len()),
+            "write for example `publication.name: millrace_shop`, or leave it out: then it is made from the pipeline's name",
+        )
+    })
 }
 
 #[cfg(test)]

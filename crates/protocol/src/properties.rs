@@ -7,8 +7,8 @@ use std::time::Duration;
 use millrace_model::{ByteSize, Finding};
 
 use crate::advanced::{self, AdvancedProperties, KEYS, Key, Rule, Translate};
-use crate::fault::{HONOURED, MEANINGLESS, NOT_BUILT, NOT_VALID, PLAIN_SECRET, Problem};
-use crate::measure::{parse_duration, parse_size};
+use crate::fault::{HONOURED, MEANINGLESS, NOT_BUILT, PLAIN_SECRET, Problem, Wrong};
+use crate::measure::{parse_duration, parse_size, shown_duration, shown_size};
 use crate::name::{refuse_publication_name, refuse_slot_name};
 use crate::nearest::nearest;
 use crate::tree::Node;
@@ -36,7 +36,7 @@ pub(crate) fn read(node: Option<&Node>, source: &str, report: &mut Report) -> Pr
         let Some(text) = value.as_text() else {
             let wrong = format!("must be a text, not {}", value.value);
             let cure = format!("put the value in quotes: `{name}: \"…\"`");
-            report.problem(Problem::new(NOT_VALID, path, wrong).line(value.line).cure(cure));
+            report.problem(Wrong::new(wrong, cure).at(path, value.line));
             continue;
         };
         let Some((key, text)) = find(name, text, &path, value.line, report) else { continue };
@@ -45,11 +45,11 @@ pub(crate) fn read(node: Option<&Node>, source: &str, report: &mut Report) -> Pr
             report.finding(Finding::warning(MEANINGLESS, &path, about, "remove it, or leave it: it changes nothing"));
         }
         match parse(key, &text) {
-            Err(wrong) => report.problem(Problem::new(NOT_VALID, path, wrong).line(value.line)),
+            Err(wrong) => report.problem(wrong.at(path, value.line)),
             Ok(parsed) => {
                 if let Some((earlier, _)) = written.insert(key.name, (name.to_owned(), parsed)) {
                     let twice = format!("says the same thing as `{earlier}`, which is also there");
-                    report.problem(Problem::new(NOT_VALID, path, twice).line(value.line).cure("keep one of the two"));
+                    report.problem(Wrong::new(twice, "keep one of the two").at(path, value.line));
                 }
             }
         }
@@ -85,7 +85,7 @@ fn find(name: &str, text: &str, path: &str, line: u64, report: &mut Report) -> O
     if sounds_secret(name) {
         let wrong = "looks like a secret, and secrets do not belong in the file";
         let cure = "remove it; a password is a reference: `password: {secretType: env, secretName: NAME}`";
-        report.problem(Problem::new(PLAIN_SECRET, path, wrong).line(line).cure(cure));
+        report.problem(Problem::new(PLAIN_SECRET, path, wrong, cure).line(line));
         return None;
     }
     let cure = match nearest(name, KEYS.iter().map(|key| key.name)) {
@@ -101,32 +101,56 @@ fn find(name: &str, text: &str, path: &str, line: u64, report: &mut Report) -> O
     None
 }
 
-fn parse(key: &Key, text: &str) -> Result<Value, String> {
-    let plain = |refused: Option<String>| refused.map_or_else(|| Ok(Value::Text(text.to_owned())), Err);
+fn parse(key: &Key, text: &str) -> Result<Value, Wrong> {
+    let plain = |refused: Option<Wrong>| refused.map_or_else(|| Ok(Value::Text(text.to_owned())), Err);
     match &key.rule {
-        Rule::Duration => parse_duration(text).map(Value::Duration),
-        Rule::Size => parse_size(text).map(Value::Size),
-        Rule::SizeFrom(least) => match parse_size(text) {
-            Ok(size) if size < ByteSize::mib(*least) => Err(format!("must be at least `{least}MiB`, not `{text}`")),
-            size => size.map(Value::Size),
+        Rule::Duration { least, most } => match parse_duration(text) {
+            Some(duration) if (*least..=*most).contains(&duration) => Ok(Value::Duration(duration)),
+            _ => Err(out_of_range(key, "a duration", [shown_duration(*least), shown_duration(*most)], text)),
+        },
+        Rule::Size { least, most } => match parse_size(text) {
+            Some(size) if (*least..=*most).contains(&size) => Ok(Value::Size(size)),
+            _ => Err(out_of_range(key, "a size", [shown_size(*least), shown_size(*most)], text)),
+        },
+        Rule::Count { least, most } => match text.parse::<u64>() {
+            Ok(count) if (*least..=*most).contains(&count) => Ok(Value::Count(count)),
+            _ => Err(out_of_range(key, "a whole number", [least.to_string(), most.to_string()], text)),
         },
         Rule::Slot => plain(refuse_slot_name(text)),
         Rule::Publication => plain(refuse_publication_name(text)),
-        Rule::Path => plain(text.is_empty().then(|| "must not be empty".into())),
-        Rule::Bool => word(text, ["true", "false"]),
-        Rule::Words(words) => word(text, words.iter().map(|word| word.word)),
-        Rule::Count { least, most } => match text.parse::<u64>() {
-            Ok(count) if (*least..=*most).contains(&count) => Ok(Value::Count(count)),
-            _ => Err(format!("must be a whole number from {least} to {most}, not `{text}`")),
-        },
+        Rule::Path => plain(
+            text.is_empty().then(|| Wrong::new("must not be empty", "write the path of a folder, or leave it out")),
+        ),
+        Rule::Bool => word(key, text, ["true", "false"]),
+        Rule::Words(words) => word(key, text, words.iter().map(|word| word.word)),
     }
 }
 
-fn word<'a>(text: &str, words: impl IntoIterator<Item = &'a str>) -> Result<Value, String> {
+/// What is not `kind`, or lies outside of its range.
+fn out_of_range(key: &Key, kind: &str, [least, most]: [String; 2], text: &str) -> Wrong {
+    let units = match key.rule {
+        Rule::Duration { .. } => "; units are ms, s, m and h",
+        Rule::Size { .. } => "; units are B, KiB, MiB, GiB and TiB",
+        _ => "",
+    };
+    let example = if key.default.is_empty() { &least } else { key.default };
+    Wrong::new(
+        format!("must be {kind} from {least} to {most}, not `{text}`"),
+        format!("write for example `{}: \"{example}\"`{units}", key.name),
+    )
+}
+
+fn word<'a>(key: &Key, text: &str, words: impl IntoIterator<Item = &'a str>) -> Result<Value, Wrong> {
     let words: Vec<&str> = words.into_iter().collect();
     match words.iter().find(|word| word.eq_ignore_ascii_case(text)) {
         Some(word) => Ok(Value::Text((*word).to_owned())),
-        None => Err(format!("must be one of {}, not `{text}`", words.join(", "))),
+        None => Err(Wrong::new(
+            format!("must be one of {}, not `{text}`", words.join(", ")),
+            match nearest(text, words.iter().copied()) {
+                Some(meant) => format!("did you mean `{meant}`?"),
+                None => format!("write `{}: \"{}\"`, or leave it out: that is the default", key.name, key.default),
+            },
+        )),
     }
 }
 
@@ -141,10 +165,9 @@ fn refuse_unbuilt(written: &BTreeMap<&'static str, (String, Value)>, report: &mu
         if words.iter().any(|word| word.word == value && !word.built) {
             let default = if written.contains_key(key.name) { "" } else { ", which is the default," };
             let works: Vec<&str> = words.iter().filter(|word| word.built).map(|word| word.word).collect();
-            report.unbuilt(
-                Problem::new(NOT_BUILT, format!("{PATH}.{name}"), format!("`{value}`{default} is not built yet"))
-                    .cure(format!("write `{PATH}: {{{}: {}}}`", key.name, works.join("` or `"))),
-            );
+            let cure = format!("write `{PATH}: {{{}: {}}}`", key.name, works.join("` or `"));
+            let message = format!("`{value}`{default} is not built yet");
+            report.unbuilt(Problem::new(NOT_BUILT, format!("{PATH}.{name}"), message, cure));
         }
     }
 }

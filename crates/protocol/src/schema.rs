@@ -6,6 +6,7 @@ use serde_json::{Map, Value, json};
 
 use crate::advanced::{KEYS, Rule};
 use crate::fields::{FILE, SECRET};
+use crate::measure::{shown_duration, shown_size};
 use crate::shape::{Case, Field, Shape};
 
 /// The schema of the whole file.
@@ -48,9 +49,9 @@ fn map(fields: &[Field], tag: Option<&str>) -> Value {
     }
     for field in fields {
         let mut value = shape(&field.shape);
-        value["description"] = field.about.into();
+        put(&mut value, "description", field.about);
         if let Some(default) = field.default {
-            value["default"] = default.into();
+            put(&mut value, "default", default);
         }
         properties.insert(field.name.into(), value);
         if field.required {
@@ -60,19 +61,26 @@ fn map(fields: &[Field], tag: Option<&str>) -> Value {
     json!({"type": "object", "additionalProperties": false, "required": required, "properties": properties})
 }
 
+/// Adds to an object.
+fn put(object: &mut Value, name: &str, value: impl Into<Value>) {
+    if let Some(object) = object.as_object_mut() {
+        object.insert(name.into(), value.into());
+    }
+}
+
 fn advanced() -> Value {
     let mut properties = Map::new();
     for key in KEYS {
         let mut value = match &key.rule {
             Rule::Words(words) => json!({"enum": words.iter().map(|word| word.word).collect::<Vec<_>>()}),
             Rule::Bool => json!({"enum": ["true", "false"]}),
-            Rule::Duration => json!({"type": "string", "examples": ["500ms", "10s", "5m"]}),
-            Rule::Size | Rule::SizeFrom(_) => json!({"type": "string", "examples": ["64MiB", "1GiB"]}),
+            Rule::Duration { .. } => json!({"type": "string", "examples": ["500ms", "10s", "5m"]}),
+            Rule::Size { .. } => json!({"type": "string", "examples": ["64MiB", "1GiB"]}),
             Rule::Count { .. } | Rule::Slot | Rule::Publication | Rule::Path => json!({"type": "string"}),
         };
-        value["description"] = key.about.into();
+        put(&mut value, "description", key.about);
         if !key.default.is_empty() {
-            value["default"] = key.default.into();
+            put(&mut value, "default", key.default);
         }
         properties.insert(key.name.into(), value);
     }
@@ -86,9 +94,8 @@ pub fn advanced_table() -> String {
         let values = match &key.rule {
             Rule::Words(words) => words.iter().map(|word| word.word).collect::<Vec<_>>().join(", "),
             Rule::Bool => "true, false".into(),
-            Rule::Duration => "duration".into(),
-            Rule::Size => "size".into(),
-            Rule::SizeFrom(least) => format!("size, at least {least}MiB"),
+            Rule::Duration { least, most } => format!("{} to {}", shown_duration(*least), shown_duration(*most)),
+            Rule::Size { least, most } => format!("{} to {}", shown_size(*least), shown_size(*most)),
             Rule::Count { least, most } => format!("{least} to {most}"),
             Rule::Slot | Rule::Publication => "name".into(),
             Rule::Path => "path".into(),

@@ -3,6 +3,8 @@
 //! One table, three readers: `validate` holds a file against it, `schema` prints it as JSON Schema, and the test of
 //! `docs/specs/pipeline.md` holds the documentation against it. So the three cannot drift apart.
 
+use crate::fault::Wrong;
+
 /// A field of a map.
 pub(crate) struct Field {
     pub(crate) name: &'static str,
@@ -16,7 +18,7 @@ pub(crate) struct Field {
 /// What a field holds.
 pub(crate) enum Shape {
     /// A text; the rule says why it is refused.
-    Text(fn(&str) -> Option<String>),
+    Text(fn(&str) -> Option<Wrong>),
     /// A whole number in a range.
     Whole { least: i128, most: i128 },
     /// true or false

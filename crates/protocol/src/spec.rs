@@ -7,7 +7,7 @@ use millrace_model::{Finding, SecretReference};
 
 use crate::advanced::{AdvancedProperties, words};
 use crate::connection::check_postgres;
-use crate::fault::{NOT_VALID, Problem, Problems};
+use crate::fault::{NOT_VALID, Problem, Problems, Wrong};
 use crate::fields::{FILE, FORMATS};
 use crate::name::default_slot_name;
 use crate::properties;
@@ -172,7 +172,8 @@ impl PipelineSpec {
             return Err(Problems(report.problems.into_iter().chain(report.unbuilt).collect()));
         }
         let (Some(source), Some(target), Some(advanced)) = (source(&node, &kind), target, advanced) else {
-            return Err(Problem::new(NOT_VALID, "", "the file could not be read as a pipeline").into());
+            let cure = "hold it against the example in docs/specs/pipeline.md";
+            return Err(Problem::new(NOT_VALID, "", "the file could not be read as a pipeline", cure).into());
         };
         let name = text_of(&node, "name");
         Ok(Self { name, source, tables, target, advanced, findings: report.findings, unbuilt: report.unbuilt })
@@ -239,7 +240,7 @@ fn tables(node: &Node, report: &mut Report) -> Vec<TableSpec> {
         if !seen.insert(table.clone()) {
             let twice = format!("`{}.{}` stands twice", table.schema, table.table);
             let path = format!("streamingSource.tables[{index}]");
-            report.problem(Problem::new(NOT_VALID, path, twice).line(node.line).cure("keep one of the two"));
+            report.problem(Wrong::new(twice, "keep one of the two").at(path, node.line));
         }
         tables.push(table);
     }
@@ -251,12 +252,13 @@ fn target(node: &Node, folder: &Path, report: &mut Report) -> Option<TargetSpec>
     let word = |name: &str| node.get(name).and_then(Node::as_text).map(str::to_lowercase);
     let format = Format::from_word(word("format").as_deref().unwrap_or("avro"))?;
     let (_, known) = FORMATS.iter().find(|(name, _)| *name == format.as_str())?;
-    let compression = word("compression").unwrap_or_else(|| known[0].0.to_owned());
+    let compression = word("compression").or_else(|| known.first().map(|(name, _)| (*name).to_owned()))?;
     if !known.iter().any(|(name, _)| *name == compression) && Compression::from_word(&compression).is_some() {
         let names: Vec<&str> = known.iter().map(|(name, _)| *name).collect();
         let wrong = format!("{} files can be {}, not `{compression}`", format.as_str(), names.join(", "));
         let line = node.get("compression").map_or(0, |node| node.line);
-        report.problem(Problem::new(NOT_VALID, "streamingTarget.compression", wrong).line(line));
+        let cure = format!("write `compression: {}`, or leave it out", known[0].0);
+        report.problem(Wrong::new(wrong, cure).at("streamingTarget.compression", line));
     }
     let store = match word("type")?.as_str() {
         "local" => StoreSpec::Local { path: folder.join(text_of(node, "path")) },

@@ -54,8 +54,8 @@ impl Node {
         };
         read.map_err(|reason| {
             let name = if notation == Notation::Yaml { "YAML" } else { "JSON" };
-            Problem::new(UNREADABLE, "", format!("this is not {name}: {reason}"))
-                .cure("look at that line: indentation is spaces, a text with `: ` or `#` in it needs quotes, and no key stands twice")
+            let cure = "look at that line: indentation is spaces, a text with `: ` or `#` in it needs quotes, and no key stands twice";
+            Problem::new(UNREADABLE, "", format!("this is not {name}: {reason}"), cure)
         })
     }
 

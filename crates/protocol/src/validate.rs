@@ -3,7 +3,7 @@
 
 use millrace_model::Finding;
 
-use crate::fault::{NOT_BUILT, NOT_VALID, PLAIN_SECRET, Problem};
+use crate::fault::{NOT_BUILT, PLAIN_SECRET, Problem, Wrong};
 use crate::fields::SECRET;
 use crate::nearest::nearest;
 use crate::shape::{Case, Field, Shape, Word};
@@ -41,8 +41,8 @@ pub(crate) fn sounds_secret(name: &str) -> bool {
 pub(crate) fn validate(node: &Node, shape: &Shape, path: &str, report: &mut Report) {
     match (shape, &node.value) {
         (Shape::Text(refuse), Value::Text(text)) => {
-            if let Some(reason) = refuse(text) {
-                report.problem(Problem::new(NOT_VALID, path, reason).line(node.line));
+            if let Some(wrong) = refuse(text) {
+                report.problem(wrong.at(path, node.line));
             }
         }
         (Shape::Whole { least, most }, Value::Whole(number)) if (least..=most).contains(&number) => {}
@@ -63,33 +63,46 @@ pub(crate) fn validate(node: &Node, shape: &Shape, path: &str, report: &mut Repo
             // The value is not quoted: it may be the secret itself.
             let wrong = "must be a reference to a secret, never the secret itself";
             let cure = "write for example `{secretType: env, secretName: SHOP_PASSWORD}`";
-            report.problem(Problem::new(PLAIN_SECRET, path, wrong).line(node.line).cure(cure));
+            report.problem(Problem::new(PLAIN_SECRET, path, wrong, cure).line(node.line));
         }
         _ => wrong_kind(node, shape, path, report),
     }
 }
 
 fn wrong_kind(node: &Node, shape: &Shape, path: &str, report: &mut Report) {
-    let expected = match shape {
-        Shape::Text(_) | Shape::Word(_) => "a text".into(),
-        Shape::Whole { least, most } if least == most => format!("{least}"),
-        Shape::Whole { least, most } => format!("a whole number from {least} to {most}"),
-        Shape::Bool => "true or false".into(),
-        Shape::List(_) => "a list of at least one".into(),
-        Shape::Map(_) | Shape::Tagged { .. } | Shape::Texts | Shape::Advanced | Shape::Secret => "a map".into(),
+    let (expected, cure): (String, String) = match shape {
+        Shape::Text(_) | Shape::Word(_) => match node.value {
+            Value::Whole(_) | Value::Real(_) | Value::Bool(_) => {
+                ("a text".into(), format!("put it in quotes: \"{}\"", node.value))
+            }
+            _ => ("a text".into(), "write one text behind the colon".into()),
+        },
+        Shape::Whole { least, most } if least == most => (format!("{least}"), format!("write {least}")),
+        Shape::Whole { least, most } => {
+            let cure = match node.as_text() {
+                Some(text) if text.parse::<i128>().is_ok() => "write it without quotes",
+                _ => "write digits only, without quotes",
+            };
+            (format!("a whole number from {least} to {most}"), cure.into())
+        }
+        Shape::Bool => ("true or false".into(), "write `true` or `false`, without quotes".into()),
+        Shape::List(_) => ("a list of at least one".into(), "write entries in brackets: `[…, …]`".into()),
+        Shape::Map(fields) => ("a map".into(), fields_cure(fields)),
+        Shape::Tagged { .. } => ("a map".into(), "write its fields below it, indented; the first is `type`".into()),
+        Shape::Texts | Shape::Advanced | Shape::Secret => {
+            ("a map".into(), "write its fields below it, indented, or leave it out".into())
+        }
     };
-    let mut problem = Problem::new(NOT_VALID, path, format!("must be {expected}, not {}", node.value)).line(node.line);
-    match (shape, &node.value) {
-        (Shape::Text(_), Value::Whole(_) | Value::Real(_) | Value::Bool(_)) => {
-            problem = problem.cure(format!("put it in quotes: \"{}\"", node.value));
-        }
-        (Shape::Whole { .. }, Value::Text(text)) if text.parse::<i128>().is_ok() => {
-            problem = problem.cure("write it without quotes");
-        }
-        (Shape::List(_), Value::List(_)) => problem.message = "must not be empty".into(),
-        _ => {}
-    }
-    report.problem(problem);
+    let wrong = match (shape, &node.value) {
+        (Shape::List(_), Value::List(_)) => "must not be empty".into(),
+        _ => format!("must be {expected}, not {}", node.value),
+    };
+    report.problem(Wrong::new(wrong, cure).at(path, node.line));
+}
+
+fn fields_cure(fields: &[Field]) -> String {
+    let required: Vec<&str> = fields.iter().filter(|field| field.required).map(|field| field.name).collect();
+    format!("write its fields below it, indented: {}", required.join(", "))
 }
 
 /// The map's fields, where some of them are known by `also`.
@@ -104,15 +117,15 @@ fn map(node: &Node, fields: &[Field], also: &[&str], path: &str, report: &mut Re
                     Some(meant) => format!("did you mean `{meant}`?"),
                     None => format!("known here: {}", known().collect::<Vec<_>>().join(", ")),
                 };
-                let problem = Problem::new(NOT_VALID, join(path, name), "is not a field of the pipeline file");
-                report.problem(problem.line(value.line).cure(cure));
+                let wrong = Wrong::new("is not a field of the pipeline file", cure);
+                report.problem(wrong.at(join(path, name), value.line));
             }
         }
     }
     for field in fields.iter().filter(|field| node.get(field.name).is_none()) {
         if field.required {
-            let problem = Problem::new(NOT_VALID, join(path, field.name), "is missing");
-            report.problem(problem.cure(format!("add it: {}", field.about)));
+            let wrong = Wrong::new("is missing", format!("add it: {}", field.about));
+            report.problem(wrong.at(join(path, field.name), 0));
         } else if let (Some(default), Shape::Word(words)) = (field.default, &field.shape) {
             refuse_word(default, words, &join(path, field.name), "left out, it is ", 0, report);
         }
@@ -123,13 +136,13 @@ fn tagged(node: &Node, cases: &[Case], later: &[&str], path: &str, report: &mut 
     let names: Vec<&str> = cases.iter().map(|case| case.word).chain(later.iter().copied()).collect();
     let at = join(path, "type");
     let Some(kind) = node.get("type") else {
-        let problem = Problem::new(NOT_VALID, at, "is missing").line(node.line);
-        return report.problem(problem.cure(format!("add it; known: {}", names.join(", "))));
+        let wrong = Wrong::new("is missing", format!("add it; known: {}", names.join(", ")));
+        return report.problem(wrong.at(at, node.line));
     };
     let built: Vec<&str> = cases.iter().filter(|case| case.built).map(|case| case.word).collect();
     let unbuilt = |word: &str| {
-        let problem = Problem::new(NOT_BUILT, at.clone(), format!("`{word}` is not built yet")).line(kind.line);
-        problem.cure(format!("what works today: {}", built.join(", ")))
+        let cure = format!("what works today: {}", built.join(", "));
+        Problem::new(NOT_BUILT, at.clone(), format!("`{word}` is not built yet"), cure).line(kind.line)
     };
     let written = kind.as_text().unwrap_or_default();
     if let Some(case) = cases.iter().find(|case| case.word.eq_ignore_ascii_case(written)) {
@@ -141,9 +154,8 @@ fn tagged(node: &Node, cases: &[Case], later: &[&str], path: &str, report: &mut 
         // What such a map holds is not known yet, so there is nothing to read on with.
         report.problem(unbuilt(word));
     } else {
-        let cure = nearest(written, names.iter().copied()).map(|meant| format!("did you mean `{meant}`?"));
         let wrong = format!("must be one of {}, not {}", names.join(", "), kind.value);
-        report.problem(Problem::new(NOT_VALID, at, wrong).line(kind.line).cure(cure.unwrap_or_default()));
+        report.problem(Wrong::new(wrong, meant(written, &names, &built)).at(at, kind.line));
     }
 }
 
@@ -152,9 +164,17 @@ fn word(node: &Node, text: &str, words: &[Word], path: &str, report: &mut Report
         return refuse_word(text, words, path, "", node.line, report);
     }
     let known: Vec<&str> = words.iter().map(|word| word.word).collect();
-    let cure = nearest(text, known.iter().copied()).map(|meant| format!("did you mean `{meant}`?"));
+    let built: Vec<&str> = words.iter().filter(|word| word.built).map(|word| word.word).collect();
     let wrong = format!("must be one of {}, not {}", known.join(", "), node.value);
-    report.problem(Problem::new(NOT_VALID, path, wrong).line(node.line).cure(cure.unwrap_or_default()));
+    report.problem(Wrong::new(wrong, meant(text, &known, &built)).at(path, node.line));
+}
+
+/// The word that was probably meant, or those that work today.
+fn meant(written: &str, known: &[&str], built: &[&str]) -> String {
+    match nearest(written, known.iter().copied()) {
+        Some(word) => format!("did you mean `{word}`?"),
+        None => format!("what works today: {}", built.join(", ")),
+    }
 }
 
 fn refuse_word(text: &str, words: &[Word], path: &str, prelude: &str, line: u64, report: &mut Report) {
@@ -163,7 +183,8 @@ fn refuse_word(text: &str, words: &[Word], path: &str, prelude: &str, line: u64,
         let works: Vec<String> =
             words.iter().filter(|word| word.built).map(|word| format!("`{name}: {}`", word.word)).collect();
         let message = format!("{prelude}`{}`, which is not built yet", text.to_lowercase());
-        report.unbuilt(Problem::new(NOT_BUILT, path, message).line(line).cure(format!("write {}", works.join(" or "))));
+        let cure = format!("write {}", works.join(" or "));
+        report.unbuilt(Problem::new(NOT_BUILT, path, message, cure).line(line));
     }
 }
 
@@ -173,10 +194,10 @@ fn texts(node: &Node, path: &str, report: &mut Report) {
         if sounds_secret(name) {
             let wrong = "looks like a secret, and secrets do not belong in the file";
             let cure = "remove it; a password is a reference: `password: {secretType: env, secretName: NAME}`";
-            report.problem(Problem::new(PLAIN_SECRET, at, wrong).line(value.line).cure(cure));
+            report.problem(Problem::new(PLAIN_SECRET, at, wrong, cure).line(value.line));
         } else if value.as_text().is_none() {
-            let problem = Problem::new(NOT_VALID, at, format!("must be a text, not {}", value.value)).line(value.line);
-            report.problem(problem.cure(format!("put it in quotes: `{name}: \"…\"`")));
+            let wrong = format!("must be a text, not {}", value.value);
+            report.problem(Wrong::new(wrong, format!("put it in quotes: `{name}: \"…\"`")).at(at, value.line));
         }
     }
 }

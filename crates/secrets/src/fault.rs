@@ -59,3 +59,40 @@ impl From<Cause> for Fault {
         Self::refused(code, refusal, message, cure)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_fault_is_without_a_cure() {
+        let text = || "x".to_owned();
+        let unreadable =
+            |kind: io::ErrorKind| Cause::FileUnreadable { path: text(), error: io::Error::new(kind, "refused") };
+        let all = [
+            Cause::StoreUnknown(text()),
+            Cause::VariableMissing(text()),
+            Cause::VariableNotText(text()),
+            unreadable(io::ErrorKind::NotFound),
+            unreadable(io::ErrorKind::PermissionDenied),
+            Cause::FileNotText(text()),
+            Cause::NoObject(text(), text()),
+            Cause::KeyMissing(text(), text()),
+            Cause::Empty(text()),
+        ];
+        let mut codes: Vec<&str> = Vec::new();
+        for fault in all.map(Fault::from) {
+            assert!(!fault.message.is_empty() && !fault.cure.is_empty(), "{fault:?}");
+            codes.push(fault.code);
+        }
+        codes.sort_unstable();
+        codes.dedup();
+        // Every code of this file, so that a cause that is added is added here too.
+        let (source, _) = include_str!("fault.rs").split_once("#[cfg(test)]").expect("this very module");
+        let mut written: Vec<&str> =
+            source.match_indices("\"SE-").filter_map(|(at, _)| source.get(at + 1..at + 7)).collect();
+        written.sort_unstable();
+        written.dedup();
+        assert_eq!(codes, written);
+    }
+}

@@ -2,6 +2,36 @@
 //!
 //! Nothing is kept: a secret that changes is seen at the next read. Stores of clouds are not built yet and are refused.
 
+#![warn(
+    missing_docs,
+    unreachable_pub,
+    clippy::pedantic,
+    clippy::indexing_slicing,
+    clippy::let_underscore_must_use,
+    clippy::map_err_ignore,
+    clippy::wildcard_enum_match_arm,
+    clippy::large_futures,
+    clippy::allow_attributes_without_reason,
+    clippy::print_stdout
+)]
+#![allow(
+    clippy::must_use_candidate,
+    clippy::module_name_repetitions,
+    clippy::missing_errors_doc,
+    clippy::missing_panics_doc,
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    clippy::cast_precision_loss,
+    clippy::cast_sign_loss,
+    clippy::doc_markdown,
+    clippy::format_push_string,
+    clippy::match_same_arms,
+    clippy::similar_names,
+    clippy::single_match_else,
+    clippy::struct_excessive_bools,
+    reason = "pedantic, and more noise than help here"
+)]
+
 mod fault;
 
 use std::env::{self, VarError};
@@ -27,7 +57,7 @@ impl Secrets {
     fn read_file(&self, name: &str) -> Result<String, Cause> {
         let bytes = std::fs::read(self.folder.join(name))
             .map_err(|error| Cause::FileUnreadable { path: name.to_owned(), error })?;
-        let mut text = String::from_utf8(bytes).map_err(|_| Cause::FileNotText(name.to_owned()))?;
+        let mut text = String::from_utf8(bytes).map_err(|_not_text| Cause::FileNotText(name.to_owned()))?;
         // Editors and `echo` end a file with a newline, which nobody means as part of a password. Only one.
         if text.ends_with('\n') {
             text.pop();
@@ -75,7 +105,7 @@ fn read_variable(name: &str) -> Result<String, Cause> {
 fn pick(text: &str, name: &str, key: &str) -> Result<String, Cause> {
     // The parser's own words are left out: they may quote the secret.
     let object: serde_json::Value =
-        serde_json::from_str(text).map_err(|_| Cause::NoObject(name.to_owned(), key.to_owned()))?;
+        serde_json::from_str(text).map_err(|_may_quote_it| Cause::NoObject(name.to_owned(), key.to_owned()))?;
     let object = object.as_object().ok_or_else(|| Cause::NoObject(name.to_owned(), key.to_owned()))?;
     match object.get(key) {
         Some(serde_json::Value::String(value)) => Ok(value.clone()),

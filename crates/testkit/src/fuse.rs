@@ -41,6 +41,8 @@ struct State {
     died: Notify,
     trace: Mutex<Vec<String>>,
     late: Mutex<Vec<Box<dyn FnOnce() + Send>>>,
+    /// Steps of this name get no answer.
+    refused: Mutex<Option<String>>,
     paused: AtomicBool,
     turned: Notify,
 }
@@ -65,6 +67,7 @@ impl Fuse {
             died: Notify::new(),
             trace: Mutex::new(Vec::new()),
             late: Mutex::new(Vec::new()),
+            refused: Mutex::new(None),
             paused: AtomicBool::new(false),
             turned: Notify::new(),
         }))
@@ -104,6 +107,17 @@ impl Fuse {
         }
     }
 
+    /// From here on every step of this name takes no effect and gets no answer; `None`: all are answered again.
+    pub fn refuse(&self, name: Option<&str>) {
+        if let Ok(mut refused) = self.0.refused.lock() {
+            *refused = name.map(str::to_owned);
+        }
+    }
+
+    fn refuses(&self, name: &str) -> bool {
+        self.0.refused.lock().is_ok_and(|refused| refused.as_deref() == Some(name))
+    }
+
     /// Lets a process that stands still go on.
     pub fn resume(&self) {
         self.0.paused.store(false, Ordering::SeqCst);
@@ -131,6 +145,7 @@ impl Fuse {
     ) -> Result<T, Unanswered> {
         let number = self.0.steps.fetch_add(1, Ordering::SeqCst);
         let blow = self.0.blows.iter().find(|(at, _)| *at == number).map(|&(_, blow)| blow);
+        let blow = blow.or_else(|| self.refuses(name).then_some(Blow::Refuse));
         if let Ok(mut trace) = self.0.trace.lock() {
             trace.push(blow.map_or_else(|| format!("{number} {name}"), |blow| format!("{number} {name}: {blow:?}")));
         }

@@ -24,7 +24,7 @@ use folder::Folder;
 pub const SUPERUSER: &str = "postgres";
 
 /// How long a server may take to come up or to go down; recovery after a crash is part of it.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// How often a state that nobody announces is looked at.
 const GLANCE: Duration = Duration::from_millis(5);
@@ -298,7 +298,7 @@ fn wait(what: &str, mut done: impl FnMut() -> Result<bool>) -> Result<()> {
 fn last_lines(log: &str) -> String {
     const SHOWN: usize = 5;
     let lines: Vec<&str> = log.lines().collect();
-    lines[lines.len().saturating_sub(SHOWN)..].join(" | ")
+    lines.iter().skip(lines.len().saturating_sub(SHOWN)).copied().collect::<Vec<_>>().join(" | ")
 }
 
 #[cfg(test)]

@@ -44,8 +44,8 @@ pub fn as_user(user: &str) -> Command {
 ///
 /// It gets a process group of its own: a Ctrl-C at the terminal is for us, and we end our children in good order.
 pub fn start(mut command: Command) -> Result<Child> {
-    command.process_group(0);
     static STARTER: OnceLock<Mutex<SyncSender<Request>>> = OnceLock::new();
+    command.process_group(0);
     let starter = STARTER.get_or_init(|| {
         let (requests, inbox) = sync_channel(1);
         thread::spawn(move || serve(inbox));
@@ -106,12 +106,10 @@ fn name(command: &Command) -> String {
 }
 
 fn not_started(program: &str, cause: io::Error) -> Fault {
-    match cause.kind() {
-        io::ErrorKind::NotFound if program == "setpriv" => {
-            Fault::Missing { what: "setpriv".into(), cure: SETPRIV_CURE.into() }
-        }
-        _ => Fault::Io { path: program.into(), cause },
+    if cause.kind() == io::ErrorKind::NotFound && program == "setpriv" {
+        return Fault::Missing { what: "setpriv".into(), cure: SETPRIV_CURE.into() };
     }
+    Fault::Io { path: program.into(), cause }
 }
 
 #[cfg(test)]

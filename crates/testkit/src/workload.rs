@@ -133,7 +133,8 @@ fn drive(
         transactions.fetch_add(1, Ordering::Relaxed);
         if let Some(between) = between {
             // Counted from when it was due, so that a slow transaction is made up for; a long stall is not.
-            due = (due + between).max(Instant::now() - Duration::from_secs(1));
+            let now = Instant::now();
+            due = (due + between).max(now.checked_sub(Duration::from_secs(1)).unwrap_or(now));
             thread::sleep(due.saturating_duration_since(Instant::now()));
         }
     }

@@ -1,6 +1,7 @@
 //! One line a second: what the source did, what the lake has, how far apart they are. Read from the lake itself.
 
 use std::fs;
+use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -9,22 +10,51 @@ use millrace_testkit::postgres::Database;
 use millrace_testkit::{Fault, Result};
 use serde_json::Value;
 
+/// What stands above the columns, and again after so many lines.
+const HEAD: [&str; 2] = [
+    "             the shop │ the lake                                                      │ between them",
+    "         transactions │ commit  snapshot  inserted  updated  deleted  files      size │   lag      log",
+];
+const HEAD_AGAIN: usize = 20;
+
 /// Follows the pipeline's chain of commits.
 #[derive(Debug)]
 pub struct View<'a> {
     database: &'a Database,
     pipeline: &'a Pipeline,
-    rows: u64,
-    files: u64,
+    /// Commits that were read.
     read: u64,
+    totals: Totals,
+    lines: usize,
+}
+
+/// What all commits so far have brought.
+#[derive(Clone, Copy, Debug, Default)]
+struct Totals {
+    snapshot: u64,
+    inserted: u64,
+    updated: u64,
+    deleted: u64,
+    files: u64,
+    bytes: u64,
+}
+
+impl Totals {
+    fn add(&mut self, file: &Value) {
+        let operations = |name: &str| file["ops"][name].as_u64().unwrap_or_default();
+        self.snapshot += operations("r");
+        self.inserted += operations("c");
+        self.updated += operations("u");
+        self.deleted += operations("d");
+        self.files += 1;
+        self.bytes += file["bytes"].as_u64().unwrap_or_default();
+    }
 }
 
 /// The newest commit, as far as the view needs it.
 #[derive(Debug)]
 struct Newest {
-    number: u64,
     position: String,
-    changes: u64,
     oldest_change: String,
     written_at: String,
 }
@@ -32,21 +62,31 @@ struct Newest {
 impl<'a> View<'a> {
     /// From the first commit on.
     pub fn new(database: &'a Database, pipeline: &'a Pipeline) -> Self {
-        Self { database, pipeline, rows: 0, files: 0, read: 0 }
+        Self { database, pipeline, read: 0, totals: Totals::default(), lines: 0 }
     }
 
     /// Prints how things stand.
     pub fn line(&mut self, elapsed: Duration, transactions: u64) -> Result<()> {
-        let second = elapsed.as_secs();
-        let Some(newest) = self.follow()? else {
-            println!("{second:>4} s  shop: {transactions:>6} transactions   lake: no commit yet");
-            return Ok(());
+        if self.lines.is_multiple_of(HEAD_AGAIN) {
+            println!("{}", HEAD.map(|line| tone(Tone::Quiet, line)).join("\n"));
+        }
+        self.lines += 1;
+        let newest = self.follow()?;
+        let (behind, wait) = match &newest {
+            Some(newest) => self.distance(newest)?,
+            None => ("?".into(), "?".into()),
         };
-        let (behind, wait) = self.distance(&newest)?;
+        let Totals { snapshot, inserted, updated, deleted, files, bytes } = self.totals;
         println!(
-            "{second:>4} s  shop: {transactions:>6} transactions   lake: commit {:>4}, {:>7} changes, {:>7} rows in {:>4} files   \
-             lag: {wait} s, {behind} KiB of log",
-            newest.number, newest.changes, self.rows, self.files
+            "{:>5} s {:>13} │ {:>6}  {:>8}  {:>8}  {:>7}  {:>7}  {files:>5} {:>5} KiB │ {wait:>3} s {behind:>4} KiB",
+            elapsed.as_secs(),
+            grouped(transactions),
+            self.read,
+            grouped(snapshot),
+            grouped(inserted),
+            grouped(updated),
+            grouped(deleted),
+            grouped(bytes / 1024),
         );
         Ok(())
     }
@@ -60,9 +100,9 @@ impl<'a> View<'a> {
             let commit: Value = serde_json::from_slice(&text)
                 .map_err(|cause| Fault::Unexpected(format!("{} is no JSON: {cause}", path.display())))?;
             self.read += 1;
-            let files = commit["files"].as_array().map(Vec::as_slice).unwrap_or_default();
-            self.files += files.len() as u64;
-            self.rows += files.iter().filter_map(|file| file["rows"].as_u64()).sum::<u64>();
+            for file in commit["files"].as_array().into_iter().flatten() {
+                self.totals.add(file);
+            }
             newest = Some(commit);
         }
         let Some(commit) = newest.or_else(|| self.last()) else { return Ok(None) };
@@ -70,9 +110,7 @@ impl<'a> View<'a> {
         let oldest = files.iter().filter_map(|file| file["first_commit_ts"].as_str()).min();
         let written_at = text_of(&commit["written_at"]);
         Ok(Some(Newest {
-            number: self.read,
             position: text_of(&commit["checkpoint"]["position"]),
-            changes: commit["checkpoint"]["sequence"].as_u64().unwrap_or_default(),
             oldest_change: oldest.map_or_else(|| written_at.clone(), str::to_owned),
             written_at,
         }))
@@ -96,6 +134,43 @@ impl<'a> View<'a> {
         let mut columns = rows.into_iter().flatten();
         Ok((columns.next().unwrap_or_default(), columns.next().unwrap_or_default()))
     }
+}
+
+/// What a piece of text is.
+#[derive(Clone, Copy, Debug)]
+pub enum Tone {
+    /// Less important than the rest.
+    Quiet,
+    /// Look at this.
+    Alarm,
+    /// All is well.
+    Good,
+}
+
+/// The text in the colour of its tone, on a terminal that wants colours.
+pub fn tone(tone: Tone, text: &str) -> String {
+    if !std::io::stdout().is_terminal() || std::env::var_os("NO_COLOR").is_some_and(|wish| !wish.is_empty()) {
+        return text.to_owned();
+    }
+    let code = match tone {
+        Tone::Quiet => "2",
+        Tone::Alarm => "33",
+        Tone::Good => "32",
+    };
+    format!("\x1b[{code}m{text}\x1b[0m")
+}
+
+/// A number with its thousands apart.
+pub fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(' ');
+        }
+        text.push(digit);
+    }
+    text
 }
 
 fn text_of(value: &Value) -> String {

@@ -9,6 +9,8 @@ use crate::args::FileArguments;
 use crate::console::Console;
 use crate::fault::Failure;
 use crate::load::load;
+use crate::paint::{Paint, Tone};
+use crate::shown::counted;
 use crate::wiring;
 
 /// Asks source and target, and prints what they say. The exit code is 1 with any error.
@@ -26,7 +28,7 @@ pub(crate) async fn check(arguments: FileArguments, console: &Console) -> Result
     findings.sort_by(|one, other| other.severity.cmp(&one.severity).then_with(|| one.subject.cmp(&other.subject)));
     let ok = !findings.iter().any(|finding| finding.severity == Severity::Error);
     let result = json!({"ok": ok, "findings": findings.iter().map(finding_json).collect::<Vec<_>>()});
-    console.result(&result, |_| human(&findings))?;
+    console.result(&result, |_, paint| human(&findings, paint))?;
     Ok(if ok { DONE } else { FOUND })
 }
 
@@ -43,11 +45,9 @@ async fn ask(engine: &Engine) -> Vec<Finding> {
 /// Here, where somebody waits for the answer, no answer is a finding too: nothing can be said of what did not answer.
 fn answers(subject: &str, answer: Result<Vec<Finding>, Fault>) -> Vec<Finding> {
     let no_answer = |fault: &Fault| {
-        let cure =
-            if fault.cure.is_empty() { "is it running, and is it to be reached from here?" } else { &fault.cure };
         let mut message = fault.to_string();
         message.drain(..fault.code.len() + ": ".len());
-        Finding::error(fault.code, Refusal::Check, subject, message, cure)
+        Finding::error(fault.code, Refusal::Check, subject, message, &fault.cure)
     };
     answer.unwrap_or_else(|fault| vec![Finding::of_fault(subject, &fault).unwrap_or_else(|| no_answer(&fault))])
 }
@@ -59,27 +59,42 @@ pub(crate) fn finding_json(finding: &Finding) -> Value {
 }
 
 /// The gravest first, each with its cure, and the verdict at the end, where it is seen.
-fn human(findings: &[Finding]) -> String {
+fn human(findings: &[Finding], paint: Paint) -> String {
     let mut text = String::new();
     for Finding { code, severity, subject, message, cure, .. } in findings {
-        text += &format!("{:<8} {subject}\n", severity.as_str());
+        let word = format!("{:<8}", severity.as_str());
+        text += &format!("{} {subject}  {}\n", paint.tone(tone(*severity), &word), paint.tone(Tone::Quiet, code));
         // Some messages begin with their subject, for the log.
         let message = message.strip_prefix(subject.as_str()).map_or(message.as_str(), str::trim_start);
         text += &format!("         {message}\n");
+        // What is only good to know has none.
         if !cure.is_empty() {
-            text += &format!("         cure: {cure}\n");
+            text += &format!("         {} {cure}\n", paint.tone(Tone::Strong, "cure:"));
         }
-        text += &format!("         docs/errors/{code}.md\n\n");
+        text.push('\n');
     }
-    let count = |severity: Severity| findings.iter().filter(|finding| finding.severity == severity).count();
-    let counted = |count: usize, word: &str| format!("{count} {word}{}", if count == 1 { "" } else { "s" });
-    match (count(Severity::Error), count(Severity::Warning)) {
-        (0, 0) => text + "ready to run: nothing is in the way",
-        (0, warnings) => text + &format!("ready to run, with {}", counted(warnings, "warning")),
-        (errors, 0) => text + &format!("not ready: {}", counted(errors, "error")),
-        (errors, warnings) => {
-            text + &format!("not ready: {} and {}", counted(errors, "error"), counted(warnings, "warning"))
+    let count = |severity: Severity| findings.iter().filter(|finding| finding.severity == severity).count() as u64;
+    let (errors, warnings) = (count(Severity::Error), count(Severity::Warning));
+    text += &match (errors, warnings) {
+        (0, 0) => paint.tone(Tone::Good, "ready to run: nothing is in the way"),
+        (0, _) => format!("{}, with {}", paint.tone(Tone::Good, "ready to run"), counted(warnings, "warning")),
+        (_, 0) => format!("{}: {}", paint.tone(Tone::Bad, "not ready"), counted(errors, "error")),
+        _ => {
+            let counts = format!("{} and {}", counted(errors, "error"), counted(warnings, "warning"));
+            format!("{}: {counts}", paint.tone(Tone::Bad, "not ready"))
         }
+    };
+    if !findings.is_empty() {
+        text += "\nmore about a code: docs/errors/CODE.md";
+    }
+    text
+}
+
+fn tone(severity: Severity) -> Tone {
+    match severity {
+        Severity::Error => Tone::Bad,
+        Severity::Warning => Tone::Alarm,
+        Severity::Info => Tone::Quiet,
     }
 }
 
@@ -89,15 +104,14 @@ mod tests {
 
     #[test]
     fn a_list_of_findings_ends_with_the_verdict() {
-        assert_eq!(human(&[]), "ready to run: nothing is in the way");
+        assert_eq!(human(&[], Paint::PLAIN), "ready to run: nothing is in the way");
         let findings = [
             Finding::error("PG-007", Refusal::Check, "wal_level", "wal_level is replica", "set it"),
             Finding::warning("PG-017", "audit", "has no key", ""),
         ];
-        let text = human(&findings);
-        let error =
-            "error    wal_level\n         is replica\n         cure: set it\n         docs/errors/PG-007.md\n\n";
+        let text = human(&findings, Paint::PLAIN);
+        let error = "error    wal_level  PG-007\n         is replica\n         cure: set it\n\n";
         assert!(text.starts_with(error), "{text}");
-        assert!(text.ends_with("\nnot ready: 1 error and 1 warning"), "{text}");
+        assert!(text.ends_with("\nnot ready: 1 error and 1 warning\nmore about a code: docs/errors/CODE.md"), "{text}");
     }
 }

@@ -15,14 +15,14 @@ pub(crate) async fn cleanup(arguments: CleanupArguments, console: &Console) -> R
     let source = wiring::source(&spec, &arguments.file).await?;
     let plan = source.cleanup_plan().await?;
     if plan == CleanupPlan::default() {
-        console.result(&plan_json(&plan), |_| "there is nothing to drop".into())?;
+        console.result(&plan_json(&plan), |_, _| "there is nothing to drop".into())?;
         return Ok(DONE);
     }
     if !arguments.yes {
         console.ask(&format!("This drops {}. The pipeline cannot go on without.", words(&plan)))?;
     }
     let dropped = source.cleanup().await?;
-    console.result(&plan_json(&dropped), |_| format!("dropped {}", words(&dropped)))?;
+    console.result(&plan_json(&dropped), |_, _| format!("dropped {}", words(&dropped)))?;
     Ok(DONE)
 }
 

@@ -3,12 +3,14 @@
 use millrace_model::Finding;
 use serde_json::{Value, json};
 
-use super::{DONE, aligned, grouped};
+use super::DONE;
 use crate::args::DiscoverArguments;
 use crate::commands::check::finding_json;
 use crate::console::Console;
 use crate::fault::Failure;
 use crate::load::load;
+use crate::paint::{Paint, Tone};
+use crate::shown::{Side, aligned, counted, grouped, size};
 use crate::wiring::{self, DiscoveredTable};
 
 /// Asks the source and prints its tables.
@@ -17,7 +19,7 @@ pub(crate) async fn discover(arguments: DiscoverArguments, console: &Console) ->
     let source = wiring::source(&spec, &arguments.file).await?;
     let tables = source.discover(arguments.schema.as_deref()).await?;
     let result = json!({"tables": tables.iter().map(table_json).collect::<Vec<_>>()});
-    console.result(&result, |_| human(&tables))?;
+    console.result(&result, |_, paint| human(&tables, paint))?;
     Ok(DONE)
 }
 
@@ -31,11 +33,11 @@ fn table_json(table: &DiscoveredTable) -> Value {
         "findings": table.findings.iter().map(finding_json).collect::<Vec<_>>()})
 }
 
-fn human(tables: &[DiscoveredTable]) -> String {
+fn human(tables: &[DiscoveredTable], paint: Paint) -> String {
     if tables.is_empty() {
-        return "no tables".into();
+        return "no tables: the database has none in this schema, or the role may not see them".into();
     }
-    let mut rows = vec![["table", "key", "columns", "rows, about", "size", "findings"].map(str::to_owned).to_vec()];
+    let mut rows = vec![["table", "key", "columns", "rows, about", "size"].map(str::to_owned).to_vec()];
     for table in tables {
         let key = if table.key.is_empty() { "none".to_owned() } else { table.key.join(", ") };
         rows.push(vec![
@@ -47,9 +49,17 @@ fn human(tables: &[DiscoveredTable]) -> String {
             table.findings.iter().map(message).collect::<Vec<_>>().join("; "),
         ]);
     }
+    let mut lines = aligned(&rows, &[Side::Left, Side::Left, Side::Right, Side::Right, Side::Right]);
+    if let Some(head) = lines.first_mut() {
+        *head = paint.tone(Tone::Quiet, head);
+    }
+    let sum = |of: fn(&DiscoveredTable) -> u64| tables.iter().map(of).sum::<u64>();
     let findings: usize = tables.iter().map(|table| table.findings.len()).sum();
-    let cures = if findings > 0 { "\n`millrace check` tells the cures." } else { "" };
-    format!("{}{cures}", aligned(&rows))
+    let cures = if findings > 0 { "; `millrace check` tells the cures of what stands behind a table" } else { "" };
+    let count = counted(tables.len() as u64, "table");
+    let rows = grouped(sum(|table| table.rows_estimate));
+    lines.push(format!("\n{count}, about {rows} rows, {}{cures}", size(sum(|table| table.bytes))));
+    lines.join("\n")
 }
 
 /// Without the table, which stands in the same line.
@@ -57,27 +67,27 @@ fn message(finding: &Finding) -> &str {
     finding.message.strip_prefix(finding.subject.as_str()).map_or(finding.message.as_str(), str::trim_start)
 }
 
-/// Bytes for people: `8.0 KiB`, `1.4 GiB`.
-fn size(bytes: u64) -> String {
-    const UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];
-    let mut unit = 0;
-    let mut number = bytes as f64;
-    while number >= 1024.0 && unit + 1 < UNITS.len() {
-        number /= 1024.0;
-        unit += 1;
-    }
-    if unit == 0 { format!("{bytes} B") } else { format!("{number:.1} {}", UNITS[unit]) }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn sizes_are_told_in_powers_of_1024() {
-        assert_eq!(
-            (size(0), size(1023), size(8192), size(1_500_000_000)),
-            ("0 B".into(), "1023 B".into(), "8.0 KiB".into(), "1.4 GiB".into())
-        );
+    fn numbers_stand_below_each_other_and_the_last_line_adds_them_up() {
+        let table = |name: &str, rows: u64, findings: Vec<Finding>| DiscoveredTable {
+            schema: "public".into(),
+            table: name.into(),
+            key: Vec::new(),
+            columns: Vec::new(),
+            rows_estimate: rows,
+            bytes: 8192,
+            findings,
+        };
+        let keyless = Finding::warning("PG-017", "public.b", "public.b has no key", "add one");
+        let text = human(&[table("a", 1500, Vec::new()), table("b", 7, vec![keyless])], Paint::PLAIN);
+        let expected = "table     key   columns  rows, about     size\n\
+                        public.a  none        0        1 500  8.0 KiB\n\
+                        public.b  none        0            7  8.0 KiB  has no key\n\n\
+                        2 tables, about 1 507 rows, 16.0 KiB; `millrace check` tells the cures of what stands behind a table";
+        assert_eq!(text, expected);
     }
 }

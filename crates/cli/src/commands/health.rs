@@ -30,7 +30,7 @@ pub(crate) async fn health(arguments: HealthArguments, console: &Console) -> Res
     };
     let state = answer.split_once("\r\n\r\n").map_or("", |(_, body)| body.trim());
     let result = json!({"ready": ready, "status": state});
-    console.result(&result, |_| if ready { format!("ready: {state}") } else { format!("not ready: {state}") })?;
+    console.result(&result, |_, _| if ready { format!("ready: {state}") } else { format!("not ready: {state}") })?;
     Ok(if ready { DONE } else { FOUND })
 }
 

@@ -11,6 +11,7 @@ use crate::console::Console;
 use crate::fault::Failure;
 use crate::interrupt::Interrupt;
 use crate::load::load;
+use crate::shown::{counted, grouped};
 use crate::wiring;
 
 /// What a restart needs to know.
@@ -47,11 +48,16 @@ pub(crate) async fn restart(arguments: RestartArguments, console: &Console) -> R
         () = interrupt.watch(&handle) => return Ok(DONE),
     };
     let result = json!({"commit": restarted.commit, "removed": restarted.removed, "new_slot": restarted.new_slot});
-    console.result(&result, human)?;
+    console.result(&result, |result, _| human(result))?;
     Ok(DONE)
 }
 
 fn human(result: &Value) -> String {
     let slot = if result["new_slot"] == true { ", and a new slot was made" } else { "" };
-    format!("restarted with commit {}: {} files left the lake{slot}", result["commit"], result["removed"])
+    let number = |name: &str| result[name].as_u64().unwrap_or_default();
+    let files = counted(number("removed"), "file");
+    format!(
+        "restarted with commit {}: {files} left the lake{slot}\nthe next `millrace run` reads the tables anew",
+        grouped(number("commit"))
+    )
 }

@@ -103,6 +103,8 @@ async fn check(source: &dyn Source, target: &dyn Target, meter: &Meter) -> Resul
 /// The findings, as lines of the log.
 fn report(findings: &[Finding]) {
     for Finding { code, severity, subject, message, cure, .. } in findings {
+        // Some messages begin with their subject, for lists.
+        let message = message.strip_prefix(subject.as_str()).map_or(message.as_str(), str::trim_start);
         match severity {
             Severity::Error => error!(code, subject, cure, "{subject}: {message}"),
             Severity::Warning => warn!(code, subject, cure, "{subject}: {message}"),
@@ -118,7 +120,7 @@ fn exit_code(findings: &[Finding]) -> Option<u8> {
     let first = errors.first()?;
     let order = [Refusal::Spec, Refusal::Gap, Refusal::Permission];
     let gravest = order.into_iter().find(|refusal| errors.contains(refusal)).unwrap_or(*first);
-    Some(Fault::refused("", gravest, "", "").exit_code())
+    Some(gravest.exit_code())
 }
 
 #[cfg(test)]

@@ -5,51 +5,55 @@ use std::time::Duration;
 use millrace_model::Timestamp;
 use serde_json::Value;
 
-use super::{DONE, age, aligned, grouped};
+use super::DONE;
 use crate::args::FileArguments;
 use crate::clock::SystemClock;
 use crate::console::Console;
 use crate::fault::Failure;
 use crate::load::load;
+use crate::paint::{Paint, Tone};
+use crate::shown::{Side, age, aligned, counted, grouped};
 use crate::wiring;
 
 /// Reads the lake's head and prints what it says.
 pub(crate) async fn status(arguments: FileArguments, console: &Console) -> Result<u8, Failure> {
     let spec = load(&arguments.file)?;
     let result = wiring::status(&wiring::target(&spec)?).await?;
-    console.result(&result, |status| human(status, SystemClock::time()))?;
+    console.result(&result, |status, paint| human(status, SystemClock::time(), paint))?;
     Ok(DONE)
 }
 
-fn human(status: &Value, now: Timestamp) -> String {
-    let head = status["head"].as_u64().unwrap_or_default();
-    if head == 0 {
-        return "the lake is empty".into();
-    }
+fn human(status: &Value, now: Timestamp, paint: Paint) -> String {
+    let number = |value: &Value| value.as_u64().unwrap_or_default();
     let text = |value: &Value| value.as_str().unwrap_or("none").to_owned();
+    let head = number(&status["head"]);
+    if head == 0 {
+        return "the lake is empty; `millrace run` fills it".into();
+    }
     let checkpoint = &status["checkpoint"];
     let summary = [
         vec!["pipeline".to_owned(), text(&status["pipeline"])],
-        vec!["head".to_owned(), format!("commit {}, {}", grouped(head), written(&text(&status["written_at"]), now))],
-        vec![
-            "checkpoint".to_owned(),
-            format!(
-                "position {}, {} changes",
-                text(&checkpoint["position"]),
-                grouped(checkpoint["sequence"].as_u64().unwrap_or_default())
-            ),
-        ],
+        vec!["newest commit".to_owned(), format!("{}, {}", grouped(head), written(&text(&status["written_at"]), now))],
+        vec!["position".to_owned(), text(&checkpoint["position"])],
+        vec!["changes".to_owned(), grouped(number(&checkpoint["sequence"]))],
     ];
-    let mut rows = vec![["table", "rows", "schema version", "snapshot"].map(str::to_owned).to_vec()];
-    for table in status["tables"].as_array().into_iter().flatten() {
+    let mut rows = vec![["table", "rows in files", "schema version", "snapshot"].map(str::to_owned).to_vec()];
+    let tables = status["tables"].as_array().map(Vec::as_slice).unwrap_or_default();
+    for table in tables {
         rows.push(vec![
             text(&table["table"]),
-            grouped(table["rows"].as_u64().unwrap_or_default()),
-            table["schema_version"].to_string(),
+            grouped(number(&table["rows"])),
+            number(&table["schema_version"]).to_string(),
             snapshot(status, table),
         ]);
     }
-    format!("{}\n{}", aligned(&summary), aligned(&rows))
+    let mut lines = aligned(&rows, &[Side::Left, Side::Right, Side::Right]);
+    if let Some(head) = lines.first_mut() {
+        *head = paint.tone(Tone::Quiet, head);
+    }
+    let sum = tables.iter().map(|table| number(&table["rows"])).sum();
+    let counts = format!("{}, {}", counted(tables.len() as u64, "table"), counted(sum, "row"));
+    format!("{}\n\n{}\n\n{counts}", aligned(&summary, &[]).join("\n"), lines.join("\n"))
 }
 
 /// When the newest commit was written, and how long ago that is: nothing but the source can say whether that is late.
@@ -85,8 +89,9 @@ mod tests {
             "checkpoint": {"position": "0/1", "sequence": 7},
             "tables": [{"table": "d.public.a", "rows": 1000, "schema_version": 1, "snapshot": "running"}],
             "snapshots": [{"table": "d.public.a", "rows": 1000}]});
-        let text = human(&status, Timestamp(1_795_356_187_412_000 + 5_000_000));
-        assert!(text.contains("commit 1 200, 5 s ago (2026-11-22T14:03:07.412Z)\n"), "{text}");
-        assert!(text.ends_with("running, 1 000 rows\n"), "{text}");
+        let text = human(&status, Timestamp(1_795_356_187_412_000 + 5_000_000), Paint::PLAIN);
+        assert!(text.contains("newest commit  1 200, 5 s ago (2026-11-22T14:03:07.412Z)\n"), "{text}");
+        assert!(text.contains("d.public.a          1 000               1  running, 1 000 rows\n"), "{text}");
+        assert!(text.ends_with("\n1 table, 1 000 rows"), "{text}");
     }
 }

@@ -4,9 +4,9 @@ use std::time::{Duration, Instant};
 
 use millrace_model::Timestamp;
 
-use super::paint::{Paint, Tone, fitted};
-use crate::commands::{age, grouped, short};
 use crate::meter::{Phase, Reading, TableSnapshot};
+use crate::paint::{Paint, Tone, fitted};
+use crate::shown::{Side, age, grouped, padded, short};
 
 /// So many tables have a bar; the others are counted in a line.
 const BARS: usize = 8;
@@ -54,9 +54,9 @@ impl View {
         let shown = open.get(..open.len().min(bars)).unwrap_or_default();
         let name_width = WIDEST_NAME.min(width / 3);
         let table = |snapshot: &&TableSnapshot| fitted(short(&snapshot.table), name_width, self.paint.unicode);
-        let names = padded(shown.iter().map(table).collect(), Side::Right);
+        let names = padded(shown.iter().map(table).collect(), Side::Left);
         let numbers: Vec<[String; COLUMNS]> = shown.iter().map(|snapshot| numbers(snapshot, at)).collect();
-        let column = |at: usize| padded(numbers.iter().map(|row| row[at].clone()).collect(), Side::Left);
+        let column = |at: usize| padded(numbers.iter().map(|row| row[at].clone()).collect(), Side::Right);
         let columns: [Vec<String>; COLUMNS] = std::array::from_fn(column);
         let used = 4 + names.first().map_or(0, |name| name.chars().count());
         // From the left as many columns as there is room for.
@@ -158,22 +158,6 @@ fn part(snapshot: &TableSnapshot) -> f64 {
     }
 }
 
-#[derive(Clone, Copy)]
-enum Side {
-    Left,
-    Right,
-}
-
-/// The texts, all as wide as the widest, with blanks at one side.
-fn padded(texts: Vec<String>, side: Side) -> Vec<String> {
-    let width = texts.iter().map(|text| text.chars().count()).max().unwrap_or_default();
-    let pad = |text: String| match side {
-        Side::Left => format!("{text:>width$}"),
-        Side::Right => format!("{text:<width$}"),
-    };
-    texts.into_iter().map(pad).collect()
-}
-
 /// To a tenth where that says something.
 fn seconds(duration: Duration) -> String {
     if duration < Duration::from_secs(60) { format!("{:.1} s", duration.as_secs_f64()) } else { age(duration) }
@@ -195,7 +179,7 @@ mod tests {
     use crate::meter::Meter;
 
     fn view() -> View {
-        View::new(Paint { colour: false, unicode: true })
+        View::new(Paint::PLAIN)
     }
 
     fn shop(tables: usize) -> Meter {

@@ -60,6 +60,9 @@ fn a_run_tells_prometheus_what_it_has_done_and_health_whether_it_is_ready() {
     until_metric(&address, &format!("millrace_changes_total{{{table},op=\"insert\"}} 1"));
     until_metric(&address, &format!("millrace_snapshot_rows_total{{{table}}} 10"));
     until_metric(&address, "millrace_snapshot_tables_remaining{pipeline=\"shop\"} 0");
+    // Insert and delete were sent as one.
+    until_metric(&address, "millrace_delivery_latency_seconds_count{pipeline=\"shop\"} 1");
+    until_metric(&address, "millrace_spill_bytes{pipeline=\"shop\"} 0");
     until_metric(&address, "millrace_lag_seconds{pipeline=\"shop\"} 0");
     assert!(get(&address, "/readyz").starts_with("HTTP/1.1 200 "));
 

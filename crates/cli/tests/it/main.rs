@@ -10,6 +10,7 @@ mod listen;
 mod members;
 mod paused;
 mod replayed;
+mod schema_change;
 mod shop;
 mod stops;
 mod strangers;

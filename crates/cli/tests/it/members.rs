@@ -23,7 +23,8 @@ fn tables_join_and_leave_by_an_edited_file() {
     for table in ["orders", "order_lines"] {
         running.wait_until("the snapshot of a table that joined", PATIENCE, finished(table)).unwrap();
     }
-    running.wait_for("leaving", PATIENCE).unwrap();
+    let leaving = running.wait_for("leaving", PATIENCE).unwrap();
+    assert_eq!(leaving.fields["tables"], serde_json::json!(["shop.public.customers"]));
     settle(&shop, &load, running);
     assert_eq!(published(&shop), "order_lines,orders,visits");
     // The one that left comes back, and is read anew.

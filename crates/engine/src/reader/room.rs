@@ -21,6 +21,16 @@ pub(super) struct Spilled {
     open: Option<Spill>,
     /// Of those in progress.
     in_progress: HashMap<u32, Spill>,
+    /// What the observer knows of.
+    told: u64,
+}
+
+impl Drop for Spilled {
+    fn drop(&mut self) {
+        self.open = None;
+        self.in_progress.clear();
+        self.tell();
+    }
 }
 
 impl Spilled {
@@ -30,6 +40,15 @@ impl Spilled {
 
     pub(super) fn drop_open(&mut self) {
         self.open = None;
+        self.tell();
+    }
+
+    fn tell(&mut self) {
+        let bytes = self.bytes();
+        if bytes != self.told {
+            telemetry::spilled(bytes);
+            self.told = bytes;
+        }
     }
 
     fn bytes(&self) -> u64 {
@@ -85,6 +104,7 @@ impl Reader<'_> {
             let Some((id, batches)) = self.changes.take_largest().map_err(unbuilt)? else { break };
             fits &= self.spilled.push(Some(id), batches, self.settings).await?;
         }
+        self.spilled.tell();
         let limit = self.settings.spill_limit;
         match fits {
             true => Ok(()),
@@ -114,6 +134,7 @@ impl Reader<'_> {
                 self.hand_over(numbered.into_iter().collect()).await?;
             }
         }
+        self.spilled.tell();
         Ok(())
     }
 }

@@ -88,14 +88,15 @@ fn a_start_that_goes_wrong_while_transactions_are_in_progress_loses_and_doubles_
     }
 }
 
-#[test]
-fn two_lives_that_end_while_transactions_are_in_progress_lose_and_double_nothing() {
+/// Two processes of the stage that `make` sets are killed one after the other: the first at every step of a `stride`, the
+/// second at every step of another. Returns how many pairs were tried.
+fn two_deaths(make: impl Fn() -> Stage, stride: (usize, usize)) -> usize {
     let mut tried = 0;
-    for step in (0..).step_by(2) {
-        let (mut next, mut reached) = (0, false);
-        loop {
+    for step in (0..).step_by(stride.0) {
+        let mut reached = false;
+        for next in (0..).step_by(stride.1) {
             let (first_died, second_died) = block_on(async {
-                let stage = streamed(Some(600));
+                let stage = make();
                 assert_eq!(stage.run(&Fuse::never(), "zero").await.code(), 0);
                 stage.append(FIRST);
                 let first = fuse(step, Blow::DieAfter);
@@ -111,12 +112,17 @@ fn two_lives_that_end_while_transactions_are_in_progress_lose_and_double_nothing
             if !second_died || !first_died {
                 break;
             }
-            next += 3;
         }
         if !reached {
             break;
         }
     }
+    tried
+}
+
+#[test]
+fn two_lives_that_end_while_transactions_are_in_progress_lose_and_double_nothing() {
+    let tried = two_deaths(|| streamed(Some(600)), (2, 3));
     assert!(tried > 60, "only {tried} pairs were tried");
 }
 
@@ -142,36 +148,7 @@ fn two_steps_that_go_wrong_in_one_life_lose_and_double_nothing() {
 
 #[test]
 fn two_lives_that_end_at_any_two_steps_lose_and_double_nothing() {
-    let mut step = 0;
-    let mut tried = 0;
-    loop {
-        let mut next = 0;
-        let mut reached;
-        loop {
-            let (first_blown, second_blown) = block_on(async {
-                let stage = Stage::default();
-                assert_eq!(stage.run(&Fuse::never(), "zero").await.code(), 0);
-                stage.append(FIRST);
-                let first = fuse(step, Blow::DieAfter);
-                stage.run(&first, "one").await;
-                stage.append(1);
-                let second = fuse(next, Blow::DieBefore);
-                stage.run(&second, "two").await;
-                stage.recover(&format!("killed at {step}, then at {next}")).await;
-                (first.is_dead(), second.is_dead())
-            });
-            reached = first_blown;
-            tried += 1;
-            if !second_blown || !first_blown {
-                break;
-            }
-            next += 1;
-        }
-        if !reached {
-            break;
-        }
-        step += 1;
-    }
+    let tried = two_deaths(Stage::default, (1, 1));
     assert!(tried > 100, "only {tried} pairs were tried");
 }
 

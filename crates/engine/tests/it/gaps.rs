@@ -269,6 +269,22 @@ fn a_restart_without_a_gap_removes_only_the_files_of_the_tables_it_names() {
 }
 
 #[test]
+fn a_restart_leaves_the_files_of_a_table_that_left_earlier_alone() {
+    block_on(async {
+        let mut stage = begun().await;
+        stage.tables = Some(&["a"]);
+        assert_eq!(stage.run(&Fuse::never(), "without b").await.code(), 0);
+        let rows_of =
+            |stage: &Stage, table: &str| stage.lake.rows().iter().filter(|row| row.row.table == table).count();
+        let before = rows_of(&stage, "b");
+        assert!(before > 0 && rows_of(&stage, "a") > 0);
+        stage.world.lose_slot();
+        assert_eq!(restart(&stage, &Fuse::never(), Restart::default()).await.code(), 0);
+        assert_eq!((rows_of(&stage, "a"), rows_of(&stage, "b")), (0, before));
+    });
+}
+
+#[test]
 fn a_chain_of_another_pipeline_is_refused_with_64_unless_adopted() {
     block_on(async {
         let stage = begun().await;

@@ -3,7 +3,9 @@
 
 mod crash;
 mod gaps;
+mod heard;
 mod pace;
+mod schema_change;
 mod snapshots;
 mod stage;
 mod takeover;

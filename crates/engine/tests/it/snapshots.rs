@@ -157,6 +157,46 @@ fn a_snapshot_goes_on_after_a_kill_where_nothing_forbids_it() {
 }
 
 #[test]
+fn the_anchor_is_0_only_for_the_snapshot_that_the_making_of_the_slot_exported() {
+    let anchors = |stage: &Stage| TABLES.map(|table| stage.lake.entry(table).unwrap().snapshot.unwrap().sequence.0);
+    let mut later = 0;
+    for step in 0..60 {
+        block_on(async {
+            let stage = Stage { snapshot: true, ..Stage::default() };
+            stage.append(3);
+            let first = fuse(step, Blow::DieBefore);
+            let exit = stage.run(&first, "one").await;
+            // Six changes that the log has by the time of the second start, if a slot stands.
+            stage.append(2);
+            let began = stage.world.began();
+            let begun = stage.lake.is_finished("a") || stage.lake.is_finished("b");
+            finish(&stage, &format!("killed at {step}\n{}", first.trace().join("\n"))).await;
+            match exit {
+                Exit::Ended(_) => assert_eq!(anchors(&stage), [0, 0]),
+                // The second start made the slot.
+                Exit::Killed if began.is_none() => assert_eq!(anchors(&stage), [0, 0]),
+                Exit::Killed if begun => {}
+                // The slot stood: the snapshot is another one, and the six changes lie before it.
+                Exit::Killed => {
+                    assert_eq!(anchors(&stage), [6, 6], "killed at {step}\n{}", first.trace().join("\n"));
+                    later += 1;
+                }
+            }
+        });
+    }
+    assert!(later > 3, "only {later} snapshots were taken over a slot that stood");
+    // A slot that the user made is one that stands.
+    block_on(async {
+        let stage = Stage { snapshot: true, named_slot: true, ..Stage::default() };
+        stage.world.publish(&["a".into(), "b".into()]);
+        stage.world.make_slot();
+        stage.append(2);
+        finish(&stage, "a named slot").await;
+        assert_eq!(anchors(&stage), [6, 6]);
+    });
+}
+
+#[test]
 fn a_table_that_was_rewritten_while_it_was_read_starts_again() {
     let mut step = 0;
     let mut tried = 0;

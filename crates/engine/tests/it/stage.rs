@@ -49,6 +49,8 @@ pub struct Stage {
     /// Transactions come while they are in progress.
     pub streamed: bool,
     pub spill_limit: Option<u64>,
+    /// `schema.change: stop`.
+    pub stops_at_change: bool,
 }
 
 impl Stage {
@@ -79,6 +81,7 @@ impl Stage {
         }
         settings.until_now = true;
         settings.snapshot = self.snapshot;
+        settings.stop_at_schema_change = self.stops_at_change;
         settings.epoch = self.epoch;
         let mut source = ScriptedSource::new(&self.world, fuse).streamed(self.streamed);
         if let Some(tables) = self.tables {

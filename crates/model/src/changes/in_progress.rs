@@ -11,6 +11,7 @@ use std::sync::Arc;
 use arrow_array::BooleanArray;
 use arrow_schema::ArrowError;
 
+use super::frozen::Used;
 use super::{Aside, Changes, TRANSACTION_BYTES, TableChanges, Transaction, TransactionEnd, resolve};
 use crate::batch::{Batch, Origin, Run};
 use crate::schema::{Op, TableSchema};
@@ -21,6 +22,8 @@ pub(super) struct InProgress {
     /// The one that rows are appended to now.
     current: Option<Unended>,
     waiting: Vec<Unended>,
+    /// Transactions note which schemas they have rows under.
+    notes_schemas: bool,
 }
 
 /// A transaction in progress.
@@ -43,6 +46,8 @@ pub(super) struct Unended {
     held_bytes: u64,
     /// Rows of it lie with the engine.
     is_spilled: bool,
+    /// Where it is asked for.
+    used: Option<Used>,
 }
 
 /// Which rows of an ended transaction survived, and how they are numbered.
@@ -130,6 +135,10 @@ impl Survivors {
 }
 
 impl InProgress {
+    pub(super) fn note_schemas(&mut self) {
+        self.notes_schemas = true;
+    }
+
     pub(super) fn is_current(&self) -> bool {
         self.current.is_some()
     }
@@ -153,7 +162,7 @@ impl InProgress {
 }
 
 impl Unended {
-    fn new(id: u32) -> Self {
+    fn new(id: u32, notes_schemas: bool) -> Self {
         Self {
             id,
             tables: Vec::new(),
@@ -166,6 +175,7 @@ impl Unended {
             wire_bytes: 0,
             held_bytes: 0,
             is_spilled: false,
+            used: notes_schemas.then(Used::default),
         }
     }
 
@@ -183,6 +193,9 @@ impl Unended {
 
     pub(super) fn row(&mut self, slot: usize, op: Op, wire_bytes: usize) -> Option<&mut TableChanges> {
         let table = self.tables.get_mut(slot)?.as_mut()?;
+        if let Some(used) = &mut self.used {
+            used.note(slot, self.part, &table.schema);
+        }
         self.places += 1;
         match self.parts.last_mut() {
             Some((part, rows)) if *part == self.part && *rows < u32::MAX => *rows += 1,
@@ -221,7 +234,8 @@ impl Changes {
 
     /// From here on rows belong to the transaction in progress `id`, until `leave`.
     pub fn enter(&mut self, id: u32) {
-        let transaction = self.in_progress.remove(id).unwrap_or_else(|| Unended::new(id));
+        let transaction =
+            self.in_progress.remove(id).unwrap_or_else(|| Unended::new(id, self.in_progress.notes_schemas));
         self.in_progress.current = Some(transaction);
     }
 
@@ -258,8 +272,12 @@ impl Changes {
     /// A transaction in progress has ended: what survived of it follows everything that was appended before.
     pub fn end(&mut self, id: u32, end: TransactionEnd) {
         debug_assert!(!self.in_transaction, "transactions end one after the other");
+        let transaction = self.in_progress.remove(id);
+        if self.frozen.is_broken() || transaction.as_ref().is_some_and(|it| !self.admits_all(it)) {
+            return;
+        }
         self.position = Some(end.position.clone());
-        let Some(mut transaction) = self.in_progress.remove(id) else { return };
+        let Some(mut transaction) = transaction else { return };
         let survivors = Survivors::new(&mut transaction, self.last_sequence, end.clone());
         if survivors.count == 0 {
             return;
@@ -279,6 +297,14 @@ impl Changes {
             self.batch_ready |= rows.wire_bytes >= self.batch_limit.get();
             self.aside.push(Aside { rows, survivors: Some(Arc::clone(&survivors)) });
         }
+    }
+
+    /// Whether its tables, where rows of them survived, come with the columns that they are held to.
+    fn admits_all(&mut self, transaction: &Unended) -> bool {
+        let used = transaction.used.iter().flat_map(|used| used.survived(&transaction.undone));
+        let settled =
+            |schema| transaction.restated.iter().find(|(then, _)| then == schema).map_or(schema, |(_, now)| now);
+        used.map(settled).all(|schema| self.frozen.admits(schema))
     }
 
     /// The rows of a table that are there stay apart from those to come.
@@ -339,4 +365,4 @@ impl Changes {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -1,5 +1,11 @@
 //! Files that are refused: each problem with its path, all of them at once, no secret in any message.
 
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use millrace_protocol::{Notation, PipelineSpec};
+use serde_json::{Value, json};
+
 use crate::{SHOP, parse, problems};
 
 #[test]
@@ -27,17 +33,80 @@ fn all_problems_are_reported_at_once_with_their_paths() {
         "streamingSource.tables[1].tabel: is not a field of the pipeline file",
         "streamingSource.tables[1].table: is missing",
         "streamingTarget.compression: parquet files can be zstd, snappy, none, not `gzip`",
-        "advancedProperties.commit.interval: must be a duration such as `500ms`, `10s` or `5m`, not `soon`",
-        "advancedProperties.memory.limit: must be a size such as `64MiB` or `1GiB`, not `200MB`",
+        "advancedProperties.commit.interval: must be a duration from 10ms to 24h, not `soon`",
+        "advancedProperties.memory.limit: must be a size from 64MiB to 1TiB, not `200MB`",
     ] {
         assert!(refused.iter().any(|problem| problem == expected), "{expected}\nnot in {refused:#?}");
     }
 }
 
 #[test]
-fn a_process_needs_some_memory() {
-    let refused = problems(&SHOP.replace("commit.interval: 1s", "memory.limit: 63MiB"));
-    assert_eq!(refused, ["advancedProperties.memory.limit: must be at least `64MiB`, not `63MiB`"]);
+fn a_duration_or_size_out_of_its_range_is_refused_with_the_range_and_an_example() {
+    for (written, wrong, cure) in [
+        ("memory.limit: 63MiB", "a size from 64MiB to 1TiB, not `63MiB`", "`memory.limit: \"200MiB\"`"),
+        ("commit.bytes: 0B", "a size from 4KiB to 64GiB, not `0B`", "`commit.bytes: \"128MiB\"`"),
+        ("commit.interval: 0s", "a duration from 10ms to 24h, not `0s`", "`commit.interval: \"10s\"`"),
+        ("commit.interval: 9999999d", "a duration from 10ms to 24h, not `9999999d`", "units are ms, s, m and h"),
+        ("commit.interval: 25h", "a duration from 10ms to 24h, not `25h`", "`commit.interval: \"10s\"`"),
+        ("heartbeat.interval.ms: '1'", "a duration from 100ms to 1h, not `1ms`", "`heartbeat.interval: \"60s\"`"),
+        ("stop.deadline: 999ms", "a duration from 1s to 1h, not `999ms`", "`stop.deadline: \"20s\"`"),
+        ("stop.deadline: 18446744073709551615h", "a duration from 1s to 1h", "`stop.deadline: \"20s\"`"),
+        ("snapshot.parallelism: '65'", "a whole number from 1 to 64, not `65`", "`snapshot.parallelism: \"2\"`"),
+    ] {
+        let refused = parse(&SHOP.replace("commit.interval: 1s", written)).unwrap_err().0;
+        let [problem] = refused.as_slice() else { panic!("{written}: {refused:#?}") };
+        assert!(problem.message.contains(wrong) && problem.cure.contains(cure), "{problem:#?}");
+    }
+    for edge in ["10ms", "24h", "1440m"] {
+        assert!(parse(&SHOP.replace("commit.interval: 1s", &format!("commit.interval: {edge}"))).is_ok(), "{edge}");
+    }
+}
+
+/// A value of each kind, in the place of each field and of each property.
+#[test]
+fn no_refusal_of_any_field_is_without_a_cure() {
+    let document: serde_json::Value = serde_saphyr::from_str(SHOP).unwrap();
+    let mut seen = BTreeSet::new();
+    let mut places = Vec::new();
+    collect("", &document, &mut places);
+    for key in ["commit.bytes", "spill.directory", "slot.name", "publication.name", "pgoutput.streaming", "server.id"] {
+        places.push(format!("/advancedProperties/{key}"));
+    }
+    assert!(places.len() > 20, "{places:?}");
+    let long = "x".repeat(300);
+    for place in &places {
+        for value in
+            [json!(null), json!(7), json!(-1), json!(true), json!(""), json!("x y"), json!(long), json!([]), json!({})]
+        {
+            let mut changed = document.clone();
+            let (parent, name) = place.rsplit_once('/').unwrap();
+            match changed.pointer_mut(parent).unwrap() {
+                Value::Array(elements) => elements[name.parse::<usize>().unwrap()] = value,
+                parent => parent[name] = value,
+            }
+            let Err(refused) = PipelineSpec::parse(&changed.to_string(), Notation::Json, Path::new("")) else {
+                continue;
+            };
+            for problem in refused.0 {
+                assert!(!problem.message.is_empty() && !problem.cure.is_empty(), "{problem:#?}");
+                seen.insert((problem.path, problem.message));
+            }
+        }
+    }
+    assert!(seen.len() > 80, "only {} refusals were seen", seen.len());
+}
+
+/// Paths of all values below `value`, as JSON pointers.
+fn collect(path: &str, value: &Value, places: &mut Vec<String>) {
+    let below: Vec<(String, &Value)> = match value {
+        Value::Object(map) => map.iter().map(|(name, value)| (name.clone(), value)).collect(),
+        Value::Array(list) => list.iter().enumerate().map(|(index, value)| (index.to_string(), value)).collect(),
+        _ => Vec::new(),
+    };
+    for (name, value) in below {
+        places.push(format!("{path}/{name}"));
+        collect(&format!("{path}/{name}"), value, places);
+    }
 }
 
 #[test]

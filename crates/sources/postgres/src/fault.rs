@@ -131,9 +131,10 @@ impl From<Cause> for Fault {
         let message = cause.to_string();
         let refused = |code, refusal, cure: String| Self::refused(code, refusal, message.clone(), cure);
         match cause {
-            Cause::Unreachable { source, .. } | Cause::Lost { source } => {
-                Self::retry("PG-001", message).because(source)
+            Cause::Unreachable { source, .. } => {
+                Self::retry("PG-001", message).cure(cure::unreachable()).because(source)
             }
+            Cause::Lost { source } => Self::retry("PG-001", message).because(source),
             Cause::Ended | Cause::Silent { .. } | Cause::SnapshotGone => Self::retry("PG-001", message),
             // The next look at the tables does without it.
             Cause::TableGone { .. } => Self::retry("PG-016", message),
@@ -168,7 +169,9 @@ impl From<Cause> for Fault {
             Cause::Statement(_) | Cause::Stream(_) => {
                 refused("PG-029", Refusal::Check, "see the server's log for the whole story".into())
             }
-            Cause::NotBinary { .. } => refused("PG-022", Refusal::Spec, "pgoutput.binary: auto".into()),
+            Cause::NotBinary { .. } => {
+                refused("PG-022", Refusal::Spec, "write pgoutput.binary: auto in the pipeline file".into())
+            }
             Cause::InProgress { .. } => Self::retry("PG-032", message)
                 .cure("nothing: from here on the server keeps transactions until they end"),
             Cause::NoDecoder { .. } => Self::retry("PG-031", message)
@@ -193,6 +196,10 @@ pub(crate) mod cure {
             state if state.starts_with("57P") || state.starts_with("08") => COMES_BACK,
             _ => "nothing, if it passes: the pipeline tries again until it does",
         }
+    }
+
+    pub(crate) fn unreachable() -> String {
+        "see that the server runs and that connection.host and connection.port lead to it from here".into()
     }
 
     pub(crate) fn password(user: &str) -> String {

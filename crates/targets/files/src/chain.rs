@@ -9,12 +9,12 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use millrace_model::{
-    Chain, Claim, Claimed, CommitKind, Committed, Fault, Head, Prepared, Round, RoundWriter, Sequence, Stager,
-    Standing, Sweeper, Timestamp,
+    Chain, Claim, Claimed, CommitKind, Committed, Fault, Head, Prepared, Registry, Round, RoundWriter, Sequence,
+    Stager, Standing, Sweeper, Timestamp,
 };
 
 use crate::Lake;
-use crate::commit_json::{CommitJson, FORMAT, FileJson, PreviousJson, SourceJson, WriterJson};
+use crate::commit_json::{CommitJson, FORMAT, FileJson, PreviousJson, SourceJson, StateRef, WriterJson};
 use crate::fault::{Cause, damaged, rule};
 use crate::head::{read_commit, write_hint};
 use crate::names::{commit_path, sha256_hex};
@@ -83,7 +83,12 @@ pub(crate) fn prepare_claim(lake: &Lake, head: &Head, claim: &Claim) -> Result<P
         files: Vec::new(),
         removed: &claim.removed,
     };
-    prepare(lake, head.commit + 1, said, claim.standing.clone())
+    let state = match &claim.standing.registry {
+        Some(registry) => lake.states.describe(registry)?,
+        None if head.commit > 0 => StateFiles { reference: StateRef::of(&head.registry_link), missing: Vec::new() },
+        None => lake.states.describe(&Registry::default())?,
+    };
+    prepare(lake, head.commit + 1, said, state, claim.standing.clone())
 }
 
 /// S3: creates a claim, and gives its chain.
@@ -134,11 +139,12 @@ impl Chain for FilesChain {
             epoch: self.lake.settings.epoch,
             source: round.source.clone(),
             checkpoint: round.checkpoint.clone(),
-            registry: round.registry.clone(),
+            registry: Some(round.registry.clone()),
             snapshots: round.snapshots.clone(),
             written_at: Timestamp::default(),
         };
-        prepare(&self.lake, self.confirmed.commit + 1, said, standing)
+        let state = self.lake.states.describe(&round.registry)?;
+        prepare(&self.lake, self.confirmed.commit + 1, said, state, standing)
     }
 
     async fn commit(&mut self, prepared: &Prepared) -> Result<Committed, Fault> {
@@ -212,7 +218,7 @@ impl Confirmed {
 }
 
 /// Fixes the bytes of a commit. What stands in `standing` of pipeline, epoch and time is replaced by the writer's own.
-fn prepare(lake: &Lake, number: u64, said: Said<'_>, standing: Standing) -> Result<Prepared, Fault> {
+fn prepare(lake: &Lake, number: u64, said: Said<'_>, state: StateFiles, standing: Standing) -> Result<Prepared, Fault> {
     let settings = &lake.settings;
     let standing = Standing {
         pipeline: settings.pipeline.clone(),
@@ -220,7 +226,6 @@ fn prepare(lake: &Lake, number: u64, said: Said<'_>, standing: Standing) -> Resu
         written_at: lake.clock.now(),
         ..standing
     };
-    let StateFiles { reference, missing } = lake.states.describe(&standing.registry)?;
     let json = CommitJson {
         format: FORMAT,
         commit: number,
@@ -237,21 +242,21 @@ fn prepare(lake: &Lake, number: u64, said: Said<'_>, standing: Standing) -> Resu
         written_at: standing.written_at,
         source: SourceJson { kind: standing.source.kind.clone(), identity: standing.source.identity.clone() },
         checkpoint: (&standing.checkpoint).into(),
-        tables: reference,
+        tables: state.reference,
         source_state: None,
         snapshots: standing.snapshots.iter().map(Into::into).collect(),
         transactions: said.transactions,
         files: said.files,
         removed: said.removed.to_vec(),
     };
-    Ok(Prepared { commit: number, bytes: json.to_bytes()?.into(), state: missing, standing })
+    Ok(Prepared { commit: number, bytes: json.to_bytes()?.into(), state: state.missing, standing })
 }
 
 /// R4: creates a commit once and, refused or unanswered, reads what stands under its number.
 async fn land(lake: &Lake, prepared: &Prepared) -> Result<Committed, Fault> {
     let store = &*lake.store;
     let path = commit_path(prepared.commit);
-    lake.states.write(store, &prepared.state).await?;
+    lake.states.write(&lake.store, &prepared.state).await?;
     if prepared.commit > 1 {
         let before = commit_path(prepared.commit - 1);
         // Somebody deleted the lake, or put an older copy in its place: a chain with a hole is none, and nothing is released.

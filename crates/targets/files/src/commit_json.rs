@@ -9,7 +9,7 @@ use millrace_model::{
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use crate::fault::{Cause, damaged};
-use crate::names::commit_path;
+use crate::names::{commit_path, state_path};
 
 /// The `format` that this version writes.
 pub const FORMAT: u32 = 1;
@@ -100,6 +100,13 @@ pub struct StateRef {
     pub path: String,
     /// Of its bytes.
     pub sha256: String,
+}
+
+impl StateRef {
+    /// The state file whose bytes have this hash.
+    pub(crate) fn of(sha256: &str) -> Self {
+        Self { path: state_path(sha256), sha256: sha256.to_owned() }
+    }
 }
 
 /// A snapshot under way.

@@ -3,6 +3,7 @@
 //! Messages name paths, tables and commits; never a cell's value.
 
 use std::io;
+use std::path::{Path, PathBuf};
 
 use millrace_model::{Fault, Refusal, Remedy};
 use thiserror::Error;
@@ -58,6 +59,15 @@ pub enum Cause {
         /// The name that was asked for.
         path: String,
     },
+    /// The operating system will not make the lake's root.
+    #[error("the folder `{root}` is not there and cannot be made: {cause}")]
+    NoRoot {
+        /// The folder.
+        root: String,
+        /// What lies beneath.
+        #[source]
+        cause: io::Error,
+    },
     /// A commit or state file of a later version.
     #[error("`{path}` is written by a later version of millrace ({what})")]
     Newer {
@@ -93,6 +103,8 @@ pub enum Cause {
     NoTable {
         /// As it was asked for.
         table: String,
+        /// A table that has this name if the dots in its parts are written plainly.
+        meant: Option<String>,
     },
     /// A rule of the protocol would have been broken.
     #[error("a rule of the file lake would be broken: {what}")]
@@ -134,6 +146,7 @@ impl Cause {
             Self::Rule { .. } => "FL-011",
             Self::Encode { .. } => "FL-012",
             Self::BrokenPromise { .. } => "FL-013",
+            Self::NoRoot { .. } => "FL-014",
         }
     }
 
@@ -144,26 +157,30 @@ impl Cause {
             Self::NoHardLinks { .. } | Self::Damaged { .. } | Self::BrokenPromise { .. } => {
                 Remedy::Operator(Refusal::Check)
             }
-            Self::NoFolder { .. } | Self::Newer { .. } | Self::OtherShape { .. } | Self::NoTable { .. } => {
-                Remedy::Operator(Refusal::Spec)
-            }
+            Self::NoFolder { .. }
+            | Self::NoRoot { .. }
+            | Self::Newer { .. }
+            | Self::OtherShape { .. }
+            | Self::NoTable { .. } => Remedy::Operator(Refusal::Spec),
             Self::Rule { .. } | Self::Encode { .. } => Remedy::Defect,
         }
     }
 
     fn cure(&self) -> &'static str {
         match self {
-            Self::NoAnswer { .. } | Self::NotLanded { .. } => "",
+            Self::NoAnswer { .. } => "see that the disk or the mount below the target's path is there and works",
+            Self::NotLanded { .. } => "wait: millrace asks again by itself",
             Self::NoSpace { .. } => "free some space; millrace goes on by itself, nothing is lost meanwhile",
             Self::Permission { .. } => "let the user that runs millrace read and write below the target's path",
             Self::NoHardLinks { .. } => "choose a path on a filesystem with hard links (ext4, xfs, btrfs, zfs, NFS)",
             Self::NoFolder { .. } => "choose another path or prefix for the target, or move that file away",
+            Self::NoRoot { .. } => "set the target's `path` to a folder on a disk that can be written to",
             Self::Newer { .. } => "run the version of millrace that wrote it, or a later one",
             Self::OtherShape { .. } => "write to another path or prefix, or set format and layout back",
             Self::Damaged { .. } => {
                 "run `millrace fsck`; put the file back from a copy, or begin anew at another prefix"
             }
-            Self::NoTable { .. } => "`millrace status` lists the tables",
+            Self::NoTable { .. } => "`millrace status` lists the tables; a dot inside a name is written `%2E`",
             Self::Rule { .. } | Self::Encode { .. } => "this is a defect of Millrace; please report it with this line",
             Self::BrokenPromise { .. } => "the lake cannot stand on this store; choose another path",
         }
@@ -180,10 +197,15 @@ impl From<Cause> for Fault {
             cause: None,
         };
         match cause {
+            Cause::NoTable { meant: Some(meant), .. } => {
+                fault.cure = format!("a dot inside a name is written `%2E`: ask for `{meant}`");
+            }
             Cause::NoAnswer { cause, .. } | Cause::Permission { cause, .. } => {
                 fault.cause = cause.map(|cause| Box::new(cause) as _);
             }
-            Cause::NoSpace { cause, .. } | Cause::NoHardLinks { cause, .. } => fault.cause = Some(Box::new(cause)),
+            Cause::NoSpace { cause, .. } | Cause::NoHardLinks { cause, .. } | Cause::NoRoot { cause, .. } => {
+                fault.cause = Some(Box::new(cause));
+            }
             Cause::Encode { cause, .. } => fault.cause = Some(cause),
             _ => {}
         }
@@ -191,15 +213,45 @@ impl From<Cause> for Fault {
     }
 }
 
+/// An error that came up while the lake's root was made. It travels inside an `io::Error`.
+#[derive(Debug, Error)]
+#[error("{cause}")]
+pub(crate) struct Unmade {
+    pub(crate) folder: PathBuf,
+    pub(crate) cause: io::Error,
+}
+
 /// What an error of the operating system means for the lake.
 pub(crate) fn of_io(doing: &'static str, path: &str, cause: io::Error) -> Cause {
+    match cause.downcast::<Unmade>() {
+        Ok(Unmade { folder, cause }) => of_root(&folder, cause),
+        Err(cause) => of_call(doing, path, cause),
+    }
+}
+
+/// That the root cannot be made is an answer, however often one asks.
+fn of_root(folder: &Path, cause: io::Error) -> Cause {
+    let root = folder.display().to_string();
+    match cause.kind() {
+        io::ErrorKind::NotFound | io::ErrorKind::InvalidInput | io::ErrorKind::InvalidFilename => {
+            Cause::NoRoot { root, cause }
+        }
+        _ => of_call("make the folder", &root, cause),
+    }
+}
+
+fn of_call(doing: &'static str, path: &str, cause: io::Error) -> Cause {
     let path = path.to_owned();
     match cause.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Cause::NoSpace { doing, path, cause },
         io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
             Cause::Permission { doing, path, cause: Some(cause) }
         }
-        io::ErrorKind::NotADirectory => Cause::NoFolder { path },
+        io::ErrorKind::InvalidFilename => Cause::NoRoot { root: path, cause },
+        io::ErrorKind::NotADirectory => {
+            let in_the_way = Path::new(&path).ancestors().find(|part| part.is_file());
+            Cause::NoFolder { path: in_the_way.map_or(path.clone(), |part| part.display().to_string()) }
+        }
         _ => Cause::NoAnswer { doing, path, cause: Some(cause) },
     }
 }

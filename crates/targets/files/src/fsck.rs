@@ -8,15 +8,15 @@ mod rounds;
 mod snapshots;
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use millrace_model::Fault;
 use serde::Serialize;
-use sha2::{Digest, Sha256};
 
 use crate::commit_json::{CommitJson, FileJson};
-use crate::names::{OWN_FOLDER, commit_path, sha256_hex};
-use crate::store::{EntryKind, Store};
-use crate::walk::data_files;
+use crate::names::{commit_path, sha256_hex, short_hash};
+use crate::store::Store;
+use crate::walk::{Commits, DataFiles, Order, hashes};
 use crate::{Files, head, state};
 use rounds::Rounds;
 
@@ -83,41 +83,30 @@ pub async fn fsck(files: &Files) -> Result<FsckReport, Fault> {
 }
 
 async fn check_all(files: &Files, report: &mut FsckReport) -> Result<(), Stop> {
-    let store = &*files.lake.store;
+    let shared = &files.lake.store;
+    let store = &**shared;
     report.head = find_head(store).await?;
-    let chain = walk_chain(store, report.head).await?;
+    let chain = walk_chain(shared, report.head).await?;
     report.leftovers = leftovers(store, &chain).await?;
     let Some(newest) = &chain.newest else { return Ok(()) };
-    let registry = files.lake.states.read(store, &newest.tables).await.map_err(damage_is("I2"))?;
+    let registry = files.lake.states.read(shared, &newest.tables).await.map_err(damage_is("I2"))?;
     let mut rounds = Rounds::default();
-    for number in 1..=report.head {
-        let commit = head::read_commit(store, number).await.map_err(damage_is("I1"))?.commit;
-        let rows = rounds.check(store, commit, &chain.removed).await?;
-        report.files += rows.files;
-        report.rows += rows.rows;
+    let mut commits = Commits::new(shared, 1..=report.head, Order::OldestFirst, |commit| commit);
+    while let Some(span) = commits.next().await.map_err(damage_is("I1"))? {
+        for commit in span {
+            let rows = rounds.check(store, commit, &chain.removed).await?;
+            report.files += rows.files;
+            report.rows += rows.rows;
+        }
     }
     snapshots::check(store, &registry, &chain.snapshots).await
 }
 
 /// The head, and that no commit stands beyond a hole.
 async fn find_head(store: &dyn Store) -> Result<u64, Stop> {
-    let folder = format!("{OWN_FOLDER}/commits");
     loop {
         let head = head::search(store).await?;
-        let mut highest = 0;
-        for group in store.list(&folder).await? {
-            if group.kind != EntryKind::Folder {
-                continue;
-            }
-            // Whole folders below the head hold nothing beyond it.
-            if group.name.parse::<u64>().is_ok_and(|number| (number + 1) * 10_000 <= head) {
-                continue;
-            }
-            for entry in store.list(&format!("{folder}/{}", group.name)).await? {
-                let number = entry.name.strip_suffix(".json").and_then(|number| number.parse().ok());
-                highest = highest.max(number.unwrap_or(0));
-            }
-        }
+        let highest = head::highest(store, head).await?;
         if highest <= head {
             return Ok(head);
         }
@@ -127,59 +116,83 @@ async fn find_head(store: &dyn Store) -> Result<u64, Stop> {
     }
 }
 
-/// What the chain says, without a look at the data.
+/// What the chain says, without a look at the data: 16 bytes for each file, and the files of snapshots.
 #[derive(Default)]
 struct ChainSaid {
     newest: Option<CommitJson>,
-    removed: HashSet<String>,
+    /// Hashes of the paths that are removed.
+    removed: HashSet<u128>,
     /// Hashes of the paths that are named.
     named: HashSet<u128>,
     snapshots: Vec<FileJson>,
 }
 
+/// A commit that may be missing, with the hash of its bytes.
+type Found = Option<(CommitJson, String)>;
+
 /// I1, and that each file is named once.
-async fn walk_chain(store: &dyn Store, head: u64) -> Result<ChainSaid, Stop> {
+async fn walk_chain(store: &Arc<dyn Store>, head: u64) -> Result<ChainSaid, Stop> {
     let mut said = ChainSaid::default();
-    let mut previous: Option<(String, u64)> = None;
-    for number in 1..=head {
-        let Some(bytes) = store.read(&commit_path(number)).await? else {
-            return Err(breach("I1", format!("commit {number} is missing")));
-        };
-        let commit = CommitJson::parse(number, &bytes).map_err(damage_is("I1"))?;
+    let mut previous = None;
+    let mut number = 0;
+    let mut commits = Commits::of_bytes(store, 1..=head, Order::OldestFirst, |number, bytes| -> Result<Found, Fault> {
+        let Some(bytes) = bytes else { return Ok(None) };
+        Ok(Some((CommitJson::parse(number, &bytes)?, sha256_hex(&bytes))))
+    });
+    while let Some(span) = commits.next().await.map_err(damage_is("I1"))? {
+        for found in span {
+            number += 1;
+            let Some((commit, sha256)) = found else {
+                return Err(breach("I1", format!("commit {number} is missing")));
+            };
+            said.see(&**store, &commit, previous.as_ref()).await?;
+            previous = Some((sha256, commit.checkpoint.sequence));
+            said.newest = Some(commit);
+        }
+    }
+    let ChainSaid { removed, snapshots, .. } = &mut said;
+    snapshots.retain(|file| !removed.contains(&short_hash(&file.path)));
+    Ok(said)
+}
+
+impl ChainSaid {
+    /// The next commit; of the one before `previous` tells hash and sequence.
+    async fn see(
+        &mut self,
+        store: &dyn Store,
+        commit: &CommitJson,
+        previous: Option<&(String, u64)>,
+    ) -> Result<(), Stop> {
+        let number = commit.commit;
         let link = commit.previous.as_ref().map(|previous| (previous.commit, previous.sha256.as_str()));
-        let expected = previous.as_ref().map(|(sha256, _)| (number - 1, sha256.as_str()));
+        let expected = previous.map(|(sha256, _)| (number - 1, sha256.as_str()));
         if link != expected {
             return Err(breach("I1", format!("commit {number} does not name the hash of the one before")));
         }
         let sequence = commit.checkpoint.sequence;
-        if previous.is_some_and(|(_, before)| before > sequence) {
+        if previous.is_some_and(|(_, before)| *before > sequence) {
             return Err(breach("I1", format!("the sequence falls at commit {number}, to {sequence}")));
         }
-        if said.newest.as_ref().is_none_or(|before| before.tables != commit.tables) {
+        if self.newest.as_ref().is_none_or(|before| before.tables != commit.tables) {
             state::read_checked(store, &commit.tables).await.map_err(damage_is("I2"))?;
         }
         for file in &commit.files {
-            if !said.named.insert(short_hash(&file.path)) {
+            if !self.named.insert(short_hash(&file.path)) {
                 return Err(breach("I2", format!("`{}` is named again in commit {number}", file.path)));
             }
         }
-        said.snapshots.extend(commit.files.iter().filter(|file| file.snapshot.is_some()).cloned());
-        said.removed.extend(commit.removed.iter().cloned());
-        previous = Some((sha256_hex(&bytes), sequence));
-        said.newest = Some(commit);
+        self.snapshots.extend(commit.files.iter().filter(|file| file.snapshot.is_some()).cloned());
+        self.removed.extend(hashes(&commit.removed));
+        Ok(())
     }
-    let ChainSaid { removed, snapshots, .. } = &mut said;
-    snapshots.retain(|file| !removed.contains(&file.path));
-    Ok(said)
 }
 
 /// How many data files no commit names.
 async fn leftovers(store: &dyn Store, chain: &ChainSaid) -> Result<u64, Fault> {
-    let found = data_files(store, "").await?;
-    Ok(found.iter().filter(|file| !chain.named.contains(&short_hash(&file.path))).count() as u64)
-}
-
-/// 128 bits of a sha256: enough to tell anything apart, in a fraction of the memory.
-pub(crate) fn short_hash(text: &str) -> u128 {
-    Sha256::digest(text.as_bytes()).iter().take(16).fold(0, |hash, &byte| hash << 8 | u128::from(byte))
+    let mut count = 0;
+    let mut files = DataFiles::new(store, "");
+    while let Some(folder) = files.next().await? {
+        count += folder.iter().filter(|path| !chain.named.contains(&short_hash(path))).count() as u64;
+    }
+    Ok(count)
 }

@@ -12,8 +12,8 @@ use serde::Deserialize;
 use crate::Lake;
 use crate::commit_json::CommitJson;
 use crate::fault::{Cause, damaged};
-use crate::names::{HEAD_HINT, commit_path, sha256_hex};
-use crate::store::Store;
+use crate::names::{COMMITS_A_FOLDER, HEAD_HINT, OWN_FOLDER, commit_path, sha256_hex};
+use crate::store::{EntryKind, Store};
 
 /// The newest commit as it stands in the store.
 pub(crate) struct Newest {
@@ -47,6 +47,24 @@ pub(crate) async fn search(store: &dyn Store) -> Result<u64, Fault> {
     Ok(there)
 }
 
+/// The highest number under which a commit stands, if that is `known` or beyond; found by listing.
+pub(crate) async fn highest(store: &dyn Store, known: u64) -> Result<u64, Fault> {
+    let folder = format!("{OWN_FOLDER}/commits");
+    let mut highest = 0;
+    for group in store.list(&folder).await? {
+        // Whole folders below what is known hold nothing beyond it.
+        let is_below = |group: u64| (group + 1) * COMMITS_A_FOLDER <= known;
+        if group.kind != EntryKind::Folder || group.name.parse().is_ok_and(is_below) {
+            continue;
+        }
+        for entry in store.list(&format!("{folder}/{}", group.name)).await? {
+            let number = entry.name.strip_suffix(".json").and_then(|number| number.parse().ok());
+            highest = highest.max(number.unwrap_or(0));
+        }
+    }
+    Ok(highest)
+}
+
 /// The hint; 0 where there is none that makes sense. It is never trusted beyond where to begin.
 async fn read_hint(store: &dyn Store) -> Result<u64, Fault> {
     #[derive(Deserialize)]
@@ -73,16 +91,18 @@ pub(crate) async fn newest(store: &dyn Store) -> Result<Option<Newest>, Fault> {
 }
 
 /// S2: the newest commit, made durable before anything is built on it.
+///
+/// Its state files need not be made so: its writer did that before it created the commit.
 pub(crate) async fn head(lake: &Lake) -> Result<Head, Fault> {
     let Some(Newest { commit, sha256 }) = newest(&*lake.store).await? else { return Ok(Head::default()) };
-    let standing = standing(lake, &commit).await?;
+    lake.states.check_shape(&*lake.store, &commit.tables).await?;
+    let standing = standing(&commit)?;
     lake.store.confirm(&commit_path(commit.commit)).await?;
-    lake.states.confirm(&*lake.store, &commit.tables).await?;
-    Ok(Head { commit: commit.commit, standing: Some(standing), link: sha256 })
+    Ok(Head { commit: commit.commit, standing: Some(standing), link: sha256, registry_link: commit.tables.sha256 })
 }
 
-/// What a commit says, with the registry that it names.
-async fn standing(lake: &Lake, commit: &CommitJson) -> Result<Standing, Fault> {
+/// What a commit says, without the tables.
+fn standing(commit: &CommitJson) -> Result<Standing, Fault> {
     if let Some(state) = &commit.source_state {
         // No source of this version keeps one; to go on without it would lose it.
         return Err(Cause::Newer { path: state.path.clone(), what: "a state of the source".into() }.into());
@@ -92,7 +112,7 @@ async fn standing(lake: &Lake, commit: &CommitJson) -> Result<Standing, Fault> {
         epoch: commit.writer.epoch,
         source: SourceIdentity { kind: commit.source.kind.clone(), identity: commit.source.identity.clone() },
         checkpoint: (&commit.checkpoint).into(),
-        registry: lake.states.read(&*lake.store, &commit.tables).await?,
+        registry: None,
         snapshots: commit.snapshots.iter().map(Into::into).collect(),
         written_at: commit.written_at,
     })

@@ -4,6 +4,7 @@
 //! `read`, `status`). It knows nothing of sources and of the engine. The store below is a port of its own (`store`), so that
 //! the protocol is the same on a disk, in memory and in an object store.
 
+mod ahead;
 mod chain;
 mod check;
 mod commit_json;
@@ -27,7 +28,7 @@ mod walk;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use millrace_model::{Claim, Claimed, Clock, Fault, Finding, Head, PastFile, Prepared, Target};
+use millrace_model::{Claim, Claimed, Clock, Fault, Finding, Head, PastFile, Prepared, Registry, Target};
 
 pub use commit_json::{
     CheckpointJson, CommitJson, FileJson, OpsJson, PreviousJson, SnapshotJson, SourceJson, StateRef, WriterJson,
@@ -73,8 +74,15 @@ impl Target for Files {
         head::head(&self.lake).await
     }
 
+    async fn registry(&self, head: &Head) -> Result<Registry, Fault> {
+        match head.commit {
+            0 => Ok(Registry::default()),
+            _ => self.lake.states.read(&self.lake.store, &StateRef::of(&head.registry_link)).await,
+        }
+    }
+
     async fn files_of(&self, last: u64, tables: Option<&[String]>) -> Result<Vec<PastFile>, Fault> {
-        walk::past_files(&*self.lake.store, last, tables).await
+        walk::past_files(&self.lake.store, last, tables).await
     }
 
     fn prepare_claim(&self, head: &Head, claim: &Claim) -> Result<Prepared, Fault> {

@@ -16,13 +16,18 @@ pub const TMP_FOLDER: &str = "_millrace/tmp";
 pub const ENDING: &str = ".parquet";
 
 /// Commits that share a folder.
-const COMMITS_A_FOLDER: u64 = 10_000;
+pub(crate) const COMMITS_A_FOLDER: u64 = 10_000;
 /// A longer part of a path is cut here, so that it stays below the 255 bytes of a filesystem.
 const PART_LIMIT: usize = 200;
 
 /// The lower-case hex of the sha256 of `bytes`.
 pub fn sha256_hex(bytes: &[u8]) -> String {
     hex(&Sha256::digest(bytes))
+}
+
+/// 128 bits of a sha256: enough to tell any two paths apart, in a fraction of the memory.
+pub(crate) fn short_hash(text: &str) -> u128 {
+    Sha256::digest(text.as_bytes()).iter().take(16).fold(0, |hash, &byte| hash << 8 | u128::from(byte))
 }
 
 /// Lower-case hex.

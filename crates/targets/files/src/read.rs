@@ -1,19 +1,20 @@
 //! `millrace read`: a table's committed rows in sequence order, or its current rows, as JSON lines.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 
 use millrace_model::{Fault, Registry, TableEntry, TableName};
 
 use crate::Files;
-use crate::commit_json::FileJson;
+use crate::commit_json::{CommitJson, FileJson};
 use crate::current::Current;
 use crate::fault::Cause;
 use crate::head::newest;
+use crate::names::short_hash;
 use crate::rows::{FileRows, RowRef, quoted};
 use crate::shape::OWN_COLUMNS;
 use crate::store::Store;
-use crate::walk::files_of;
+use crate::walk::{Commits, Order, hashes};
 
 /// Gives `out` a JSON line for each committed row of `table` in sequence order or, with `state`, for each current row.
 pub async fn read(
@@ -22,17 +23,21 @@ pub async fn read(
     state: bool,
     out: &mut (dyn FnMut(&str) -> Result<(), Fault> + Send),
 ) -> Result<(), Fault> {
-    let store = &*files.lake.store;
-    let no_table = || Fault::from(Cause::NoTable { table: table.into() });
-    let Some(head) = newest(store).await? else { return Err(no_table()) };
-    let registry = files.lake.states.read(store, &head.commit.tables).await?;
+    let shared = &files.lake.store;
+    let store = &**shared;
+    let no_table = |meant| Fault::from(Cause::NoTable { table: table.into(), meant });
+    let Some(head) = newest(store).await? else { return Err(no_table(None)) };
+    let registry = files.lake.states.read(shared, &head.commit.tables).await?;
     let entry = entry_of(&registry, table);
     let name = entry.as_ref().map(|entry| entry.table.clone());
-    let wanted = |one: &TableName| name.as_ref().map_or_else(|| one.answers_to(table), |name| name == one);
-    let named = files_of(store, head.commit.commit, wanted).await?;
-    let mut rows = InOrder::of(named);
+    let asked = table.to_owned();
+    let wanted = Arc::new(move |one: &str| {
+        let one = TableName::parse(one);
+        name.as_ref().map_or_else(|| one.answers_to(&asked), |name| *name == one)
+    });
+    let mut rows = InOrder::find(shared, head.commit.commit, wanted).await?;
     if state {
-        let entry = entry.ok_or_else(no_table)?;
+        let entry = entry.ok_or_else(|| no_table(meant(&registry, table)))?;
         let mut current = Current::of(&entry);
         while let Some(mut file) = rows.next(store).await? {
             current.apply(&file);
@@ -42,7 +47,7 @@ pub async fn read(
     }
     // A table that has left the pipeline has files, but no entry.
     if entry.is_none() && rows.is_empty() {
-        return Err(no_table());
+        return Err(no_table(meant(&registry, table)));
     }
     while let Some(mut next) = rows.next(store).await? {
         out(&flat_line(next.row()))?;
@@ -55,6 +60,16 @@ pub async fn read(
 fn entry_of(registry: &Registry, table: &str) -> Option<Arc<TableEntry>> {
     let full = registry.get(&TableName::parse(table));
     full.or_else(|| registry.entries().find(|entry| entry.table.answers_to(table))).cloned()
+}
+
+/// The table that `asked` names if the dots inside its parts are written plainly.
+fn meant(registry: &Registry, asked: &str) -> Option<String> {
+    let plainly = |parts: &[String]| parts.join(".") == asked;
+    let is_meant = |table: &TableName| {
+        let parts = table.parts();
+        plainly(parts) || parts.split_first().is_some_and(|(_, rest)| plainly(rest))
+    };
+    registry.entries().map(|entry| &entry.table).find(|table| is_meant(table)).map(ToString::to_string)
 }
 
 /// A row with all its columns.
@@ -75,37 +90,96 @@ fn flat_line(row: RowRef<'_>) -> String {
     line
 }
 
+/// Tells the files of one table by the table's name as commits have it.
+type Wanted = Arc<dyn Fn(&str) -> bool + Send + Sync>;
+
 /// The rows of many files in sequence order; of a stream row and a snapshot row with one sequence the stream row first.
 ///
-/// Stream files of a table never overlap, and rows of a snapshot file share one sequence, so two open files are enough.
+/// Stream files of a table never overlap, and rows of a snapshot file share one sequence, so two open files are enough. The
+/// stream's files lie in the chain in the order of their sequences and are found there as they are needed; those of
+/// snapshots stand in commits after their anchor and are known before.
 struct InOrder {
     stream: Lane,
     snapshot: Lane,
+    is_empty: bool,
 }
 
 struct Lane {
     files: VecDeque<FileJson>,
+    /// Where more files come from.
+    later: Option<Later>,
     /// With the schema version of its rows.
     open: Option<(u32, FileRows)>,
 }
 
-/// The next row, in its file.
-pub(crate) struct Next<'a> {
-    schema_version: u32,
-    rows: &'a mut FileRows,
+/// Files of the stream that were not met yet.
+struct Later {
+    commits: Commits<Vec<FileJson>>,
+    gone: HashSet<u128>,
+}
+
+/// What one pass over the chain says about a table.
+#[derive(Default)]
+struct Known {
+    /// Of its files, the removed ones.
+    gone: HashSet<u128>,
+    snapshots: Vec<FileJson>,
+    /// The first and the last commit that has files of the stream.
+    stream: Option<(u64, u64)>,
+}
+
+impl Known {
+    async fn of(store: &Arc<dyn Store>, head: u64, wanted: &Wanted) -> Result<Self, Fault> {
+        let mut known = Self::default();
+        let wanted = Arc::clone(wanted);
+        let pick = move |mut commit: CommitJson| {
+            commit.files.retain(|file| wanted(&file.table));
+            (commit.commit, commit.files, hashes(&commit.removed))
+        };
+        let mut removed = HashSet::new();
+        let mut commits = Commits::new(store, 1..=head, Order::NewestFirst, pick);
+        while let Some(span) = commits.next().await? {
+            for (number, files, gone) in span {
+                removed.extend(gone);
+                for file in files {
+                    let path = short_hash(&file.path);
+                    if removed.remove(&path) {
+                        known.gone.insert(path);
+                    } else if file.snapshot.is_some() {
+                        known.snapshots.push(file);
+                    } else {
+                        let last = known.stream.map_or(number, |(_, last)| last);
+                        known.stream = Some((number, last));
+                    }
+                }
+            }
+        }
+        Ok(known)
+    }
 }
 
 impl InOrder {
-    fn of(files: Vec<FileJson>) -> Self {
-        let (mut stream, mut snapshot): (Vec<_>, Vec<_>) = files.into_iter().partition(|file| file.snapshot.is_none());
-        stream.sort_by_key(|file| file.first_sequence);
-        snapshot.sort_by_key(|file| (file.first_sequence, file.snapshot));
-        let lane = |files: Vec<FileJson>| Lane { files: files.into(), open: None };
-        Self { stream: lane(stream), snapshot: lane(snapshot) }
+    /// The files of a table in the commits up to `head`.
+    async fn find(store: &Arc<dyn Store>, head: u64, wanted: Wanted) -> Result<Self, Fault> {
+        let Known { gone, mut snapshots, stream } = Known::of(store, head, &wanted).await?;
+        snapshots.sort_by_key(|file| (file.first_sequence, file.snapshot));
+        let is_empty = snapshots.is_empty() && stream.is_none();
+        let later = stream.map(|(first, last)| {
+            let pick = move |mut commit: CommitJson| {
+                commit.files.retain(|file| file.snapshot.is_none() && wanted(&file.table));
+                commit.files
+            };
+            Later { commits: Commits::new(store, first..=last, Order::OldestFirst, pick), gone }
+        });
+        Ok(Self {
+            stream: Lane { files: VecDeque::new(), later, open: None },
+            snapshot: Lane { files: snapshots.into(), later: None, open: None },
+            is_empty,
+        })
     }
 
     fn is_empty(&self) -> bool {
-        self.stream.files.is_empty() && self.snapshot.files.is_empty()
+        self.is_empty
     }
 
     async fn next(&mut self, store: &dyn Store) -> Result<Option<Next<'_>>, Fault> {
@@ -128,10 +202,28 @@ impl Lane {
             if let Some(row) = self.open.as_ref().and_then(|(_, rows)| rows.current()) {
                 return Ok(Some(row.sequence()));
             }
-            let Some(file) = self.files.pop_front() else { return Ok(None) };
+            let Some(file) = self.next_file().await? else { return Ok(None) };
             self.open = Some((file.schema_version, FileRows::open(store, &file).await?));
         }
     }
+
+    async fn next_file(&mut self) -> Result<Option<FileJson>, Fault> {
+        while self.files.is_empty() {
+            let Some(later) = &mut self.later else { return Ok(None) };
+            let Some(span) = later.commits.next().await? else { return Ok(None) };
+            let mut files: Vec<FileJson> = span.into_iter().flatten().collect();
+            files.retain(|file| !later.gone.contains(&short_hash(&file.path)));
+            files.sort_by_key(|file| file.first_sequence);
+            self.files = files.into();
+        }
+        Ok(self.files.pop_front())
+    }
+}
+
+/// The next row, in its file.
+pub(crate) struct Next<'a> {
+    schema_version: u32,
+    rows: &'a mut FileRows,
 }
 
 impl Next<'_> {

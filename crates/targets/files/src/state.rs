@@ -8,9 +8,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use millrace_model::{Column, Fault, Kind, Registry, SchemaVersion, Sequence, SnapshotDone, TableEntry, TableName};
 use serde::{Deserialize, Serialize};
+use tokio::task::JoinSet;
 
+use crate::ahead::{Ahead, SPAN};
 use crate::commit_json::{StateRef, text};
-use crate::fault::{Cause, damaged, rule};
+use crate::fault::{Cause, damaged, lost_task, rule};
 use crate::names::{sha256_hex, state_path};
 use crate::store::{Created, Store};
 
@@ -18,6 +20,9 @@ use crate::store::{Created, Store};
 pub const FILE_FORMAT: &str = "parquet";
 /// Their `layout`.
 pub const LAYOUT: &str = "flat";
+
+/// State files that are written side by side.
+const LANES: usize = 8;
 
 #[derive(Debug, Serialize, Deserialize)]
 struct RegistryJson {
@@ -113,58 +118,79 @@ impl StateMemory {
         Ok(StateFiles { reference, missing })
     }
 
-    /// Writes state files that have to be there before a commit.
-    pub(crate) async fn write(&self, store: &dyn Store, files: &[(String, Arc<[u8]>)]) -> Result<(), Fault> {
+    /// Writes state files that have to be there before a commit, a few at a time: most of their time is waiting for a disk.
+    pub(crate) async fn write(&self, store: &Arc<dyn Store>, files: &[(String, Arc<[u8]>)]) -> Result<(), Fault> {
+        let mut lanes = JoinSet::new();
         for (path, bytes) in files {
             if self.lock().durable.contains(path) {
                 continue;
             }
-            if store.create(path, Arc::clone(bytes)).await? == Created::Exists {
-                store.confirm(path).await?;
+            if lanes.len() >= LANES {
+                self.take_durable(&mut lanes).await?;
             }
-            self.lock().durable.insert(path.clone());
+            let (store, path, bytes) = (Arc::clone(store), path.clone(), Arc::clone(bytes));
+            lanes.spawn(async move {
+                if store.create(&path, bytes).await? == Created::Exists {
+                    // Another process may have made it a moment ago, and it may still be lost with the power.
+                    store.confirm(&path).await?;
+                }
+                Ok(path)
+            });
+        }
+        while !lanes.is_empty() {
+            self.take_durable(&mut lanes).await?;
         }
         Ok(())
+    }
+
+    async fn take_durable(&self, lanes: &mut JoinSet<Result<String, Fault>>) -> Result<(), Fault> {
+        if let Some(written) = lanes.join_next().await {
+            self.lock().durable.insert(written.map_err(lost_task)??);
+        }
+        Ok(())
+    }
+
+    /// Whether this version can go on from a registry that a commit names.
+    pub(crate) async fn check_shape(&self, store: &dyn Store, reference: &StateRef) -> Result<(), Fault> {
+        registry_json(store, reference).await.map(drop)
     }
 
     /// Reads the registry that a commit names.
-    pub(crate) async fn read(&self, store: &dyn Store, reference: &StateRef) -> Result<Registry, Fault> {
-        let json: RegistryJson = parse(&reference.path, &read_checked(store, reference).await?)?;
-        if (json.format.as_str(), json.layout.as_str()) != (FILE_FORMAT, LAYOUT) {
-            let found = format!("{} {}", json.layout, json.format);
-            return Err(Cause::OtherShape { found, asked: format!("{LAYOUT} {FILE_FORMAT}") }.into());
-        }
-        let mut entries = Vec::new();
+    ///
+    /// What a commit names was durable before that commit was created, so it counts as durable here.
+    pub(crate) async fn read(&self, store: &Arc<dyn Store>, reference: &StateRef) -> Result<Registry, Fault> {
+        let json = registry_json(&**store, reference).await?;
+        let (mut entries, mut unknown) = (Vec::new(), Vec::new());
         for TableRefJson { table, path, sha256 } in json.tables {
-            let reference = StateRef { path, sha256 };
-            let table = TableName::parse(&table);
-            let seen = self.lock().tables.get(&table).filter(|(_, seen)| *seen == reference).cloned();
-            let entry = match seen {
-                Some((entry, _)) => entry,
-                None => {
-                    let json = parse(&reference.path, &read_checked(store, &reference).await?)?;
-                    Arc::new(entry_of(&reference.path, json)?)
-                }
-            };
-            self.lock().tables.insert(table, (Arc::clone(&entry), reference));
-            entries.push(entry);
-        }
-        let registry = Registry::new(entries);
-        self.lock().registry = Some((registry.clone(), reference.clone()));
-        Ok(registry)
-    }
-
-    /// Makes the state files of a registry durable that was found: another process may have left them in the air.
-    pub(crate) async fn confirm(&self, store: &dyn Store, reference: &StateRef) -> Result<(), Fault> {
-        let mut paths = vec![reference.path.clone()];
-        paths.extend(self.lock().tables.values().map(|(_, reference)| reference.path.clone()));
-        for path in paths {
-            if !self.lock().durable.contains(&path) {
-                store.confirm(&path).await?;
-                self.lock().durable.insert(path);
+            let (table, reference) = (TableName::parse(&table), StateRef { path, sha256 });
+            match self.lock().tables.get(&table).filter(|(_, seen)| *seen == reference) {
+                Some((entry, _)) => entries.push(Arc::clone(entry)),
+                None => unknown.push(reference),
             }
         }
-        Ok(())
+        let spans: Vec<Vec<StateRef>> = unknown.chunks(SPAN).map(<[StateRef]>::to_vec).collect();
+        let mut read = Ahead::new(
+            store,
+            spans.into_iter(),
+            |it| it.path.clone(),
+            |reference: StateRef, bytes| {
+                let bytes = checked(&reference, bytes)?;
+                Ok((Arc::new(entry_of(&reference.path, parse(&reference.path, &bytes)?)?), reference))
+            },
+        );
+        while let Some(span) = read.next().await? {
+            let mut known = self.lock();
+            for (entry, reference) in span {
+                known.durable.insert(reference.path.clone());
+                known.tables.insert(entry.table.clone(), (Arc::clone(&entry), reference));
+                entries.push(entry);
+            }
+        }
+        let registry = Registry::new(entries);
+        let mut known = self.lock();
+        known.durable.insert(reference.path.clone());
+        known.registry = Some((registry.clone(), reference.clone()));
+        Ok(registry)
     }
 
     fn lock(&self) -> MutexGuard<'_, Known> {
@@ -205,9 +231,25 @@ fn by_content(json: &impl Serialize) -> Result<(StateRef, Arc<[u8]>), Fault> {
     Ok((StateRef { path: state_path(&sha256), sha256 }, bytes.into()))
 }
 
+/// The registry file that a commit names.
+async fn registry_json(store: &dyn Store, reference: &StateRef) -> Result<RegistryJson, Fault> {
+    let json: RegistryJson = parse(&reference.path, &read_checked(store, reference).await?)?;
+    if (json.format.as_str(), json.layout.as_str()) != (FILE_FORMAT, LAYOUT) {
+        let found = format!("{} {}", json.layout, json.format);
+        return Err(Cause::OtherShape { found, asked: format!("{LAYOUT} {FILE_FORMAT}") }.into());
+    }
+    Ok(json)
+}
+
 /// The bytes of a state file that a commit names.
 pub(crate) async fn read_checked(store: &dyn Store, reference: &StateRef) -> Result<Arc<[u8]>, Fault> {
-    let Some(bytes) = store.read(&reference.path).await? else {
+    let bytes = store.read(&reference.path).await?;
+    checked(reference, bytes)
+}
+
+/// What stands under the name of a state file, if it is what a commit names.
+fn checked(reference: &StateRef, bytes: Option<Arc<[u8]>>) -> Result<Arc<[u8]>, Fault> {
+    let Some(bytes) = bytes else {
         return Err(damaged(&reference.path, "a commit names this state file, and it is not there"));
     };
     if sha256_hex(&bytes) != reference.sha256 {

@@ -1,6 +1,7 @@
 //! `millrace status`: what the lake says about itself. Reads the target only, and writes nothing.
 
 use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
 
 use millrace_model::{Fault, Registry};
 use serde::Serialize;
@@ -8,7 +9,9 @@ use serde::Serialize;
 use crate::Files;
 use crate::commit_json::{CheckpointJson, CommitJson, SnapshotJson, WriterJson};
 use crate::head::newest;
-use crate::walk::backwards;
+use crate::names::short_hash;
+use crate::store::Store;
+use crate::walk::{Commits, Order, hashes};
 
 /// What the newest commit of a lake says.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -44,19 +47,11 @@ pub struct TableStatus {
 
 /// Reads what a lake says about itself.
 pub async fn status(files: &Files) -> Result<Status, Fault> {
-    let store = &*files.lake.store;
-    let Some(newest) = newest(store).await? else { return Ok(Status::default()) };
+    let store = &files.lake.store;
+    let Some(newest) = newest(&**store).await? else { return Ok(Status::default()) };
     let commit = newest.commit;
     let registry = files.lake.states.read(store, &commit.tables).await?;
-    let mut removed = HashSet::new();
-    let mut rows: BTreeMap<String, u64> = BTreeMap::new();
-    backwards(store, commit.commit, |commit| {
-        for file in commit.files.into_iter().filter(|file| !removed.contains(&file.path)) {
-            *rows.entry(file.table).or_default() += file.rows;
-        }
-        removed.extend(commit.removed);
-    })
-    .await?;
+    let rows = rows_by_table(store, commit.commit).await?;
     let tables = tables(&registry, &commit, &rows);
     Ok(Status {
         pipeline: Some(commit.pipeline),
@@ -67,6 +62,28 @@ pub async fn status(files: &Files) -> Result<Status, Fault> {
         tables,
         snapshots: commit.snapshots,
     })
+}
+
+/// Rows of files that are not removed. Only the whole chain says how many.
+async fn rows_by_table(store: &Arc<dyn Store>, head: u64) -> Result<BTreeMap<String, u64>, Fault> {
+    let pick = |commit: CommitJson| {
+        let files = commit.files.into_iter().map(|file| (file.table, file.rows, short_hash(&file.path)));
+        (files.collect::<Vec<_>>(), hashes(&commit.removed))
+    };
+    let mut removed = HashSet::new();
+    let mut rows: BTreeMap<String, u64> = BTreeMap::new();
+    let mut commits = Commits::new(store, 1..=head, Order::NewestFirst, pick);
+    while let Some(span) = commits.next().await? {
+        for (files, gone) in span {
+            removed.extend(gone);
+            for (table, count, path) in files {
+                if !removed.remove(&path) {
+                    *rows.entry(table).or_default() += count;
+                }
+            }
+        }
+    }
+    Ok(rows)
 }
 
 fn tables(registry: &Registry, commit: &CommitJson, rows: &BTreeMap<String, u64>) -> Vec<TableStatus> {

@@ -4,167 +4,129 @@
 //! Why not the own ones: a file of a round that is under way is named by no commit yet. Why not state files: they are named
 //! by content, and another writer may have found one a moment ago and name it next. Under `_millrace/` nothing is ever
 //! deleted but what is unfinished in `tmp/`.
+//!
+//! A lake can be years old, so a sweep goes over chain and folders in small steps, rests after each, goes on where it was
+//! when it is called again after a fault, and remembers 24 bytes for each earlier writer (`leftovers`) and 16 for each
+//! commit of the last day that removed something (`removed`).
 
-use std::collections::{HashMap, HashSet};
+mod leftovers;
+mod removed;
+
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use millrace_model::{Fault, Sweeper, Timestamp};
+use tokio::sync::{Mutex, watch};
+use tokio::time::Instant;
 
 use crate::Lake;
-use crate::commit_json::CommitJson;
-use crate::head::read_commit;
-use crate::names::{DataName, TMP_FOLDER};
+use crate::fault::{damaged, rule};
+use crate::head::{highest, read_commit};
+use crate::names::{TMP_FOLDER, commit_path};
 use crate::store::{EntryKind, Store};
-use crate::walk::data_files;
+use leftovers::Leftovers;
+use removed::Removed;
 
 /// How long removed files are kept for readers in flight, and unfinished ones for a writer that may still live.
-const KEPT: i64 = 24 * 3600 * 1_000_000;
+const KEPT: i64 = 24 * HOUR;
 const HOUR: i64 = 3600 * 1_000_000;
+/// A sweep rests once it has worked so long,
+const SPELL: Duration = Duration::from_millis(10);
+/// so many times as long, so that the stream keeps disk and processor,
+const REST: u32 = 4;
+/// but never longer than this: a store that hangs for once is no reason to.
+const LONGEST_REST: Duration = Duration::from_secs(1);
 
 /// Sweeps for the writer of one claim.
 pub(crate) struct FilesSweeper {
     lake: Arc<Lake>,
     claim: u64,
     /// The writer's newest confirmed commit.
-    confirmed: AtomicU64,
-    /// What is remembered between sweeps.
-    removed: tokio::sync::Mutex<RemovedFiles>,
+    confirmed: watch::Sender<u64>,
+    /// What is remembered between sweeps; only one goes on at a time.
+    known: Mutex<(Leftovers, Removed)>,
 }
 
 impl FilesSweeper {
     pub(crate) fn new(lake: Arc<Lake>, claim: u64) -> Self {
-        Self { lake, claim, confirmed: AtomicU64::new(claim), removed: Default::default() }
+        let known = Mutex::new((Leftovers::before(claim), Removed::around(claim)));
+        Self { lake, claim, confirmed: watch::Sender::new(claim), known }
     }
 
     /// Tells how far the chain has come.
     pub(crate) fn confirmed(&self, commit: u64) {
-        self.confirmed.store(commit, Ordering::Relaxed);
+        self.confirmed.send_replace(commit);
+    }
+
+    /// Waits for the first commit after the claim.
+    ///
+    /// Why: where a commit has got lost, a head search can end before the hole. The claim falls into it, and to its writer
+    /// all files that the commits beyond name look like leftovers. Whoever appends once more meets the next of them.
+    async fn appended(&self) -> Result<(), Fault> {
+        let mut confirmed = self.confirmed.subscribe();
+        let appended = confirmed.wait_for(|commit| *commit > self.claim).await;
+        appended.map(drop).map_err(|gone| rule("a sweeper outlives itself").because(gone))
+    }
+
+    /// Whether this writer's newest commit is the newest of all. A commit beyond a wider hole is damage.
+    async fn stands_at_the_end(&self) -> Result<bool, Fault> {
+        let store = &*self.lake.store;
+        let known = *self.confirmed.borrow();
+        let highest = highest(store, known).await?;
+        // Looked at after the listing: the stream goes on meanwhile.
+        let confirmed = *self.confirmed.borrow();
+        if highest <= confirmed {
+            return Ok(true);
+        }
+        let next = commit_path(confirmed + 1);
+        if store.size(&next).await?.is_none() {
+            return Err(damaged(&next, format!("it is not there, and commit {highest} is")));
+        }
+        // Our own that is not confirmed yet, or that of a later writer: the sweep is its affair then.
+        let writer = read_commit(store, confirmed + 1).await?.commit.writer;
+        Ok(highest == confirmed + 1 && writer.claim == self.claim)
     }
 }
 
 #[async_trait]
 impl Sweeper for FilesSweeper {
     async fn sweep(&self) -> Result<u64, Fault> {
+        self.appended().await?;
+        let mut known = self.known.lock().await;
+        if !self.stands_at_the_end().await? {
+            return Ok(0);
+        }
         let store = &*self.lake.store;
         let now = self.lake.clock.now();
-        let mut deleted = sweep_leftovers(store, self.claim).await?;
-        let mut known = self.removed.lock().await;
-        deleted += delete_removed(store, self.confirmed.load(Ordering::Relaxed), now, &mut known).await?;
+        let (leftovers, removed) = &mut *known;
+        let mut pace = Pace::new();
+        let deleted = leftovers.sweep(store, now, &mut pace).await?;
+        let confirmed = *self.confirmed.borrow();
+        let deleted = deleted + removed.sweep(store, confirmed, now, &mut pace).await?;
         sweep_unfinished(store, now).await?;
         Ok(deleted)
     }
 }
 
-#[derive(Debug, Default)]
-struct RemovedFiles {
-    /// Commits up to this one were looked through.
-    seen: u64,
-    /// With the time of the commit that removed them.
-    waiting: Vec<(Timestamp, Vec<String>)>,
+/// Lets a long work rest most of the time.
+struct Pace {
+    since: Instant,
 }
 
-/// An earlier writer: how far back leftovers of its can lie.
-struct EarlierWriter {
-    claim: u64,
-    last_commit: u64,
-    /// The hour before the one in which its last committed round, else its claim, opened: `2026-11-22/13`.
-    since: String,
-}
+impl Pace {
+    fn new() -> Self {
+        Self { since: Instant::now() }
+    }
 
-async fn sweep_leftovers(store: &dyn Store, claim: u64) -> Result<u64, Fault> {
-    let writers = earlier_writers(store, claim).await?;
-    let Some(since) = writers.values().map(|writer| writer.since.as_str()).min() else { return Ok(0) };
-    let mut candidates: HashMap<u64, Vec<(DataName, String)>> = HashMap::new();
-    for file in data_files(store, since).await? {
-        let Some(name) = DataName::parse(&file.path) else { continue };
-        let Some(writer) = writers.get(&name.claim) else { continue };
-        if format!("{}/{}", name.date, name.hour) >= writer.since {
-            candidates.entry(name.claim).or_default().push((name, file.path));
+    /// After each small step.
+    async fn step(&mut self) {
+        let worked = self.since.elapsed();
+        if worked >= SPELL {
+            tokio::time::sleep(LONGEST_REST.min(worked * REST)).await;
+            self.since = Instant::now();
         }
     }
-    let mut deleted = 0;
-    for (claim, files) in candidates {
-        let Some(writer) = writers.get(&claim) else { continue };
-        let first_round = files.iter().map(|(name, _)| name.round).min().unwrap_or(0);
-        let named = named_from(store, writer, first_round).await?;
-        for (_, path) in files.iter().filter(|(_, path)| !named.contains(path)) {
-            store.delete(path).await?;
-            deleted += 1;
-        }
-    }
-    Ok(deleted)
-}
-
-/// The writers before `claim`, by their claims. Their part of the chain can grow no more.
-async fn earlier_writers(store: &dyn Store, claim: u64) -> Result<HashMap<u64, EarlierWriter>, Fault> {
-    let mut writers = HashMap::new();
-    let mut number = claim.saturating_sub(1);
-    while number > 0 {
-        let newest = read_commit(store, number).await?.commit;
-        let its_claim = newest.writer.claim;
-        let writer = EarlierWriter { claim: its_claim, last_commit: number, since: hour_before(&newest) };
-        writers.insert(its_claim, writer);
-        // A claim is never above its commits; were it, this must end all the same.
-        number = its_claim.min(number).saturating_sub(1);
-    }
-    Ok(writers)
-}
-
-/// The hour before the one in which a commit's round opened. Its files say when that was; without any it was before it was
-/// written, and rounds are not open for long: the hour before covers it.
-fn hour_before(commit: &CommitJson) -> String {
-    let opened = commit.files.first().and_then(|file| DataName::parse(&file.path)).and_then(|name| {
-        let (date, hour) = (name.date, name.hour);
-        Timestamp::parse(&format!("{date}T{hour}:00:00Z"))
-    });
-    let (date, hour) = Timestamp(opened.unwrap_or(commit.written_at).0 - HOUR).date_and_hour();
-    format!("{date}/{hour}")
-}
-
-/// The files that an earlier writer's commits name, as far back as files of round `first_round` and later can be named.
-///
-/// A snapshot's chunk takes a number of its own while a round is open and is named by that round's commit: the newest of a
-/// lower number can be the one.
-async fn named_from(store: &dyn Store, writer: &EarlierWriter, first_round: u64) -> Result<HashSet<String>, Fault> {
-    let mut named = HashSet::new();
-    for number in (writer.claim..=writer.last_commit).rev() {
-        let commit = read_commit(store, number).await?.commit;
-        named.extend(commit.files.into_iter().map(|file| file.path));
-        if commit.writer.round < first_round {
-            break;
-        }
-    }
-    Ok(named)
-}
-
-/// Deletes files that a commit removed over a day ago.
-async fn delete_removed(
-    store: &dyn Store,
-    confirmed: u64,
-    now: Timestamp,
-    known: &mut RemovedFiles,
-) -> Result<u64, Fault> {
-    let mut deleted = 0;
-    for number in known.seen + 1..=confirmed {
-        let commit = read_commit(store, number).await?.commit;
-        if !commit.removed.is_empty() {
-            known.waiting.push((commit.written_at, commit.removed));
-        }
-        known.seen = number;
-    }
-    // Oldest first; what could not be deleted is tried again by the next sweep.
-    while let Some((_, paths)) = known.waiting.first().filter(|(removed, _)| now.0 - removed.0 > KEPT) {
-        for path in paths.iter().filter(|path| DataName::parse(path).is_some()) {
-            if store.size(path).await?.is_some() {
-                store.delete(path).await?;
-                deleted += 1;
-            }
-        }
-        known.waiting.remove(0);
-    }
-    Ok(deleted)
 }
 
 /// Deletes unfinished files that nobody can be writing any more.

@@ -16,7 +16,7 @@ use crate::postgres::Database;
 use crate::process::Invocation;
 
 /// How long reading one table may take.
-const PATIENCE: Duration = Duration::from_secs(600);
+const PATIENCE: Duration = Duration::from_mins(10);
 
 /// A column of the source: its name, its type, and whether it belongs to the primary key.
 #[derive(Debug)]

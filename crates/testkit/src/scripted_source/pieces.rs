@@ -9,6 +9,7 @@ use std::sync::atomic::Ordering;
 
 use millrace_model::{Changes, Fault};
 
+use super::world::LoggedRow;
 use super::{ScriptedLog, ScriptedRow, ended};
 
 /// How far ahead of the next end pieces are read.
@@ -28,7 +29,7 @@ pub(super) struct Pieces {
 
 /// A transaction in progress, known by its end in the script.
 struct Begun {
-    rest: VecDeque<ScriptedRow>,
+    rest: VecDeque<LoggedRow>,
     /// Tables of which rows came, and whether they counted.
     counted: BTreeMap<String, bool>,
     /// Parts that will be undone only at its end.
@@ -84,12 +85,12 @@ impl ScriptedLog {
         if open.is_empty() || !(must || pieces.below(2) == 0) {
             return None;
         }
-        let end = open[pieces.below(open.len() as u64) as usize];
+        let end = *open.get(pieces.below(open.len() as u64) as usize)?;
         let (rows, undoes, strays) = (1 + pieces.below(2) as usize, pieces.below(3) == 0, pieces.below(5) == 0);
         Some(Piece { end, rows, undoes, strays })
     }
 
-    pub(super) fn append_piece(&mut self, piece: Piece, into: &mut Changes) -> Result<(), Fault> {
+    pub(super) fn append_piece(&mut self, piece: &Piece, into: &mut Changes) -> Result<(), Fault> {
         let Some(pieces) = &mut self.pieces else { return Ok(()) };
         let Some(begun) = pieces.begun.get_mut(&piece.end) else { return Ok(()) };
         let count = piece.rows.min(begun.rest.len());
@@ -99,14 +100,15 @@ impl ScriptedLog {
         let mut counted = Vec::new();
         into.enter(id);
         for row in &rows {
-            let counts = self.counts(&row.table);
-            counted.push((row.table.clone(), counts));
+            let counts = self.counts(&row.row.table);
+            counted.push((row.row.table.clone(), counts));
             if !counts {
                 continue;
             }
             if piece.undoes {
                 into.enter_part(part);
-                self.put(&ScriptedRow { id: -1, ..row.clone() }, into)?;
+                let undone = ScriptedRow { id: -1, ..row.row.clone() };
+                self.put(&LoggedRow { row: undone, shape: row.shape }, into)?;
             }
             into.enter_part(id);
             self.put(row, into)?;
@@ -114,7 +116,7 @@ impl ScriptedLog {
         into.leave();
         if piece.strays {
             into.enter(NEVER);
-            rows.iter().filter(|row| self.counts(&row.table)).cloned().collect::<Vec<_>>().iter().try_for_each(
+            rows.iter().filter(|row| self.counts(&row.row.table)).cloned().collect::<Vec<_>>().iter().try_for_each(
                 |row| {
                     into.enter_part(NEVER);
                     self.put(row, into)

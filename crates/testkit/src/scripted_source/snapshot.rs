@@ -37,7 +37,9 @@ impl Snapshot for ScriptedSnapshot {
     async fn plan(&self, table: &TableName, done: &[(String, String)]) -> Result<Plan, Fault> {
         let world = self.source.world.clone();
         let name = table.parts().last().cloned().unwrap_or_default();
-        let schema = self.source.fuse.step("plan a table", move || world.schema(&name)).await.map_err(unanswered)?;
+        let at = number(&self.position);
+        let schema =
+            self.source.fuse.step("plan a table", move || world.schema_at(&name, at)).await.map_err(unanswered)?;
         let name = table.parts().last().map_or("", String::as_str);
         let relation = self.rewrites.get(name).copied().unwrap_or(0).to_string();
         let bound = |at: usize| BOUNDS.get(at).map_or_else(String::new, ToString::to_string);

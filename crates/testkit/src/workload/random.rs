@@ -31,6 +31,7 @@ impl Random {
     }
 
     /// One of `choices`, which are not empty.
+    #[expect(clippy::indexing_slicing, reason = "the number lies below the length")]
     pub fn one_of<'a, T>(&mut self, choices: &'a [T]) -> &'a T {
         &choices[self.below(choices.len() as u64) as usize]
     }

@@ -113,7 +113,7 @@ pub(super) fn json(random: &mut Random) -> String {
 pub(super) fn bytes(random: &mut Random) -> String {
     or_null(random, |random| {
         let length = random.below(40);
-        let digits: String = (0..length).map(|_| format!("{:02x}", random.below(256))).collect();
-        format!("'\\x{digits}'")
+        let digits: Vec<String> = (0..length).map(|_| format!("{:02x}", random.below(256))).collect();
+        format!("'\\x{}'", digits.concat())
     })
 }

@@ -28,7 +28,7 @@ fn schema(table: usize, columns: usize) -> Arc<TableSchema> {
     })
 }
 
-fn end(number: u32) -> TransactionEnd {
+pub(in crate::changes) fn end(number: u32) -> TransactionEnd {
     TransactionEnd {
         position: Position::new(format!("p{number}")),
         id: Arc::from(format!("t{number}")),
@@ -172,9 +172,10 @@ fn in_pieces(history: &[Scripted], chance: &mut Chance) -> Lake {
                 }
             }
             transaction.undone.iter().for_each(|&part| changes.undo(transaction.id, part));
-            match transaction.commits {
-                true => changes.end(transaction.id, end(transaction.id)),
-                false => changes.undo(transaction.id, transaction.id),
+            if transaction.commits {
+                changes.end(transaction.id, end(transaction.id));
+            } else {
+                changes.undo(transaction.id, transaction.id);
             }
         }
         while let Some(ended) = changes.take_ended().unwrap() {

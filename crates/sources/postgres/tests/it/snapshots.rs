@@ -76,6 +76,28 @@ async fn snapshot_and_stream_say_the_same_of_types_that_are_the_servers_text() {
     assert_agree(&Server::shared().database(OTHERS), Binary::Auto, &[OTHER_ROWS]).await;
 }
 
+/// What a database may set for its sessions, each of which changes how values are shown.
+const ODD_SETTINGS: [(&str, &str); 6] = [
+    ("TimeZone", "'Asia/Tokyo'"),
+    ("DateStyle", "'SQL, DMY'"),
+    ("IntervalStyle", "'sql_standard'"),
+    ("extra_float_digits", "-9"),
+    ("bytea_output", "'escape'"),
+    ("search_path", "public, pg_catalog"),
+];
+
+#[tokio::test]
+async fn sessions_of_snapshot_and_stream_have_the_same_settings_whatever_the_database_sets() {
+    let of_own_name = "INSERT INTO t (id, rc) VALUES (-1, 't')";
+    for (table, inserts) in [(TABLE, &[SPECIAL, RANDOM][..]), (OTHERS, &[OTHER_ROWS, of_own_name])] {
+        let database = Server::shared().database(table);
+        for (name, value) in ODD_SETTINGS {
+            database.sql(&format!("ALTER DATABASE {} SET {name} = {value}", database.name));
+        }
+        assert_agree(&database, Binary::Off, inserts).await;
+    }
+}
+
 #[tokio::test]
 async fn snapshot_and_stream_describe_a_table_alike() {
     let shapes = [

@@ -11,6 +11,7 @@ use arrow_array::{Array, Int64Array, RecordBatch, StringArray};
 use super::{Stop, breach, damage_is};
 use crate::commit_json::{CommitJson, FileJson, OpsJson};
 use crate::fault::lost_task;
+use crate::names::short_hash;
 use crate::rows::{batches, read_data};
 use crate::store::Store;
 
@@ -58,12 +59,12 @@ impl Rounds {
         &mut self,
         store: &dyn Store,
         commit: CommitJson,
-        removed: &HashSet<String>,
+        removed: &HashSet<u128>,
     ) -> Result<Counted, Stop> {
         let (number, before, own) = (commit.commit, self.sequence, commit.checkpoint.sequence);
         self.sequence = own;
         let (gone, files): (Vec<FileJson>, Vec<FileJson>) =
-            commit.files.into_iter().partition(|file| removed.contains(&file.path));
+            commit.files.into_iter().partition(|file| removed.contains(&short_hash(&file.path)));
         let said: u64 = gone.iter().chain(&files).map(|file| changes(&file.ops)).sum();
         if said != own - before {
             return Err(breach(

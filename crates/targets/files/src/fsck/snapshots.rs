@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use millrace_model::{Registry, TableEntry, TableName};
 
-use super::{Stop, breach, damage_is, short_hash};
+use super::{Stop, breach, damage_is};
 use crate::commit_json::FileJson;
+use crate::names::short_hash;
 use crate::rows::FileRows;
 use crate::shape::lake_names;
 use crate::store::Store;

@@ -17,7 +17,7 @@ use async_trait::async_trait;
 use millrace_model::{Fault, Timestamp};
 
 use super::{Created, Entry, EntryKind, Store, Upload, clean_prefix};
-use crate::fault::{Cause, lost_task, of_io, rule};
+use crate::fault::{Cause, Unmade, lost_task, of_io, rule};
 use crate::names::TMP_FOLDER;
 
 /// Between an encoder and the file: pages are larger, footers are many small writes.
@@ -54,7 +54,7 @@ impl LocalStore {
         work: impl FnOnce(&Place, &str) -> io::Result<T> + Send + 'static,
     ) -> Result<T, Fault> {
         let (place, path) = (Arc::clone(&self.place), path.to_owned());
-        tokio::task::spawn_blocking(move || work(&place, &path).map_err(|e| of_io(doing, &path, e).into()))
+        tokio::task::spawn_blocking(move || work(&place, &path).map_err(|e| place.fault(doing, &path, e)))
             .await
             .map_err(lost_task)?
     }
@@ -70,12 +70,12 @@ impl Store for LocalStore {
         let place = Arc::clone(&self.place);
         let path = path.to_owned();
         tokio::task::spawn_blocking(move || {
-            let (tmp, mut file) = place.scratch().map_err(|e| of_io("create", &path, e))?;
+            let (tmp, mut file) = place.scratch().map_err(|e| place.fault("create", &path, e))?;
             let written = file.write_all(&bytes).and_then(|()| file.sync_all());
-            written.map_err(|e| of_io("write", &path, e))?;
+            written.map_err(|e| place.fault("write", &path, e))?;
             let created = place.link(tmp.path(), &path)?;
             if created == Created::Created {
-                place.sync_parent(&path).map_err(|e| of_io("sync", &path, e))?;
+                place.sync_parent(&path).map_err(|e| place.fault("sync", &path, e))?;
             }
             Ok(created)
         })
@@ -85,6 +85,15 @@ impl Store for LocalStore {
 
     async fn read(&self, path: &str) -> Result<Option<Arc<[u8]>>, Fault> {
         self.blocking("read", path, |place, path| absent_is_none(fs::read(place.at(path)).map(Arc::from))).await
+    }
+
+    // Why not the one above for each: to hop to a blocking thread and back costs more than to read a commit.
+    async fn read_many(&self, paths: Vec<String>) -> Result<Vec<Option<Arc<[u8]>>>, Fault> {
+        let place = Arc::clone(&self.place);
+        let read = move |path: &String| {
+            absent_is_none(fs::read(place.at(path)).map(Arc::from)).map_err(|e| place.fault("read", path, e))
+        };
+        tokio::task::spawn_blocking(move || paths.iter().map(read).collect()).await.map_err(lost_task)?
     }
 
     async fn size(&self, path: &str) -> Result<Option<u64>, Fault> {
@@ -121,8 +130,10 @@ impl Store for LocalStore {
 
     async fn settle(&self, paths: &[String]) -> Result<(), Fault> {
         let folders: HashSet<PathBuf> = paths.iter().map(|path| self.place.parent(path)).collect();
-        self.blocking("sync", "the folders of a round", move |_, _| folders.iter().try_for_each(|it| sync_folder(it)))
-            .await
+        self.blocking("sync the folders of a round in", "", move |_, _| {
+            folders.iter().try_for_each(|it| sync_folder(it))
+        })
+        .await
     }
 
     async fn list(&self, folder: &str) -> Result<Vec<Entry>, Fault> {
@@ -141,6 +152,11 @@ impl Store for LocalStore {
 impl Place {
     fn at(&self, path: &str) -> PathBuf {
         if path.is_empty() { self.root.clone() } else { self.root.join(path) }
+    }
+
+    /// The fault of a call; it names the whole path, for whoever looks for it on the disk.
+    fn fault(&self, doing: &'static str, path: &str, error: io::Error) -> Fault {
+        of_io(doing, &self.at(path).display().to_string(), error).into()
     }
 
     fn parent(&self, path: &str) -> PathBuf {
@@ -168,12 +184,12 @@ impl Place {
     /// Gives the bytes of `tmp` the name `path`, if it is free.
     fn link(&self, tmp: &Path, path: &str) -> Result<Created, Fault> {
         let to = self.at(path);
-        self.prepare_parent(path).map_err(|e| of_io("create a folder for", path, e))?;
+        self.prepare_parent(path).map_err(|e| self.fault("create a folder for", path, e))?;
         let mut linked = fs::hard_link(tmp, &to);
         if matches!(&linked, Err(error) if error.kind() == ErrorKind::NotFound) {
             // Somebody removed a folder that this process had made.
             self.forget();
-            self.prepare_parent(path).map_err(|e| of_io("create a folder for", path, e))?;
+            self.prepare_parent(path).map_err(|e| self.fault("create a folder for", path, e))?;
             linked = fs::hard_link(tmp, &to);
         }
         match linked {
@@ -183,7 +199,7 @@ impl Place {
             Err(error) if error.kind() == ErrorKind::Unsupported || error.raw_os_error() == Some(EPERM) => {
                 Err(Cause::NoHardLinks { path: path.into(), cause: error }.into())
             }
-            Err(error) => Err(of_io("link", path, error).into()),
+            Err(error) => Err(self.fault("link", path, error)),
         }
     }
 
@@ -206,7 +222,8 @@ impl Place {
                 make_folder(folder)?;
                 sync_folder(parent)?;
             }
-            None => make_root(folder)?,
+            None => make_root(folder)
+                .map_err(|cause| io::Error::new(cause.kind(), Unmade { folder: folder.to_path_buf(), cause }))?,
         }
         self.known(|known| {
             if known.len() >= KNOWN_FOLDERS {
@@ -269,7 +286,7 @@ impl Upload for LocalUpload {
         tokio::task::spawn_blocking(move || {
             let Self { place, tmp, mut file, path } = *self;
             let synced = file.flush().and_then(|()| file.get_ref().sync_all());
-            synced.map_err(|e| of_io("write", &path, e))?;
+            synced.map_err(|e| place.fault("write", &path, e))?;
             match place.link(tmp.path(), &path)? {
                 Created::Created => Ok(()),
                 Created::Exists => Err(rule(format!("`{path}` is the name of another data file"))),

@@ -56,6 +56,15 @@ pub trait Store: Send + Sync {
     /// The bytes under a name; `None` only where the store says that there are none.
     async fn read(&self, path: &str) -> Result<Option<Arc<[u8]>>, Fault>;
 
+    /// `read` of each of these.
+    async fn read_many(&self, paths: Vec<String>) -> Result<Vec<Option<Arc<[u8]>>>, Fault> {
+        let mut found = Vec::with_capacity(paths.len());
+        for path in &paths {
+            found.push(self.read(path).await?);
+        }
+        Ok(found)
+    }
+
     /// The size of the file under a name; `None` only where the store says that there is none.
     async fn size(&self, path: &str) -> Result<Option<u64>, Fault>;
 

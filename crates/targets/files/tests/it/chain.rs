@@ -136,6 +136,49 @@ async fn a_commit_found_after_a_lost_answer_is_made_durable_before_it_counts() {
     assert!(confirmed);
 }
 
+/// What was asked of a store, in order.
+type Calls = Arc<Mutex<Vec<(Step, String)>>>;
+
+/// A store that notes what it is asked.
+fn noting(store: &MemoryStore) -> (MemoryStore, Calls) {
+    let calls = Calls::default();
+    let seen = Arc::clone(&calls);
+    let noting = store.with_hook(move |call| {
+        if call.moment == Moment::Before {
+            seen.lock().unwrap().push((call.step, call.path.clone()));
+        }
+        Answer::Go
+    });
+    (noting, calls)
+}
+
+#[tokio::test]
+async fn a_head_that_is_found_is_made_durable_before_the_claim() {
+    let store = MemoryStore::new();
+    Writer::start(&store, "one").await.commit(&table("orders"), &[&[(Op::Create, 1, Some("a"))]]).await;
+    let (watched, calls) = noting(&store);
+    drop(claim(&writer(&watched, "two")).await);
+    let at = |step: Step, number| calls.lock().unwrap().iter().position(|it| *it == (step, commit_path(number)));
+    assert!(at(Step::Confirm, 2).is_some() && at(Step::Confirm, 2) < at(Step::Create, 3));
+}
+
+#[tokio::test]
+async fn a_state_file_that_is_found_is_made_durable_before_the_commit_that_names_it() {
+    let store = MemoryStore::new();
+    let (watched, calls) = noting(&store);
+    let mut one = Writer::start(&watched, "one").await;
+    let files = one.stage(&table("orders"), &[&[(Op::Create, 1, Some("a"))]]).await;
+    let prepared = one.chain.prepare(&one.round_of(files)).unwrap();
+    assert_eq!(prepared.state.len(), 2, "the table and the registry");
+    // Another process has written the same a moment ago and may not have synced it yet.
+    prepared.state.iter().for_each(|(path, bytes)| store.put(path, Arc::clone(bytes)));
+    assert_eq!(one.chain.commit(&prepared).await.unwrap(), Committed::Done);
+    let at = |step: Step, path: &str| calls.lock().unwrap().iter().position(|it| *it == (step, path.to_owned()));
+    for (path, _) in &prepared.state {
+        assert!(at(Step::Confirm, path).is_some() && at(Step::Confirm, path) < at(Step::Create, &commit_path(2)));
+    }
+}
+
 #[tokio::test]
 async fn a_create_that_did_not_land_is_tried_again_with_the_same_bytes() {
     let store = MemoryStore::new();

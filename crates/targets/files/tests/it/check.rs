@@ -51,6 +51,26 @@ async fn a_file_in_the_place_of_the_root_is_refused_with_64() {
     let local = Arc::new(LocalStore::new(folder.path().join("lake")));
     let findings = writer_on(local, "one").check().await.unwrap();
     assert_eq!((findings[0].code, findings[0].refusal), ("FL-005", Refusal::Spec));
+    let below = Arc::new(LocalStore::new(folder.path().join("lake/below/it")));
+    let findings = writer_on(below, "one").check().await.unwrap();
+    assert_eq!((findings[0].code, findings[0].refusal), ("FL-005", Refusal::Spec));
+    let named = format!("`{}`", folder.path().join("lake").display());
+    assert!(findings[0].message.contains(&named), "the file that is in the way: {}", findings[0].message);
+}
+
+#[tokio::test]
+#[cfg(target_os = "linux")]
+async fn a_root_that_cannot_be_made_is_refused_with_64_and_one_that_must_not_with_77() {
+    for (root, code, refusal) in
+        [("/proc/x/lake", "FL-014", Refusal::Spec), ("/sys/lake", "FL-003", Refusal::Permission)]
+    {
+        let findings = writer_on(Arc::new(LocalStore::new(root.into())), "one").check().await.unwrap();
+        assert_eq!((findings[0].code, findings[0].refusal), (code, refusal));
+        assert!(findings[0].message.contains(root) && !findings[0].cure.is_empty(), "{:?}", findings[0]);
+    }
+    let long = format!("/tmp/{}", "x".repeat(300));
+    let findings = writer_on(Arc::new(LocalStore::new(long.into())), "one").check().await.unwrap();
+    assert_eq!((findings[0].code, findings[0].refusal), ("FL-014", Refusal::Spec));
 }
 
 #[test]

@@ -6,7 +6,7 @@ use millrace_files::names::{commit_path, sha256_hex};
 use millrace_files::{CommitJson, FileJson, FsckReport, LocalStore, MemoryStore, OpsJson, fsck};
 use millrace_model::{Batch, Clock, Op, Origin, Sequence, SnapshotDone, StagedFile, TableSchema};
 
-use crate::lake::{Row, SetClock, Writer, batches, settings, table, writer};
+use crate::lake::{Row, SetClock, Writer, batches, settings, table, version_of, writer};
 
 /// Commits 1 (claim), 2 (sequences 1–3, two transactions), 3 (4–5), 4 (heartbeat), 5 (claim), 6 (6).
 async fn sound_lake() -> MemoryStore {
@@ -248,7 +248,7 @@ async fn i4_a_transaction_that_is_cut_is_found() {
     let rows: &[Row<'_>] = &[(Op::Create, 1, Some("a")), (Op::Create, 2, Some("b")), (Op::Create, 3, Some("c"))];
     for (from, to) in [(0, 2), (2, 3)] {
         one.round += 1;
-        let version = one.registry.version_of(&orders);
+        let version = version_of(&mut one.registry, &orders);
         let mut round = one.chain.stager().round(one.round, one.clock.now());
         for batch in batches(&orders, 0, 1, &[rows]) {
             round.write(cut(batch, from, to), version).await.unwrap();

@@ -4,11 +4,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use millrace_files::names::commit_path;
-use millrace_files::store::memory::{Answer, Moment};
+use millrace_files::store::memory::{Answer, Moment, Step};
 use millrace_files::{CommitJson, LocalStore, MemoryStore};
-use millrace_model::{Refusal, Remedy, Target};
+use millrace_model::{Claimed, Fault, Refusal, Registry, Remedy, Target};
 
-use crate::lake::{Writer, claim, settings, table, writer, writer_on};
+use crate::lake::{Writer, claim, nothing_yet, prepare_claim, settings, table, writer, writer_on};
 
 /// A chain of `length` commits: only the last has its bytes, for the search asks for no others.
 async fn chain_of(store: &MemoryStore, length: u64) {
@@ -60,15 +60,59 @@ async fn a_million_commits_need_few_requests_with_and_without_the_hint() {
 }
 
 #[tokio::test]
+async fn five_thousand_tables_are_read_after_the_claim_and_not_written_again() {
+    let store = MemoryStore::new();
+    let one = writer(&store, "one");
+    let mut registry = Registry::default();
+    for number in 0..5_000 {
+        registry.version_of(&table(&format!("t{number}")));
+    }
+    let standing = millrace_model::Standing { registry: Some(registry.clone()), ..nothing_yet() };
+    let first = millrace_model::Claim { standing, removed: Vec::new() };
+    let prepared = one.prepare_claim(&one.head().await.unwrap(), &first).unwrap();
+    assert!(matches!(one.claim(&prepared).await.unwrap(), Claimed::Mine(_)));
+
+    let (requests, writes) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
+    let (all, creates) = (Arc::clone(&requests), Arc::clone(&writes));
+    let counted = store.with_hook(move |call| {
+        let before = u64::from(call.moment == Moment::Before);
+        all.fetch_add(before, Ordering::SeqCst);
+        creates.fetch_add(before * u64::from(call.step == Step::Create), Ordering::SeqCst);
+        Answer::Go
+    });
+    let two = writer(&counted, "two");
+    let head = two.head().await.unwrap();
+    let prepared = prepare_claim(&two, &head);
+    assert!(prepared.state.is_empty());
+    let before_the_claim = requests.load(Ordering::SeqCst);
+    assert!(before_the_claim <= 64, "{before_the_claim} requests");
+    let Claimed::Mine(mut chain) = two.claim(&prepared).await.unwrap() else { panic!("nobody else claims") };
+    let known = two.registry(&head).await.unwrap();
+    assert_eq!(known, registry);
+    let mut round = crate::lake::empty_round(1);
+    round.registry = known;
+    let prepared = chain.prepare(&round).unwrap();
+    chain.commit(&prepared).await.unwrap();
+    assert_eq!(writes.load(Ordering::SeqCst), 2, "the claim and the commit");
+}
+
+#[tokio::test]
 async fn the_head_tells_the_registry_that_was_committed() {
     let store = MemoryStore::new();
     let mut one = Writer::start(&store, "one").await;
     one.commit(&table("orders"), &[&[(millrace_model::Op::Create, 1, Some("a"))]]).await;
-    let head = writer(&store, "two").head().await.unwrap();
+    let two = writer(&store, "two");
+    let head = two.head().await.unwrap();
+    assert_eq!(two.registry(&head).await.unwrap(), one.registry);
     let standing = head.standing.unwrap();
-    assert_eq!(standing.registry, one.registry);
     assert_eq!((head.commit, standing.checkpoint.sequence.0), (2, 1));
     assert_eq!(standing.pipeline, "shop");
+}
+
+/// All that a start reads.
+async fn head_and_tables(store: &MemoryStore) -> Result<Registry, Fault> {
+    let files = writer(store, "two");
+    files.registry(&files.head().await?).await
 }
 
 #[tokio::test]
@@ -81,9 +125,9 @@ async fn a_state_file_that_is_spoiled_or_gone_is_refused() {
     for path in states {
         let before = store.contents()[&path].clone();
         store.remove(&path);
-        let gone = writer(&store, "two").head().await;
+        let gone = head_and_tables(&store).await;
         store.put(&path, &b"{}"[..]);
-        let spoiled = writer(&store, "two").head().await;
+        let spoiled = head_and_tables(&store).await;
         store.put(&path, before);
         // The first claim's empty registry is no part of the head any more.
         if let (Err(gone), Err(spoiled)) = (gone, spoiled) {

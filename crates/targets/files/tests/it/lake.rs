@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use millrace_files::{Compression, Files, MemoryStore, Settings, Store};
 use millrace_model::{
     Batch, ByteSize, Chain, Changes, Checkpoint, Claim, Claimed, Clock, Column, ColumnBuilder, CommitKind, Committed,
-    Head, Kind, Op, Position, Prepared, Registry, Round, Sequence, SourceIdentity, StagedFile, Standing, TableName,
-    TableSchema, Target, Timestamp, TransactionEnd,
+    Head, Kind, Op, Position, Prepared, Registry, Round, Sequence, SourceIdentity, StagedFile, Standing, TableEntry,
+    TableName, TableSchema, Target, Timestamp, TransactionEnd,
 };
 
 /// A clock that a test sets.
@@ -17,6 +17,12 @@ pub struct SetClock(Arc<AtomicI64>);
 impl SetClock {
     pub fn new() -> Self {
         Self(Arc::new(AtomicI64::new(Timestamp::parse("2026-11-22T14:03:07.412Z").unwrap().0)))
+    }
+
+    /// So many seconds after a moment of the machine's clock.
+    pub fn set(&self, moment: std::time::SystemTime, seconds: i64) {
+        let since = moment.duration_since(std::time::UNIX_EPOCH).unwrap();
+        self.0.store(since.as_micros() as i64 + seconds * 1_000_000, Ordering::SeqCst);
     }
 
     pub fn forward(&self, seconds: i64) {
@@ -65,7 +71,7 @@ pub fn nothing_yet() -> Standing {
         epoch: None,
         source: identity(),
         checkpoint: Checkpoint::default(),
-        registry: Registry::default(),
+        registry: None,
         snapshots: Vec::new(),
         written_at: Timestamp::default(),
     }
@@ -143,6 +149,21 @@ pub fn batches(schema: &Arc<TableSchema>, after: u64, first_transaction: u64, ro
     changes.take_all().unwrap()
 }
 
+/// A heartbeat at sequence 0, without tables.
+pub fn empty_round(number: u64) -> Round {
+    Round {
+        number,
+        kind: CommitKind::Heartbeat,
+        checkpoint: Checkpoint { position: Some(end_of(1).position), sequence: Sequence(0) },
+        source: identity(),
+        registry: Registry::default(),
+        snapshots: Vec::new(),
+        transactions: 0,
+        files: Vec::new(),
+        removed: Vec::new(),
+    }
+}
+
 /// A writer that has claimed, with what an engine would remember.
 pub struct Writer {
     pub files: Files,
@@ -163,11 +184,13 @@ impl Writer {
 
     pub async fn over(files: Files, clock: SetClock) -> Self {
         let chain = claim(&files).await;
-        let standing = files.head().await.unwrap().standing.unwrap();
+        let head = files.head().await.unwrap();
+        let registry = files.registry(&head).await.unwrap();
+        let standing = head.standing.unwrap();
         Self {
             files,
             chain,
-            registry: standing.registry,
+            registry,
             sequence: standing.checkpoint.sequence.0,
             transaction: standing.checkpoint.sequence.0 * 100 + 1,
             round: 0,
@@ -179,7 +202,7 @@ impl Writer {
     pub async fn stage(&mut self, schema: &Arc<TableSchema>, rows: &[&[Row<'_>]]) -> Vec<StagedFile> {
         self.round += 1;
         let mut round = self.chain.stager().round(self.round, self.clock.now());
-        let version = self.registry.version_of(schema);
+        let version = version_of(&mut self.registry, schema);
         for batch in batches(schema, self.sequence, self.transaction, rows) {
             round.write(batch, version).await.unwrap();
         }
@@ -219,11 +242,19 @@ impl Writer {
     }
 }
 
+/// The version of `schema`, whose table joins where it is new.
+pub fn version_of(registry: &mut Registry, schema: &TableSchema) -> u32 {
+    if registry.get(&schema.table).is_none() {
+        registry.put(TableEntry::new(schema));
+    }
+    registry.version_of(schema).unwrap()
+}
+
 /// A round with a row of snapshot `id` for each key, anchored at the writer's sequence; the registry is as it was.
 pub async fn snapshot_round(one: &mut Writer, schema: &Arc<TableSchema>, id: u64, keys: &[i64]) -> Round {
     one.round += 1;
     let mut round = one.chain.stager().round(one.round, one.clock.now());
-    let version = one.registry.version_of(schema);
+    let version = version_of(&mut one.registry, schema);
     for key in keys {
         let mut rows = millrace_model::TableChanges::new(Arc::clone(schema));
         rows.begin_read(20);

@@ -8,7 +8,7 @@ use millrace_model::{
 };
 
 use crate::fsck::commit_snapshot;
-use crate::lake::{Writer, append, column, end_of, keyless, snapshot_round, table, writer};
+use crate::lake::{Writer, append, column, end_of, keyless, snapshot_round, table, version_of, writer};
 
 async fn lines(store: &MemoryStore, table: &str, state: bool) -> Result<Vec<String>, Fault> {
     let mut lines = Vec::new();
@@ -61,6 +61,21 @@ async fn an_unknown_table_is_refused_with_64() {
     assert_eq!(lines(&store, "public.orders", false).await.unwrap_err().exit_code(), 64);
     drop(Writer::start(&store, "one").await);
     assert_eq!(lines(&store, "public.orders", true).await.unwrap_err().code, "FL-010");
+}
+
+#[tokio::test]
+async fn a_name_with_a_dot_in_it_is_told_as_it_has_to_be_written() {
+    let store = MemoryStore::new();
+    let mut one = Writer::start(&store, "one").await;
+    one.commit(&table("a.b"), &[&[(Op::Create, 1, Some("a"))]]).await;
+    for asked in ["shop.public.a.b", "public.a.b"] {
+        for state in [true, false] {
+            let fault = lines(&store, asked, state).await.unwrap_err();
+            assert_eq!(fault.code, "FL-010");
+            assert!(fault.cure.contains("`shop.public.a%2Eb`"), "{}", fault.cure);
+        }
+    }
+    assert_eq!(lines(&store, "public.a%2Eb", false).await.unwrap().len(), 1);
 }
 
 #[tokio::test]
@@ -250,7 +265,7 @@ async fn every_kind_has_its_form() {
     changes.commit(end_of(1));
     let store = MemoryStore::new();
     let mut one = Writer::start(&store, "one").await;
-    let version = one.registry.version_of(&schema);
+    let version = version_of(&mut one.registry, &schema);
     one.round = 1;
     let mut round = one.chain.stager().round(1, one.clock.now());
     for batch in changes.take_all().unwrap() {

@@ -1,22 +1,25 @@
 //! Colours and characters that the terminal can show.
 
 use std::ffi::OsString;
+use std::io::IsTerminal;
 
 /// What the terminal can show.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Paint {
-    pub(super) colour: bool,
+pub(crate) struct Paint {
+    pub(crate) colour: bool,
     /// Block characters and the like.
-    pub(super) unicode: bool,
+    pub(crate) unicode: bool,
 }
 
 /// What a piece of text is.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Tone {
+pub(crate) enum Tone {
     /// All is well.
     Good,
     /// Look at this.
     Alarm,
+    /// This is wrong.
+    Bad,
     /// Less important than the rest.
     Quiet,
     /// More important.
@@ -24,18 +27,33 @@ pub(super) enum Tone {
 }
 
 impl Paint {
-    /// `NO_COLOR` (no-color.org) and the locale.
-    pub(super) fn of_environment(variable: impl Fn(&str) -> Option<OsString>) -> Self {
-        let text = |name| variable(name).map(|it| it.to_string_lossy().to_lowercase()).filter(|it| !it.is_empty());
-        let locale = ["LC_ALL", "LC_CTYPE", "LANG"].into_iter().find_map(text).unwrap_or_default();
-        Self { colour: text("NO_COLOR").is_none(), unicode: locale.contains("utf-8") || locale.contains("utf8") }
+    /// Nothing but text.
+    #[cfg(test)]
+    pub(crate) const PLAIN: Self = Self { colour: false, unicode: true };
+
+    /// What `output` can show: colours only on a terminal that wants them.
+    pub(crate) fn of(output: &impl IsTerminal) -> Self {
+        let paint = Self::of_environment(|name| std::env::var_os(name));
+        Self { colour: paint.colour && output.is_terminal(), ..paint }
     }
 
-    pub(super) fn tone(self, tone: Tone, text: &str) -> String {
+    /// `NO_COLOR` (no-color.org), `TERM` and the locale.
+    fn of_environment(variable: impl Fn(&str) -> Option<OsString>) -> Self {
+        let text = |name| variable(name).map(|it| it.to_string_lossy().to_lowercase()).filter(|it| !it.is_empty());
+        let locale = ["LC_ALL", "LC_CTYPE", "LANG"].into_iter().find_map(text).unwrap_or_default();
+        let dumb = text("TERM").is_some_and(|term| term == "dumb");
+        Self {
+            colour: text("NO_COLOR").is_none() && !dumb,
+            unicode: locale.contains("utf-8") || locale.contains("utf8"),
+        }
+    }
+
+    pub(crate) fn tone(self, tone: Tone, text: &str) -> String {
         let code = match tone {
             _ if !self.colour || text.is_empty() => return text.to_owned(),
             Tone::Good => "32",
             Tone::Alarm => "33",
+            Tone::Bad => "31",
             Tone::Quiet => "2",
             Tone::Strong => "1",
         };
@@ -43,7 +61,7 @@ impl Paint {
     }
 
     /// A bar of `width` characters, filled to `part` of 1.
-    pub(super) fn bar(self, part: f64, width: usize) -> String {
+    pub(crate) fn bar(self, part: f64, width: usize) -> String {
         let part = part.clamp(0.0, 1.0);
         let whole = (part * width as f64).floor() as usize;
         let (full, empty) = if self.unicode { ("━", "─") } else { ("#", "-") };
@@ -52,7 +70,7 @@ impl Paint {
 }
 
 /// Text as it may stand in a line that must not wrap: at most `width` columns, nothing that moves the cursor.
-pub(super) fn fitted(text: &str, width: usize, unicode: bool) -> String {
+pub(crate) fn fitted(text: &str, width: usize, unicode: bool) -> String {
     // Wide characters take two columns; all of them lie beyond the Hangul Jamo.
     let columns = |c: char| if c >= '\u{1100}' { 2 } else { 1 };
     let clean: Vec<char> = text.chars().map(|c| if c.is_control() { '?' } else { c }).collect();
