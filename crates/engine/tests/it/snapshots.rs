@@ -156,6 +156,46 @@ fn a_snapshot_goes_on_after_a_kill_where_nothing_forbids_it() {
     assert!(resumed > 0, "no life went on where the one before was left");
 }
 
+/// Tables that are carried already are read: their snapshot is made beside the stream. With `pause` the process stands still
+/// at that step while the log goes on.
+async fn snapshot_beside_a_stream(streamed: bool, pause: Option<usize>) -> Vec<String> {
+    let stage = Stage { streamed, ..Stage::default() };
+    stage.append(3);
+    assert_eq!(stage.run(&Fuse::never(), "zero").await.code(), 0);
+    let stage = Stage { snapshot: true, ..stage };
+    let one = Fuse::new(pause.map(|step| (step as u64, Blow::Pause)));
+    let meanwhile = async {
+        if pause.is_some() {
+            one.halted().await;
+            stage.append(5);
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            one.resume();
+        }
+    };
+    let (exit, ()) = tokio::join!(stage.run(&one, "one"), meanwhile);
+    assert_eq!(exit.code(), 0, "{}", one.trace().join("\n"));
+    assert_states(&stage, "a snapshot beside a stream");
+    assert!(stage.lake.is_finished("a") && stage.lake.is_finished("b"));
+    one.trace()
+}
+
+#[test]
+fn the_log_stands_while_a_snapshot_is_made_and_planned() {
+    for streamed in [false, true] {
+        let steps = block_on(snapshot_beside_a_stream(streamed, None));
+        let planned = |line: &String| line.contains("plan a table");
+        let tried: Vec<usize> = (0..steps.len()).filter(|&at| steps.get(at).is_some_and(planned)).collect();
+        assert!(tried.len() > 1, "{}", steps.join("\n"));
+        for step in tried {
+            let trace = block_on(snapshot_beside_a_stream(streamed, Some(step)));
+            assert!(trace.get(step).is_some_and(planned), "the same life twice\n{}", trace.join("\n"));
+            // Were the log read past C meanwhile, the stream would have to be given up and the log opened anew.
+            let count = |name: &str| trace.iter().filter(|line| line.contains(name)).count();
+            assert_eq!((count("open the log"), count("make a temporary slot")), (1, 1), "{}", trace.join("\n"));
+        }
+    }
+}
+
 #[test]
 fn the_anchor_is_0_only_for_the_snapshot_that_the_making_of_the_slot_exported() {
     let anchors = |stage: &Stage| TABLES.map(|table| stage.lake.entry(table).unwrap().snapshot.unwrap().sequence.0);
