@@ -237,6 +237,27 @@ fn the_anchor_is_0_only_for_the_snapshot_that_the_making_of_the_slot_exported() 
 }
 
 #[test]
+fn a_table_that_was_rewritten_between_two_lives_starts_again() {
+    let mut half_read = 0;
+    for step in 0..80 {
+        half_read += block_on(async {
+            let stage = Stage { snapshot: true, ..Stage::default() };
+            stage.world.append((100..300).step_by(10).map(|id| ScriptedRow::create("a", id, "x")));
+            let first = fuse(step, Blow::DieAfter);
+            stage.run(&first, "one").await;
+            let before = stage.lake.progress("a").filter(|it| !it.done.is_empty() && !it.finished);
+            stage.world.rewrite("a");
+            finish(&stage, "after it was rewritten").await;
+            let Some(before) = before else { return 0 };
+            let after = stage.lake.entry("a").and_then(|entry| entry.snapshot).expect("it is finished");
+            assert_eq!(after.id, before.id + 1, "killed at {step}: places of the old relation are those of no row now");
+            1
+        });
+    }
+    assert!(half_read > 1, "only {half_read} lives left a table half read");
+}
+
+#[test]
 fn a_table_that_was_rewritten_while_it_was_read_starts_again() {
     let mut step = 0;
     let mut tried = 0;
