@@ -1,9 +1,11 @@
 //! Snapshots beside a stream that never stands still: kill -9 at every step, tables that join, leave and are rewritten.
 //! After each life every finished table equals the source as of the checkpoint, and at the end all are finished.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use millrace_engine::{Restart, Stop};
+use millrace_engine::{Event, Observer, Restart, Stop, observed};
 use millrace_model::{ByteSize, Op};
 use millrace_testkit::fuse::{Blow, Fuse};
 use millrace_testkit::scripted_source::{ScriptedRow, World};
@@ -257,15 +259,28 @@ fn a_table_that_was_rewritten_between_two_lives_starts_again() {
     assert!(half_read > 1, "only {half_read} lives left a table half read");
 }
 
+/// How many tables were heard to start again.
+#[derive(Default)]
+struct Again(AtomicUsize);
+
+impl Observer for Again {
+    fn observe(&self, event: &Event<'_>) {
+        if let Event::SnapshotAgain { .. } = event {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
 #[test]
 fn a_table_that_was_rewritten_while_it_was_read_starts_again() {
     let mut step = 0;
     let mut tried = 0;
+    let again = Arc::new(Again::default());
     loop {
         let (halted, reading) = block_on(async {
             let (stage, _) = filled(7);
             let first = fuse(step, Blow::Pause);
-            let ended = stage.run(&first, "one");
+            let ended = observed(again.clone(), stage.run(&first, "one"));
             tokio::pin!(ended);
             tokio::select! {
                 exit = &mut ended => { assert_eq!(exit.code(), 0); return (false, false); }
@@ -285,6 +300,7 @@ fn a_table_that_was_rewritten_while_it_was_read_starts_again() {
         step += 1;
     }
     assert!(tried >= 4, "only {tried} chunks were tried");
+    assert!(again.0.load(Ordering::Relaxed) >= 4, "a table that starts again is told of");
 }
 
 #[test]
