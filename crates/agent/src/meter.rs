@@ -11,7 +11,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use millrace_engine::{Event, Observer};
-use millrace_model::{CommitKind, Position, Round, Timestamp};
+use millrace_model::{CommitKind, LogWaiting, Position, Round, Timestamp};
 
 pub use histogram::Histogram;
 use lag::Lag;
@@ -72,6 +72,8 @@ pub struct Reading {
     pub delivery_latencies: Histogram,
     /// Bytes of transactions without an end that wait on disk.
     pub spilled: u64,
+    /// How much of the source's log waits, as it last said.
+    pub waiting: LogWaiting,
     pub retries: BTreeMap<String, u64>,
     lag: Lag,
     /// What became of the last stage: what it waits for, until it goes on.
@@ -119,6 +121,7 @@ impl Observer for Meter {
                 reading.commit(*commit, round, *took, self.snapshots);
                 reading.deliver(commits, now());
             }
+            Event::Waiting(waiting) => reading.waiting = *waiting,
             Event::Spilled { bytes } => reading.spilled = *bytes,
             Event::SnapshotStarted { table, rows_done, rows_estimate } => {
                 reading.waits_for = None;

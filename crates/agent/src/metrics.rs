@@ -79,6 +79,15 @@ fn pace(page: &mut Page, reading: &Reading) {
         "Age of the oldest change that is read and not committed; 0 when there is none.",
         lag,
     );
+    let waiting = reading.waiting;
+    if let Some(bytes) = waiting.unread {
+        let help = "Bytes of the source's log behind the last transaction that was read, as of the last look.";
+        page.one("lag_bytes", "gauge", help, bytes.get());
+    }
+    if let Some(bytes) = waiting.retained {
+        let help = "Bytes of its log that the source keeps for this pipeline, as of the last look.";
+        page.one("source_retained_bytes", "gauge", help, bytes.get());
+    }
     let source = u8::from(reading.source_connected);
     page.one("source_connected", "gauge", "1 while the source answers.", source);
     let target = u8::from(reading.target_connected);

@@ -79,7 +79,7 @@ impl Engine {
         let standing = self.restarted_standing(&head, &before, (identity, position), tables);
         let past = until_answered("files", stop, async || self.target.files_of(head.commit, tables).await).await?;
         // A table that left earlier keeps its files: nothing would read it anew.
-        let members = standing.registry.entries().map(|entry| &entry.table).collect::<HashSet<_>>();
+        let members = before.entries().map(|entry| &entry.table).collect::<HashSet<_>>();
         let leaves = |file: &PastFile| !file.removed && members.contains(&file.table);
         let removed = past.into_iter().filter(leaves).map(|file| file.path).collect();
         let claim = Claim { standing, removed };

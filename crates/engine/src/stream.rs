@@ -1,12 +1,12 @@
 //! One life of the log: reader, writer and snapshotter side by side until the log ends, is lost, or a fault ends both.
 
 use std::cell::Cell;
+use std::convert::Infallible;
 use std::sync::Arc;
 
 use millrace_model::{Fault, Log, Mark};
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::Engine;
 use crate::fault::Cause;
 use crate::reader::{self, Ends, Last, Reader};
 use crate::requests::{REQUESTS, Requests};
@@ -14,6 +14,7 @@ use crate::snapshotter::{self, Snapshotter};
 use crate::start::Writing;
 use crate::stop::Stop;
 use crate::writer::{self, Done, Writer};
+use crate::{Engine, telemetry};
 
 /// Batches and round ends that may wait for the writer: enough to keep it busy, few enough to bound memory.
 const QUEUE: usize = 2;
@@ -77,6 +78,7 @@ pub(crate) async fn stream(engine: &Engine, writing: &mut Writing, stop: &mut St
         async {
             tokio::select! {
                 failed = snapshotter::run(snapshotter) => failed.map(|never| match never {}),
+                never = tell_what_waits(engine) => match never {},
                 // The reader has ended, and its word counts.
                 _ = reading => Ok(()),
             }
@@ -96,6 +98,16 @@ pub(crate) async fn stream(engine: &Engine, writing: &mut Writing, stop: &mut St
         }
         // The writer's and the snapshotter's words count more: the reader may only have seen that they are gone.
         (_, Err(fault), _) | (_, Ok(()), Err(fault)) | (Err(fault), Ok(()), Ok(())) => fault.into(),
+    }
+}
+
+/// Tells the observer how much of the log waits, beside the stream. A source that does not answer now is asked again.
+async fn tell_what_waits(engine: &Engine) -> Infallible {
+    loop {
+        if let Ok(waiting) = engine.source.waiting().await {
+            telemetry::waiting(waiting);
+        }
+        tokio::time::sleep(engine.settings.heartbeat_interval).await;
     }
 }
 

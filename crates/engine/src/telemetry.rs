@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use millrace_model::{Fault, Position, Round, SnapshotProgress, TableName, Timestamp};
+use millrace_model::{Fault, LogWaiting, Position, Round, SnapshotProgress, TableName, Timestamp};
 use tracing::{error, info, warn};
 
 /// Is told what an engine does, as it does it. Called on the engine's task: it must be quick and must not block.
@@ -74,6 +74,8 @@ pub enum Event<'a> {
         /// Bytes of its files.
         bytes: u64,
     },
+    /// So much of the source's log waits now.
+    Waiting(LogWaiting),
     /// Tables leave the pipeline.
     Leaving {
         /// Which.
@@ -217,6 +219,11 @@ pub(crate) fn spilling() {
 /// More or less of transactions without an end waits on disk.
 pub(crate) fn spilled(bytes: u64) {
     tell(&Event::Spilled { bytes });
+}
+
+/// How much of the log waits.
+pub(crate) fn waiting(waiting: LogWaiting) {
+    tell(&Event::Waiting(waiting));
 }
 
 pub(crate) fn starts_again(table: &TableName) {

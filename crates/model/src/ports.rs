@@ -63,6 +63,20 @@ pub trait Source: Send + Sync {
 
     /// The flushed end of the log now.
     async fn end(&self) -> Result<Position, Fault>;
+
+    /// How much of the log waits, for people; asked beside the stream, now and then.
+    async fn waiting(&self) -> Result<LogWaiting, Fault> {
+        Ok(LogWaiting::default())
+    }
+}
+
+/// How much of a log waits; `None` where the source cannot tell.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LogWaiting {
+    /// Written behind the last transaction that the open log has read.
+    pub unread: Option<ByteSize>,
+    /// Kept by the source because the pipeline may still need it.
+    pub retained: Option<ByteSize>,
 }
 
 /// What `Source::take` found.

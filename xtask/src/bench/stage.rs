@@ -116,6 +116,13 @@ impl Stage {
         Ok(read.argument("--table").argument(attempt.pipeline.full_name(table)).complete(PATIENCE)?.stdout)
     }
 
+    /// A command that looks at the lake, from start to exit.
+    pub fn look(&self, attempt: &Try, command: &str) -> Result<Ended> {
+        Invocation::of(&self.millrace, ["--format", "json", command])
+            .argument(&attempt.pipeline.file)
+            .complete(PATIENCE)
+    }
+
     /// The yardstick: PostgreSQL's own client reads `slot` over TCP up to `end` and throws everything away.
     pub fn receive(&self, slot: &str, end: &str) -> Result<Duration> {
         let mut receiver = Command::new(self.server.programs().path("pg_recvlogical"));

@@ -34,6 +34,19 @@ fn until_metric(address: &str, line: &str) {
     }
 }
 
+/// Asks until a metric has a value that is wanted.
+fn until_bytes(address: &str, metric: &str, wanted: impl Fn(u64) -> bool) {
+    let began = Instant::now();
+    loop {
+        let answer = get(address, "/metrics");
+        let line = answer.lines().find_map(|it| it.strip_prefix(&format!("{metric}{{pipeline=\"shop\"}} ")));
+        if line.is_some_and(|value| wanted(value.parse().unwrap())) {
+            return;
+        }
+        assert!(began.elapsed() < PATIENCE, "{metric} not as wanted in\n{answer}");
+    }
+}
+
 fn start(file: &Path) -> (Millrace, String) {
     let program = Path::new(env!("CARGO_BIN_EXE_millrace"));
     let arguments = Invocation::of(program, ["run"]).argument(file).argument("--listen").argument("127.0.0.1:0");
@@ -49,7 +62,9 @@ fn a_run_tells_prometheus_what_it_has_done_and_health_whether_it_is_ready() {
     let database = server.create_database("shop").unwrap();
     database.sql("create table orders (id int primary key); insert into orders select generate_series(1, 10)").unwrap();
     let folder = tempfile::tempdir().unwrap();
-    let draft = Draft::new("shop", &database, &["orders"]).property("commit.interval", "100ms");
+    let draft = Draft::new("shop", &database, &["orders"])
+        .property("commit.interval", "100ms")
+        .property("heartbeat.interval", "500ms");
     let pipeline = draft.write(folder.path()).unwrap();
     let (mut running, address) = start(&pipeline.file);
     running.wait_for("snapshot_finished", PATIENCE).unwrap();
@@ -64,6 +79,9 @@ fn a_run_tells_prometheus_what_it_has_done_and_health_whether_it_is_ready() {
     until_metric(&address, "millrace_delivery_latency_seconds_count{pipeline=\"shop\"} 1");
     until_metric(&address, "millrace_spill_bytes{pipeline=\"shop\"} 0");
     until_metric(&address, "millrace_lag_seconds{pipeline=\"shop\"} 0");
+    // What an idle slot keeps is not nothing, and what another database writes is read past.
+    until_bytes(&address, "millrace_source_retained_bytes", |bytes| bytes > 0);
+    until_bytes(&address, "millrace_lag_bytes", |bytes| bytes < 1 << 20);
     assert!(get(&address, "/readyz").starts_with("HTTP/1.1 200 "));
 
     let output = millrace().args(["health", "--listen", &address]).output().unwrap();

@@ -8,7 +8,7 @@ use crate::client::connect::{Purpose, connect};
 use crate::client::session::{Row, Session};
 use crate::fault::{Cause, cure};
 use crate::publication::{Candidate, Obstacle};
-use crate::settings::{Binary, EVERY_TABLE, PublicationMode, Settings};
+use crate::settings::{Binary, EVERY_TABLE, PublicationMode, Settings, TableSelection};
 use crate::types::CatalogueColumn;
 use crate::{publication, queries, slot, types};
 
@@ -28,6 +28,7 @@ async fn look(settings: &Settings) -> Result<Vec<Finding>, Cause> {
     check_server(settings, &server, slot_stands, &mut findings)?;
     let candidates = publication::candidates(&mut session, Some(&publication::schemas(settings))).await?;
     tables(settings, &candidates, &mut findings);
+    alike(&mut session, settings, &candidates, &mut findings).await?;
     publish(&mut session, settings, &candidates, (slot_stands, server.truth(7)), &mut findings).await?;
     let selected = publication::selected(settings, &candidates);
     let oids: Vec<_> = selected.iter().map(|table| table.oid).collect();
@@ -111,20 +112,39 @@ async fn slot(session: &mut Session, settings: &Settings, findings: &mut Vec<Fin
     Ok(true)
 }
 
-fn tables(settings: &Settings, candidates: &[Candidate], findings: &mut Vec<Finding>) {
-    for entry in settings.tables.iter().filter(|entry| entry.table != EVERY_TABLE) {
-        if !candidates.iter().any(|it| it.schema == entry.schema && it.table == entry.table) {
-            let subject = queries::table_name(&entry.schema, &entry.table);
-            let message = format!("there is no table {subject}, or the role cannot see it");
-            findings.push(Finding::error(
-                "PG-016",
-                Refusal::Spec,
-                subject,
-                message,
-                "correct tables in the pipeline file",
-            ));
-        }
+/// The tables that are written out and not there.
+fn missing<'a>(settings: &'a Settings, candidates: &[Candidate]) -> Vec<&'a TableSelection> {
+    let is_there = |entry: &TableSelection| {
+        entry.table == EVERY_TABLE || candidates.iter().any(|it| it.schema == entry.schema && it.table == entry.table)
+    };
+    settings.tables.iter().filter(|entry| !is_there(entry)).collect()
+}
+
+/// Those that are not there, each with the one that is there and differs in nothing but case.
+async fn alike(
+    session: &mut Session,
+    settings: &Settings,
+    candidates: &[Candidate],
+    findings: &mut Vec<Finding>,
+) -> Result<(), Cause> {
+    let missing = missing(settings, candidates);
+    // The schema may be the one that is written otherwise.
+    let all = if missing.is_empty() { Vec::new() } else { publication::candidates(session, None).await? };
+    for entry in missing {
+        let subject = queries::table_name(&entry.schema, &entry.table);
+        let message = format!("there is no table {subject}, or the role cannot see it");
+        let is_alike = |it: &&Candidate| {
+            it.schema.eq_ignore_ascii_case(&entry.schema) && it.table.eq_ignore_ascii_case(&entry.table)
+        };
+        let cure = all.iter().find(is_alike).map_or("correct tables in the pipeline file".to_owned(), |it| {
+            format!("did you mean {{schema: {}, table: {}}}? Names are case-sensitive", it.schema, it.table)
+        });
+        findings.push(Finding::error("PG-016", Refusal::Spec, subject, message, cure));
     }
+    Ok(())
+}
+
+fn tables(settings: &Settings, candidates: &[Candidate], findings: &mut Vec<Finding>) {
     for entry in settings.tables.iter().filter(|entry| entry.table == EVERY_TABLE) {
         let usable = |it: &&Candidate| it.schema == entry.schema && !it.is_partition && it.obstacle().is_none();
         if !candidates.iter().any(|it| usable(&it)) {

@@ -6,6 +6,7 @@ use millrace_model::{Finding, Kind};
 
 use crate::check;
 use crate::client::connect::{Purpose, connect};
+use crate::client::session::Row;
 use crate::fault::Cause;
 use crate::settings::Settings;
 use crate::types::CatalogueColumn;
@@ -22,9 +23,9 @@ pub struct DiscoveredTable {
     pub key: Vec<String>,
     /// Its columns.
     pub columns: Vec<DiscoveredColumn>,
-    /// The planner's estimate.
+    /// The planner's estimate; of what was never analysed, about what its bytes have room for. With partitions.
     pub rows_estimate: u64,
-    /// With indexes and out-of-line values; 0 for a partitioned table.
+    /// With indexes and out-of-line values, and with partitions.
     pub bytes: u64,
     /// What a pipeline would say of it.
     pub findings: Vec<Finding>,
@@ -59,8 +60,8 @@ pub(crate) async fn discover(settings: &Settings, schema: Option<&str>) -> Resul
         true => Vec::new(),
         false => session.query(&queries::sizes(&oids)).await?,
     };
-    let sizes: HashMap<u32, u64> =
-        sizes.iter().map(|row| Ok((row.number(0)?, row.number(1)?))).collect::<Result<_, Cause>>()?;
+    let sizes: HashMap<u32, Size> =
+        sizes.iter().map(|row| Ok((row.number(0)?, size(row)?))).collect::<Result<_, Cause>>()?;
     Ok(tables
         .into_iter()
         .map(|table| {
@@ -68,6 +69,8 @@ pub(crate) async fn discover(settings: &Settings, schema: Option<&str>) -> Resul
             let columns: Vec<_> = columns.iter().collect();
             let mut findings: Vec<_> = check::obstacle(&table, true).into_iter().collect();
             findings.extend(check::columns(&table.full_name(), &columns));
+            let size = sizes.get(&table.oid).copied().unwrap_or_default();
+            let unanalysed = types::rows_in(size.unanalysed, columns.iter().map(|it| it.base.mapping().kind));
             DiscoveredTable {
                 key: columns.iter().filter(|it| it.is_key && it.is_carried).map(|it| it.name.clone()).collect(),
                 columns: columns
@@ -82,9 +85,23 @@ pub(crate) async fn discover(settings: &Settings, schema: Option<&str>) -> Resul
                 findings,
                 schema: table.schema,
                 table: table.table,
-                rows_estimate: table.rows_estimate,
-                bytes: sizes.get(&table.oid).copied().unwrap_or_default(),
+                rows_estimate: size.rows + unanalysed,
+                bytes: size.bytes,
             }
         })
         .collect())
+}
+
+/// What the catalogue says of a table's size.
+#[derive(Clone, Copy, Debug, Default)]
+struct Size {
+    bytes: u64,
+    /// As far as it was analysed.
+    rows: u64,
+    /// Bytes of rows that were not.
+    unanalysed: u64,
+}
+
+fn size(row: &Row) -> Result<Size, Cause> {
+    Ok(Size { bytes: row.number(1)?, rows: row.number(2)?, unanalysed: row.number(3)? })
 }

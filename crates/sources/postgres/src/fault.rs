@@ -38,7 +38,7 @@ pub(crate) enum Cause {
     Ended,
     #[error("the server has not answered for {seconds} s")]
     Silent { seconds: u64 },
-    #[error("the server is not ready: {0}")]
+    #[error("the server answers, but cannot do this now: {0}")]
     NotReady(ServerError),
     #[error("the server is shutting down")]
     ShuttingDown,
@@ -141,7 +141,8 @@ impl From<Cause> for Fault {
             Cause::RowSecurity { table, user } => {
                 refused("PG-005", Refusal::Permission, cure::row_security(&table, &user))
             }
-            Cause::NotReady(_) | Cause::ShuttingDown => Self::retry("PG-002", message),
+            Cause::NotReady(error) => Self::retry("PG-002", message).cure(cure::not_now(&error)),
+            Cause::ShuttingDown => Self::retry("PG-002", message).cure(cure::COMES_BACK),
             Cause::Refused { user, .. } => refused("PG-003", Refusal::Permission, cure::password(&user)),
             Cause::NoDatabase { .. } => {
                 refused("PG-004", Refusal::Spec, "correct connection.database in the pipeline file".into())
@@ -181,6 +182,22 @@ impl From<Cause> for Fault {
 
 /// What to do, in words that `check` uses too.
 pub(crate) mod cure {
+    use crate::client::server_error::ServerError;
+
+    pub(crate) const COMES_BACK: &str = "nothing, if the server comes back: the pipeline tries again until it does";
+
+    pub(crate) fn not_now(error: &ServerError) -> &'static str {
+        match error.state.as_str() {
+            "53300" => {
+                "close sessions that nobody needs, or raise max_connections and restart the server; a pipeline needs two and a \
+                 walsender, and one more for each snapshot.parallelism"
+            }
+            "53100" | "53200" => "make room on the server's disk, or in its memory; its log says where",
+            state if state.starts_with("57P") || state.starts_with("08") => COMES_BACK,
+            _ => "nothing, if it passes: the pipeline tries again until it does",
+        }
+    }
+
     pub(crate) fn unreachable() -> String {
         "see that the server runs and that connection.host and connection.port lead to it from here".into()
     }

@@ -56,6 +56,7 @@ impl Held for HeldSlot {
             return Err(Cause::Unreadable { slot, publication }.into());
         }
         self.shared.oids.remember(registry);
+        self.shared.opened(self.grip.replier.replies());
         let release = Arc::new(Releaser(Arc::clone(self.grip.replier.replies())));
         let log = Box::new(PostgresLog::new(self.shared, *self.grip, from, registry));
         Ok(Opened { position: from.position(), log, release })

@@ -23,12 +23,13 @@ mod slot;
 mod snapshot;
 mod types;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use millrace_model::{
-    Fault, Finding, Held, Member, Position, Slot, Snapshot, Source, SourceIdentity, TableName, Taken,
+    ByteSize, Fault, Finding, Held, LogWaiting, Member, Position, Slot, Snapshot, Source, SourceIdentity, TableName,
+    Taken,
 };
 
 pub use cleanup::CleanupPlan;
@@ -36,6 +37,7 @@ pub use discover::{DiscoveredColumn, DiscoveredTable};
 pub use settings::{Binary, PublicationMode, Settings, TableSelection};
 
 use client::connect::{Purpose, connect};
+use client::replies::Replies;
 use client::session::Session;
 use decode::message::Relation;
 use departures::Oids;
@@ -59,9 +61,21 @@ pub(crate) struct Shared {
     pub(crate) whole_only: AtomicBool,
     /// What the tables were last seen as.
     pub(crate) oids: Oids,
+    /// Of the log that was opened last: how far it is read.
+    pub(crate) replies: Mutex<Option<Arc<Replies>>>,
 }
 
 impl Shared {
+    /// How far the log is read that was opened last.
+    fn read(&self) -> Option<Lsn> {
+        self.replies.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map(|replies| replies.read())
+    }
+
+    /// A log is open from here on.
+    pub(crate) fn opened(&self, replies: &Arc<Replies>) {
+        *self.replies.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(replies));
+    }
+
     /// What a column without a binary decoder means: the next connection asks for text, whatever the catalogue says by then.
     fn without_binary(&self, cause: Cause) -> Cause {
         match cause {
@@ -125,6 +139,7 @@ impl Postgres {
                 text_only: AtomicBool::new(false),
                 whole_only: AtomicBool::new(false),
                 oids: Oids::default(),
+                replies: Mutex::default(),
             }),
         }
     }
@@ -226,5 +241,14 @@ impl Source for Postgres {
         let row = session.row(queries::END).await?;
         let end = Lsn::parse(row.text(0)?).ok_or(Cause::Answer("the end of the log"))?;
         Ok(end.position())
+    }
+
+    async fn waiting(&self) -> Result<LogWaiting, Fault> {
+        let mut session = connect(&self.shared.settings, Purpose::Queries).await?;
+        let row = session.row(&queries::waiting(&self.shared.settings.slot)).await?;
+        let end = Lsn::parse(row.text(0)?).ok_or(Cause::Answer("the end of the log"))?;
+        // What was read is looked at last: it may lie beyond an end that is a moment old.
+        let unread = self.shared.read().map(|read| ByteSize::bytes(end.0.saturating_sub(read.0)));
+        Ok(LogWaiting { unread, retained: row.get(1).and_then(|bytes| bytes.parse().ok()).map(ByteSize::bytes) })
     }
 }

@@ -76,6 +76,15 @@ pub(crate) const SENDER_TIMEOUT: &str = "SELECT setting FROM pg_settings WHERE n
 pub(crate) const END: &str =
     "SELECT CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_flush_lsn() END";
 
+/// The flushed end of the log; how many bytes before it the slot keeps (null where it is lost)
+pub(crate) fn waiting(slot: &str) -> String {
+    format!(
+        "SELECT e.lsn, pg_wal_lsn_diff(e.lsn, s.restart_lsn)::bigint FROM ({END}) e (lsn) \
+         LEFT JOIN pg_replication_slots s ON s.slot_name = {}",
+        literal(slot)
+    )
+}
+
 /// Who may hold up the making of a slot: pid, since when. Prepared transactions have no pid. The locks, not the sessions, say
 /// who runs: of other roles' sessions a plain role sees nothing but the pid.
 pub(crate) const WRITERS: &str = "SELECT concat('process ', l.pid, coalesce(' (' || nullif(a.application_name, '') || ')', '')), \
@@ -171,10 +180,15 @@ pub(crate) fn relations(schemas: Option<&[&str]>, table: Option<&str>) -> String
     )
 }
 
-/// relation oid, bytes with indexes and out-of-line values. Waits for locks on the tables.
+/// Of tables with their partitions: oid, bytes with indexes and out-of-line values, rows as far as they were analysed,
+/// bytes of rows that were not. Waits for locks on the tables.
 pub(crate) fn sizes(relations: &[u32]) -> String {
     format!(
-        "SELECT oid, pg_total_relation_size(oid) FROM pg_class WHERE relkind = 'r' AND oid = ANY ('{{{}}}'::oid[])",
+        "SELECT r.oid, coalesce(sum(pg_total_relation_size(l.oid)), 0)::bigint, \
+         coalesce(sum(l.reltuples) FILTER (WHERE l.reltuples > 0), 0)::bigint, \
+         coalesce(sum(pg_relation_size(l.oid)) FILTER (WHERE l.reltuples <= 0), 0)::bigint \
+         FROM unnest('{{{}}}'::oid[]) r (oid) JOIN pg_class l ON l.relkind = 'r' \
+         AND (l.oid = r.oid OR l.oid IN (SELECT relid FROM pg_partition_tree(r.oid))) GROUP BY r.oid",
         numbers(relations)
     )
 }

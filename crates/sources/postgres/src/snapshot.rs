@@ -27,7 +27,7 @@ use crate::client::session::Session;
 use crate::fault::Cause;
 use crate::position::Lsn;
 use crate::slot::Exported;
-use crate::{Shared, queries, slot};
+use crate::{Shared, queries, slot, types};
 use readable::{Readable, Readables};
 use reader::BlockReader;
 
@@ -127,12 +127,16 @@ fn plan(readable: &Readable, done: &[(String, String)], version: u32) -> Plan {
         // A partitioned table without partitions: one chunk without rows says that it is read.
         chunks.push(Chunk { from: "0:0".into(), to: "0:0".into() });
     }
+    let kinds = member.schema.columns.iter().map(|column| column.kind);
     Plan {
         schema: Arc::clone(&member.schema),
         relation: relation.join(" "),
         split: "ctid".into(),
         chunks,
-        rows_estimate: member.rows_estimate,
+        rows_estimate: match member.rows_estimate {
+            0 => types::rows_in(leaves.iter().map(|leaf| leaf.blocks * types::BLOCK).sum(), kinds),
+            analysed => analysed,
+        },
     }
 }
 

@@ -49,6 +49,11 @@ impl Replies {
         self.received.fetch_max(lsn.0, Ordering::AcqRel);
     }
 
+    /// How far that is.
+    pub(crate) fn read(&self) -> Lsn {
+        Lsn(self.received.load(Ordering::Acquire).max(self.flushed.load(Ordering::Acquire)))
+    }
+
     /// Says where we are now.
     pub(crate) fn answer(&self) {
         self.wake.notify_one();

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use millrace_model::*;
+use millrace_postgres::{Postgres, Settings};
 
 use crate::reading::create;
 use crate::scan::{batch, chunk, named, rows, scan, take};
@@ -128,4 +129,31 @@ async fn no_lock_outlives_a_chunk() {
     assert_eq!(locks(), "");
     // A user's DDL gets through while snapshot and reader live.
     database.sql("SET lock_timeout = '1s'; ALTER TABLE t ADD v int");
+}
+
+/// A server that answers one `SSLRequest` with `answer`, or with nothing.
+fn answering(answer: Option<u8>) -> u16 {
+    use std::io::{Read, Write};
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut request = [0; 8];
+        stream.read_exact(&mut request).unwrap();
+        // Manual, "Message Formats", SSLRequest: its length and the number 80877103.
+        assert_eq!(request, [0, 0, 0, 8, 4, 210, 22, 47]);
+        stream.write_all(answer.as_slice()).unwrap();
+    });
+    port
+}
+
+#[tokio::test]
+async fn a_server_says_by_one_letter_whether_it_would_encrypt() {
+    let database = Server::shared().database("");
+    let offers = async |port| Postgres::new(Settings { port, ..database.settings() }).offers_tls().await;
+    assert!(!database.source().offers_tls().await.unwrap(), "a real one without a certificate");
+    assert!(offers(answering(Some(b'S'))).await.unwrap());
+    assert!(!offers(answering(Some(b'N'))).await.unwrap());
+    let fault = offers(answering(None)).await.unwrap_err();
+    assert_eq!((fault.code, fault.is_retry()), ("PG-001", true));
 }

@@ -3,7 +3,7 @@
 use std::task::Poll;
 use std::time::Duration;
 
-use millrace_model::{Gulp, Position, Source};
+use millrace_model::{ByteSize, Gulp, LogWaiting, Position, Source};
 use tokio::time::{Instant, timeout};
 
 use crate::reading::{create, lines, resume, round};
@@ -203,4 +203,27 @@ async fn a_read_returns_at_the_next_boundary_when_the_round_asks_for_it() {
         transactions.push(log.changes.transactions());
     }
     assert!(transactions.contains(&1), "{transactions:?}");
+}
+
+#[tokio::test]
+async fn what_waits_of_the_log_is_what_was_not_read_and_what_the_slot_keeps() {
+    let database = Server::shared().database("CREATE TABLE t (id int PRIMARY KEY, v text)");
+    let source = database.source();
+    assert_eq!(source.waiting().await.unwrap(), LogWaiting::default());
+    let mut log = create(&source).await;
+    let megabyte = ByteSize::mib(1).get();
+    database.sql("INSERT INTO t SELECT i, repeat(md5(i::text), 10) FROM generate_series(1, 8000) i");
+    let waiting = source.waiting().await.unwrap();
+    assert!(waiting.unread.unwrap().get() > megabyte && waiting.retained >= waiting.unread, "{waiting:?}");
+    let before = waiting.unread.unwrap().get();
+    drop(log.read_all(&source).await);
+    // Other tests write to the same server meanwhile.
+    loop {
+        let waiting = source.waiting().await.unwrap();
+        assert!(waiting.retained.unwrap().get() > megabyte, "nothing was released: {waiting:?}");
+        if waiting.unread.unwrap().get() + megabyte < before {
+            break;
+        }
+        drop(log.read_all(&source).await);
+    }
 }

@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use millrace_model::{Severity, Slot, Source};
-use millrace_postgres::{Postgres, PublicationMode, Settings};
+use millrace_postgres::{Postgres, PublicationMode, Settings, TableSelection};
 
 use crate::reading::{create, held, resume};
+use crate::scan::{named, take};
 use crate::server::{Database, Server, password, table};
 
 #[tokio::test]
@@ -211,6 +212,14 @@ async fn check_names_tables_that_cannot_be_carried() {
     assert_eq!(codes(&["fast"]).await, ["error PG-019"]);
     assert_eq!(codes(&["v"]).await, ["error PG-019"]);
     assert_eq!(codes(&["absent"]).await, ["error PG-016"]);
+    // Names are case-sensitive, in tables and in schemas.
+    let tables = [("public", "T"), ("Public", "t"), ("public", "absent")]
+        .map(|(schema, table)| TableSelection { schema: schema.into(), table: table.into() });
+    let source = Postgres::new(Settings { tables: tables.to_vec(), ..database.settings() });
+    let findings = source.check().await.unwrap();
+    let cures: Vec<_> = findings.iter().filter(|it| it.code == "PG-016").map(|it| it.cure.as_str()).collect();
+    let meant = "did you mean {schema: public, table: t}? Names are case-sensitive";
+    assert_eq!(cures, [meant, meant, "correct tables in the pipeline file"]);
     assert_eq!(codes(&["parts"]).await, ["info PG-028"]);
 }
 
@@ -328,4 +337,32 @@ async fn discover_shows_keys_kinds_and_obstacles() {
         .collect();
     let t = "t [id] (id bigint int64 false, n numeric(8,3) decimal(8,3) true, j jsonb json false) ";
     assert_eq!(shown, ["nokey [] (a point text true) PG-017 PG-021", t]);
+    assert!(tables.iter().all(|table| table.rows_estimate == 0));
+}
+
+#[tokio::test]
+async fn rows_are_estimated_where_nobody_has_analysed_a_table_and_over_all_partitions() {
+    let database = Server::shared().database(
+        "CREATE TABLE t (id int PRIMARY KEY, v text) PARTITION BY RANGE (id); \
+         CREATE TABLE t1 PARTITION OF t FOR VALUES FROM (0) TO (2000); \
+         CREATE TABLE t2 PARTITION OF t FOR VALUES FROM (2000) TO (10000); \
+         INSERT INTO t SELECT i, md5(i::text) FROM generate_series(0, 9999) i; ANALYZE t1; \
+         CREATE TABLE plain (id bigint PRIMARY KEY); INSERT INTO plain SELECT generate_series(1, 5000); \
+         CREATE TABLE empty (id int PRIMARY KEY)",
+    );
+    let tables = database.source().discover(Some("public")).await.unwrap();
+    let about = |name: &str, rows: u64| {
+        let table = tables.iter().find(|table| table.table == name).unwrap();
+        assert!((rows / 2..=rows * 2).contains(&table.rows_estimate), "{name}: {}", table.rows_estimate);
+    };
+    about("t", 10_000);
+    about("plain", 5_000);
+    about("empty", 0);
+    let source = database.source();
+    drop(create(&source).await);
+    let snapshot = take(&source).await;
+    for (name, rows) in [("t", 10_000), ("plain", 5_000)] {
+        let estimate = snapshot.plan(&named(&database, name), &[]).await.unwrap().rows_estimate;
+        assert!((rows / 2..=rows * 2).contains(&estimate), "{name}: {estimate}");
+    }
 }
