@@ -5,19 +5,19 @@ use std::fmt;
 use millrace_model::{Fault, Refusal};
 
 /// The file is neither YAML nor JSON.
-pub const UNREADABLE: &str = "PL-001";
+pub(crate) const UNREADABLE: &str = "PL-001";
 /// A field is unknown, missing or has a value that it cannot have.
-pub const NOT_VALID: &str = "PL-002";
+pub(crate) const NOT_VALID: &str = "PL-002";
 /// It is valid, but this version cannot do it yet.
-pub const NOT_BUILT: &str = "PL-003";
+pub(crate) const NOT_BUILT: &str = "PL-003";
 /// It asks for an encrypted connection, which this version cannot make yet.
-pub const NO_TLS: &str = "PL-004";
+pub(crate) const NO_TLS: &str = "PL-004";
 /// A secret stands where a reference to one belongs.
-pub const PLAIN_SECRET: &str = "PL-005";
+pub(crate) const PLAIN_SECRET: &str = "PL-005";
 /// Finding: a property that means nothing here.
-pub const MEANINGLESS: &str = "PL-006";
+pub(crate) const MEANINGLESS: &str = "PL-006";
 /// Finding: a property of another product that is honoured under its name here.
-pub const HONOURED: &str = "PL-007";
+pub(crate) const HONOURED: &str = "PL-007";
 /// Finding: the connection is not encrypted, though the file would like it to be.
 pub const PLAIN_CONNECTION: &str = "PL-009";
 

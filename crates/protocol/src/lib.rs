@@ -3,6 +3,17 @@
 //! The only room that reads this format. It knows no source, no target and no secret's value, and it opens no file:
 //! whoever has the text asks here what it means.
 
+#![warn(
+    missing_docs,
+    unreachable_pub,
+    clippy::allow_attributes_without_reason,
+    clippy::indexing_slicing,
+    clippy::large_futures,
+    clippy::let_underscore_must_use,
+    clippy::map_err_ignore,
+    clippy::wildcard_enum_match_arm
+)]
+
 mod advanced;
 mod connection;
 mod fault;

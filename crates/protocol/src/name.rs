@@ -1,7 +1,5 @@
 //! Names that the pipeline makes in the source: the default of slot and publication, and what the user may write.
 
-use std::fmt::Write as _;
-
 use sha2::{Digest, Sha256};
 
 use crate::fault::Wrong;
@@ -18,11 +16,14 @@ pub fn default_slot_name(pipeline: &str) -> String {
     name.extend(pipeline.chars().map(|c| if allowed(c) { c } else { '_' }));
     if !pipeline.chars().all(allowed) || name.len() > LONGEST {
         name.truncate(LONGEST - HASH_DIGITS);
-        for byte in Sha256::digest(pipeline.as_bytes()).iter().take(HASH_DIGITS / 2) {
-            let _ = write!(name, "{byte:02x}");
-        }
+        let digest = Sha256::digest(pipeline.as_bytes());
+        name.extend(digest.iter().take(HASH_DIGITS / 2).flat_map(|byte| [byte >> 4, byte & 15]).map(hex_digit));
     }
     name
+}
+
+fn hex_digit(half: u8) -> char {
+    char::from_digit(half.into(), 16).expect("half a byte is one hexadecimal digit")
 }
 
 /// Why `text` cannot name a replication slot.

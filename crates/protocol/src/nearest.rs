@@ -13,6 +13,7 @@ pub(crate) fn nearest<'a>(written: &str, known: impl IntoIterator<Item = &'a str
 }
 
 /// Edit distance; two neighbours that changed places count once.
+#[expect(clippy::indexing_slicing, reason = "no index is larger than the length that a row is made with")]
 fn distance(one: &str, other: &str) -> usize {
     let (one, other): (Vec<char>, Vec<char>) = (one.chars().collect(), other.chars().collect());
     let mut rows = vec![(0..=other.len()).collect::<Vec<usize>>()];

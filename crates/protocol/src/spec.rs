@@ -252,12 +252,13 @@ fn target(node: &Node, folder: &Path, report: &mut Report) -> Option<TargetSpec>
     let word = |name: &str| node.get(name).and_then(Node::as_text).map(str::to_lowercase);
     let format = Format::from_word(word("format").as_deref().unwrap_or("avro"))?;
     let (_, known) = FORMATS.iter().find(|(name, _)| *name == format.as_str())?;
-    let compression = word("compression").unwrap_or_else(|| known[0].0.to_owned());
+    let (default, _) = known.first()?;
+    let compression = word("compression").unwrap_or_else(|| (*default).to_owned());
     if !known.iter().any(|(name, _)| *name == compression) && Compression::from_word(&compression).is_some() {
         let names: Vec<&str> = known.iter().map(|(name, _)| *name).collect();
         let wrong = format!("{} files can be {}, not `{compression}`", format.as_str(), names.join(", "));
         let line = node.get("compression").map_or(0, |node| node.line);
-        let cure = format!("write `compression: {}`, or leave it out", known[0].0);
+        let cure = format!("write `compression: {default}`, or leave it out");
         report.problem(Wrong::new(wrong, cure).at("streamingTarget.compression", line));
     }
     let store = match word("type")?.as_str() {

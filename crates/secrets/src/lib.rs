@@ -2,6 +2,17 @@
 //!
 //! Nothing is kept: a secret that changes is seen at the next read. Stores of clouds are not built yet and are refused.
 
+#![warn(
+    missing_docs,
+    unreachable_pub,
+    clippy::allow_attributes_without_reason,
+    clippy::indexing_slicing,
+    clippy::large_futures,
+    clippy::let_underscore_must_use,
+    clippy::map_err_ignore,
+    clippy::wildcard_enum_match_arm
+)]
+
 mod fault;
 
 use std::env::{self, VarError};
@@ -27,7 +38,7 @@ impl Secrets {
     fn read_file(&self, name: &str) -> Result<String, Cause> {
         let bytes = std::fs::read(self.folder.join(name))
             .map_err(|error| Cause::FileUnreadable { path: name.to_owned(), error })?;
-        let mut text = String::from_utf8(bytes).map_err(|_| Cause::FileNotText(name.to_owned()))?;
+        let mut text = String::from_utf8(bytes).map_err(|_secret| Cause::FileNotText(name.to_owned()))?;
         // Editors and `echo` end a file with a newline, which nobody means as part of a password. Only one.
         if text.ends_with('\n') {
             text.pop();
@@ -75,7 +86,7 @@ fn read_variable(name: &str) -> Result<String, Cause> {
 fn pick(text: &str, name: &str, key: &str) -> Result<String, Cause> {
     // The parser's own words are left out: they may quote the secret.
     let object: serde_json::Value =
-        serde_json::from_str(text).map_err(|_| Cause::NoObject(name.to_owned(), key.to_owned()))?;
+        serde_json::from_str(text).map_err(|_words| Cause::NoObject(name.to_owned(), key.to_owned()))?;
     let object = object.as_object().ok_or_else(|| Cause::NoObject(name.to_owned(), key.to_owned()))?;
     match object.get(key) {
         Some(serde_json::Value::String(value)) => Ok(value.clone()),
