@@ -140,7 +140,9 @@ fn readiness(meter: Option<&Meter>) -> Answer {
     let Some(meter) = meter else { return Answer::text("200 OK", "idle") };
     match meter.read().phase() {
         phase @ (Phase::Snapshotting | Phase::Streaming) => Answer::text("200 OK", phase.as_str()),
-        phase => Answer::text("503 Service Unavailable", phase.as_str()),
+        phase @ (Phase::Starting | Phase::Retrying | Phase::Stopping) => {
+            Answer::text("503 Service Unavailable", phase.as_str())
+        }
     }
 }
 

@@ -19,7 +19,7 @@ const COMMITS: u64 = 1_000_000;
 const START_BAR: f64 = 5.0;
 
 /// Measures a chain of so many commits.
-pub fn measure(stage: &Stage, share: f64, report: &mut Report) -> Result<()> {
+pub(crate) fn measure(stage: &Stage, share: f64, report: &mut Report) -> Result<()> {
     let commits = ((COMMITS as f64 * share) as u64).max(1_000);
     let attempt = stage.attempt(BENCH, &[backlog::TABLE])?;
     stage.drain(&attempt)?;
@@ -34,10 +34,10 @@ pub fn measure(stage: &Stage, share: f64, report: &mut Report) -> Result<()> {
         }
         let began = Instant::now();
         let mut running = stage.start(&attempt, &[])?;
-        running.wait_for("streaming", Duration::from_secs(600))?;
+        running.wait_for("streaming", Duration::from_mins(10))?;
         let name = if with_hint { "with the hint" } else { "without it" };
         report.judge(format!("chain of {commits}: start {name}"), began.elapsed().as_secs_f64(), "s", START_BAR);
-        let ended = running.stop(Duration::from_secs(60))?;
+        let ended = running.stop(Duration::from_mins(1))?;
         report.judge(format!("chain of {commits}: peak memory {name}"), mib(&ended), "MiB", MEMORY_BAR);
     }
     for command in ["status", "fsck"] {
