@@ -22,6 +22,7 @@ mod supervisor;
 mod told;
 pub mod wiring;
 
+use std::pin::pin;
 use std::sync::Arc;
 
 use millrace_engine::{Stop, StopHandle};
@@ -77,23 +78,16 @@ pub async fn run(settings: &Settings, mut stop: Stop) -> Result<(), Fault> {
     let mut beside = JoinSet::new();
     let watched = Arc::clone(&shared);
     beside.spawn(listening.serve(Arc::new(move || watched.meter())));
-    let mut supervised = JoinSet::new();
-    supervised.spawn(supervisor.run(halted));
-    let ended = tokio::select! {
-        refused = session.talk() => refused.map(|never| match never {}),
-        Some(ended) = supervised.join_next() => flat(ended),
-        () = stop.requested() => Ok(()),
+    // Beside the session in one task: it waits more than it works, and the engine has a thread of its own.
+    let mut supervised = pin!(supervisor.run(halted));
+    let (ended, supervisor_ended) = tokio::select! {
+        refused = session.talk() => (refused.map(|never| match never {}), false),
+        ended = &mut supervised => (ended, true),
+        () = stop.requested() => (Ok(()), false),
     };
     halt.request();
-    let stopped = match supervised.join_next().await {
-        Some(stopped) => flat(stopped),
-        None => Ok(()),
-    };
+    let stopped = if supervisor_ended { Ok(()) } else { supervised.await };
     let ended = ended.and(stopped);
     session.goodbye(if ended.is_ok() { "stopped" } else { "fault" }).await;
     ended
-}
-
-fn flat(ended: Result<Result<(), Fault>, tokio::task::JoinError>) -> Result<(), Fault> {
-    ended.unwrap_or_else(|panic| Err(Fault::defect("AG-014", format!("the agent broke down: {panic}"))))
 }

@@ -14,6 +14,7 @@ use millrace_protocol::gateway::{
 };
 use millrace_protocol::{Notation, PipelineSpec, SnapshotMode};
 use serde_json::{Value, json};
+use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tracing::{info, warn};
@@ -51,6 +52,35 @@ struct Standing {
 struct Accepted {
     spec: PipelineSpec,
     held: HeldPipeline,
+}
+
+/// One run of the engine.
+struct Run {
+    spec: PipelineSpec,
+    held: HeldPipeline,
+    folder: PathBuf,
+    meter: Arc<Meter>,
+    stop: Stop,
+}
+
+impl Run {
+    /// Checks, and streams until it is stopped or a fault ends it.
+    async fn to_its_end(self) -> Result<(), Fault> {
+        let source = wiring::source(&self.spec, &self.folder).await?;
+        let identity = Identity { pipeline: self.held.pipeline_id, epoch: Some(self.held.epoch) };
+        let engine = wiring::engine(&self.spec, &identity, source, false)?;
+        let mut stopped = self.stop.clone();
+        let findings = tokio::select! {
+            findings = preflight::ask(&engine, &self.meter) => findings?,
+            () = stopped.requested() => return Ok(()),
+        };
+        preflight::report(&findings);
+        if let Some(finding) = preflight::gravest(&findings) {
+            let message = format!("{}: {}", finding.subject, finding.message);
+            return Err(Fault::refused(finding.code, finding.refusal, message, finding.cure.clone()));
+        }
+        engine.run(self.stop).await
+    }
 }
 
 impl Shared {
@@ -203,29 +233,11 @@ impl Supervisor {
         let witness = Arc::new(Witness::new(Arc::clone(&meter), held.clone(), Arc::clone(&self.shared.outbox)));
         let (handle, stop) = Stop::new();
         self.stop_running = Some(handle);
-        let folder = self.folder.clone();
+        let run = Run { spec, held, folder: self.folder.clone(), meter, stop };
         let observer = Arc::clone(&witness);
-        let run = async move {
-            let source = wiring::source(&spec, &folder).await?;
-            let identity = Identity { pipeline: held.pipeline_id, epoch: Some(held.epoch) };
-            let engine = wiring::engine(&spec, &identity, source, false)?;
-            let mut stopped = stop.clone();
-            let findings = tokio::select! {
-                findings = preflight::ask(&engine, &meter) => findings?,
-                () = stopped.requested() => return Ok(()),
-            };
-            preflight::report(&findings);
-            if let Some(finding) = preflight::gravest(&findings) {
-                return Err(Fault::refused(
-                    finding.code,
-                    finding.refusal,
-                    format!("{}: {}", finding.subject, finding.message),
-                    finding.cure.clone(),
-                ));
-            }
-            engine.run(stop).await
-        };
-        self.tasks.spawn(observed(observer, run));
+        let runtime = Handle::current();
+        // On a thread of its own: an engine is one task that may compute for long, and the session must go on beside it.
+        self.tasks.spawn_blocking(move || runtime.block_on(observed(observer, run.to_its_end())));
         self.shared.set(|standing| *standing = Standing { running: Some(witness), ..Standing::default() });
     }
 

@@ -57,6 +57,56 @@ pub(crate) enum Command {
     Health(HealthArguments),
     /// Print the JSON Schema of the pipeline file
     Schema,
+    /// Run one pipeline as a hub wishes, from the environment
+    Agent,
+    /// Serve the hub, or do something to one
+    Hub(HubArguments),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct HubArguments {
+    /// Where to listen; else `HUB_LISTEN`, else 127.0.0.1:8080
+    #[arg(long, global = true, value_name = "HOST:PORT")]
+    pub(crate) listen: Option<String>,
+    /// The hub's folder; else `HUB_DATA`, else ./millrace-hub
+    #[arg(long, global = true, value_name = "FOLDER")]
+    pub(crate) data: Option<PathBuf>,
+    /// A PostgreSQL server in place of a file in the folder; else `HUB_DATABASE_URL`
+    #[arg(long, global = true, value_name = "URL")]
+    pub(crate) database: Option<String>,
+    #[command(subcommand)]
+    pub(crate) command: Option<HubCommand>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum HubCommand {
+    /// Set up an empty hub without a browser
+    Bootstrap(BootstrapArguments),
+    /// Show what a start would do to the database
+    Migrate {
+        /// Show it
+        #[arg(long)]
+        plan: bool,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BootstrapArguments {
+    /// E-mail address of the first owner
+    #[arg(long)]
+    pub(crate) owner_email: String,
+    /// File with the first owner's password
+    #[arg(long)]
+    pub(crate) owner_password_file: PathBuf,
+    /// Name of the account
+    #[arg(long)]
+    pub(crate) account: String,
+    /// Name of its project
+    #[arg(long)]
+    pub(crate) project: String,
+    /// Name of its first API client
+    #[arg(long)]
+    pub(crate) api_client: String,
 }
 
 #[derive(Debug, Args)]

@@ -1,11 +1,13 @@
 //! The commands, one file each. A command takes its part of the command line, does its work through `wiring`, prints its
 //! result through `console`, and returns its exit code.
 
+pub(crate) mod agent;
 pub(crate) mod check;
 pub(crate) mod cleanup;
 pub(crate) mod discover;
 pub(crate) mod fsck;
 pub(crate) mod health;
+pub(crate) mod hub;
 pub(crate) mod read;
 pub(crate) mod restart;
 pub(crate) mod run;

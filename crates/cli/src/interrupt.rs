@@ -27,6 +27,11 @@ impl Interrupt {
         warn!(code = "stopping", "asked to stop again: leaving at once");
     }
 
+    /// Returns at the first signal.
+    pub(crate) async fn first(mut self) {
+        self.next().await;
+    }
+
     async fn next(&mut self) {
         tokio::select! {
             _ = self.terminate.recv() => {}

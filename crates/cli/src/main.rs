@@ -31,7 +31,7 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use args::{Arguments, Command};
-use commands::{check, cleanup, discover, fsck, health, read, restart, run, schema, status};
+use commands::{agent, check, cleanup, discover, fsck, health, hub, read, restart, run, schema, status};
 use console::Console;
 use fault::{Cause, Failure};
 
@@ -70,5 +70,7 @@ async fn dispatch(command: Command, console: &Console) -> Result<u8, Failure> {
         Command::Cleanup(arguments) => cleanup::cleanup(arguments, console).await,
         Command::Health(arguments) => health::health(arguments, console).await,
         Command::Schema => schema::schema(),
+        Command::Agent => agent::agent().await,
+        Command::Hub(arguments) => hub::hub(arguments, console).await,
     }
 }
