@@ -1,7 +1,7 @@
 //! What a process says while nobody answers it: each pause is a line with its cause, and none of them is an end.
 
 use std::fmt::Debug;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use millrace_engine::{Observer, observed};
@@ -75,6 +75,10 @@ impl Subscriber for Log {
 
 /// `--until now` beside a step that gets no answer for ten minutes: what it says meanwhile, and its exit code at last.
 fn without_an_answer(step: &str) -> (Vec<Line>, u8) {
+    // While there is but one subscriber, tracing asks the thread that first comes to an event whether anybody wants it, for
+    // all threads and for good. That thread may be another test's, which hears nothing. Two put an end to that.
+    static ANOTHER: OnceLock<tracing::Dispatch> = OnceLock::new();
+    ANOTHER.get_or_init(|| tracing::Dispatch::new(Log::default()));
     let log = Log::default();
     let code = tracing::subscriber::with_default(log.clone(), || {
         block_on(async {
