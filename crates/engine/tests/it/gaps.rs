@@ -131,6 +131,16 @@ fn a_writer_that_lost_its_log_does_not_go_on_behind_a_slot_that_another_lake_mov
     });
 }
 
+#[test]
+fn a_writer_that_lost_its_log_does_not_go_on_with_another_cluster() {
+    block_on(async {
+        let stage = begun().await;
+        let exit = loses_its_log(&stage, async |stage| stage.world.replace_cluster()).await;
+        let Exit::Ended(Err(fault)) = exit else { panic!("{exit:?}") };
+        assert_eq!((fault.code, fault.exit_code()), ("EN-002", 66));
+    });
+}
+
 /// A first start stands still at `step` while the slot is made anew. Whether the log was open by then, and nothing committed.
 async fn loses_its_slot_before_a_commit(step: u64, snapshot: bool) -> bool {
     let stage = Stage { snapshot, ..Stage::default() };
