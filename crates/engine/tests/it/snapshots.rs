@@ -398,6 +398,31 @@ fn a_table_leaves_the_publication_only_after_a_commit_that_no_longer_has_it() {
 }
 
 #[test]
+fn a_table_stays_in_the_publication_while_the_commit_without_it_gets_no_answer() {
+    block_on(async {
+        let (mut stage, _) = filled(2);
+        assert_eq!(stage.run(&Fuse::never(), "one").await.code(), 0);
+        stage.tables = Some(&["a"]);
+        let (second, head) = (Fuse::never(), stage.lake.head());
+        let unanswered = async {
+            while stage.lake.head() == head {
+                tokio::task::yield_now().await;
+            }
+            // The claim is there; nothing after it.
+            second.refuse(Some("create a commit"));
+            tokio::time::sleep(Duration::from_secs(60)).await;
+            let left = second.trace().iter().any(|line| line.contains("unpublish tables"));
+            assert!(!left && stage.lake.entry("b").is_some(), "{}", second.trace().join("\n"));
+            second.refuse(None);
+        };
+        let (exit, ()) = tokio::join!(stage.run(&second, "two"), unanswered);
+        assert_eq!(exit.code(), 0);
+        assert!(stage.lake.entry("b").is_none());
+        assert!(second.trace().iter().any(|line| line.contains("unpublish tables")));
+    });
+}
+
+#[test]
 fn a_table_taken_out_of_the_publication_behind_our_back_joins_anew() {
     block_on(async {
         let (stage, mut dice) = filled(3);

@@ -16,11 +16,9 @@
     clippy::allow_attributes_without_reason,
     clippy::print_stdout
 )]
-#![allow(
+#![expect(
     clippy::must_use_candidate,
     clippy::missing_errors_doc,
-    clippy::module_name_repetitions,
-    clippy::similar_names,
     clippy::doc_markdown,
     clippy::cast_possible_truncation,
     clippy::cast_possible_wrap,

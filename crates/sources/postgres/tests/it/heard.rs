@@ -1,7 +1,7 @@
 //! Hears what is logged on a test's thread.
 
 use std::fmt::Write;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use tracing::field::{Field, Visit};
 
@@ -40,6 +40,17 @@ impl tracing::Subscriber for Heard {
 }
 
 impl Heard {
+    /// Hears this thread until the guard is dropped.
+    pub fn listen() -> (Self, tracing::subscriber::DefaultGuard) {
+        // While there is but one subscriber, tracing asks the thread that first comes to an event whether anybody wants it,
+        // for all threads and for good. That thread may be another test's, which hears nothing. Two put an end to that.
+        static ANOTHER: OnceLock<tracing::Dispatch> = OnceLock::new();
+        ANOTHER.get_or_init(|| tracing::Dispatch::new(Self::default()));
+        let heard = Self::default();
+        let listening = tracing::subscriber::set_default(heard.clone());
+        (heard, listening)
+    }
+
     /// Whether this text was logged.
     pub fn contains(&self, text: &str) -> bool {
         self.0.lock().unwrap().contains(text)

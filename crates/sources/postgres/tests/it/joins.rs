@@ -255,8 +255,7 @@ async fn a_table_that_lost_its_key_is_read_on_until_it_leaves_and_its_users_can_
         Server::shared().database("CREATE TABLE t (id int PRIMARY KEY, v int); CREATE TABLE u (id int PRIMARY KEY)");
     let source = database.source();
     let mut log = create(&source).await;
-    let heard = Heard::default();
-    let _listening = tracing::subscriber::set_default(heard.clone());
+    let (heard, _listening) = Heard::listen();
     database.sql("INSERT INTO t VALUES (1, 1); ALTER TABLE t DROP CONSTRAINT t_pkey; INSERT INTO t VALUES (1, 2)");
     database.sql("INSERT INTO u VALUES (1); TRUNCATE t; INSERT INTO t VALUES (3, 3)");
     assert_eq!(log.lines(&source).await, ["c t(1,1)", "c t(1,2)", "c u(1)", "t t(NULL,NULL)", "c t(3,3)"]);
@@ -280,8 +279,7 @@ async fn a_table_that_was_renamed_or_dropped_leaves_and_it_is_said_what_became_o
     database.sql("ALTER TABLE t RENAME TO t_old; DROP TABLE u; CREATE TABLE other (id int PRIMARY KEY)");
     database.sql("ALTER PUBLICATION millrace ADD TABLE other");
     assert_eq!(ids(&source).await.len(), 1);
-    let heard = Heard::default();
-    let _listening = tracing::subscriber::set_default(heard.clone());
+    let (heard, _listening) = Heard::listen();
     source.leave(&[named(&database, "t"), named(&database, "u")]).await.unwrap();
     assert!(
         heard.contains("\"public\".\"t\" was renamed to \"public\".\"t_old\", which the pipeline file does not name"),
@@ -292,8 +290,7 @@ async fn a_table_that_was_renamed_or_dropped_leaves_and_it_is_said_what_became_o
     let published = database.sql("SELECT string_agg(tablename, ' ' ORDER BY tablename) FROM pg_publication_tables");
     assert_eq!(published, "other w");
     // One that the file does not ask for leaves because of that, and nothing need be said.
-    let quiet = Heard::default();
-    let _listening = tracing::subscriber::set_default(quiet.clone());
+    let (quiet, _listening) = Heard::listen();
     source.leave(&[named(&database, "other")]).await.unwrap();
     assert!(!quiet.contains("PG-"), "{quiet:?}");
 }

@@ -97,8 +97,7 @@ async fn what_holds_a_snapshot_up_is_said_and_the_stream_may_go_on_up_to_rising_
     let database = Database::new(&server, "CREATE TABLE t (id int PRIMARY KEY)");
     let source = database.source();
     drop(create(&source).await);
-    let heard = Heard::default();
-    let _listening = tracing::subscriber::set_default(heard.clone());
+    let (heard, _listening) = Heard::listen();
     let mut first = database.session();
     first.sql("BEGIN; INSERT INTO t VALUES (1);");
     let pid = first.sql("SELECT pg_backend_pid();");
@@ -140,8 +139,7 @@ async fn a_prepared_transaction_holds_a_snapshot_up_and_is_named() {
     let database = Server::shared().database("CREATE TABLE t (id int PRIMARY KEY)");
     let source = database.source();
     drop(create(&source).await);
-    let heard = Heard::default();
-    let _listening = tracing::subscriber::set_default(heard.clone());
+    let (heard, _listening) = Heard::listen();
     let gid = format!("forgotten {}", database.name);
     database.sql(&format!("BEGIN; INSERT INTO t VALUES (1); PREPARE TRANSACTION '{gid}'"));
     let mut making = std::pin::pin!(take(&source));
