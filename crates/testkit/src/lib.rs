@@ -37,6 +37,7 @@
 pub mod backlog;
 pub mod fault;
 pub mod fuse;
+pub mod hub;
 pub mod lake;
 pub mod pipeline;
 pub mod postgres;

@@ -3,6 +3,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use serde_json::{Map, Value, json};
+
 use crate::fault::{Fault, Result};
 use crate::postgres::{Database, SUPERUSER};
 
@@ -77,6 +79,24 @@ impl Draft {
             name: self.name.clone(),
             database: self.database.clone(),
             tables: self.tables.clone(),
+        })
+    }
+
+    /// The same pipeline as a hub takes it, for the agent of that id; the lake will be `folder/lake`.
+    pub fn body(&self, agent_id: &str, folder: &Path) -> Value {
+        let tables = self.tables.iter().map(|table| json!({"schema": "public", "table": table}));
+        let properties = self.properties.iter().map(|(key, value)| (key.clone(), Value::from(value.as_str())));
+        let mut connection = json!({"host": "127.0.0.1", "port": self.port, "database": self.database,
+            "username": SUPERUSER, "jdbcProperties": {"sslmode": "disable"}});
+        if let (Some(variable), Value::Object(connection)) = (&self.password_variable, &mut connection) {
+            connection.insert("password".into(), json!({"secretType": "env", "secretName": variable}));
+        }
+        json!({
+            "name": self.name,
+            "agentId": agent_id,
+            "streamingSource": {"type": "postgres", "connection": connection, "tables": tables.collect::<Vec<_>>()},
+            "streamingTarget": {"type": "local", "path": folder.join("lake"), "format": "parquet", "layout": "flat"},
+            "advancedProperties": properties.collect::<Map<_, _>>(),
         })
     }
 

@@ -71,9 +71,8 @@ async fn serve(settings: Settings) -> Result<u8, Failure> {
 
 async fn set_up(settings: Settings, asked: BootstrapArguments, console: &Console) -> Result<u8, Failure> {
     let asked = Bootstrap { account: asked.account, project: asked.project, api_client: asked.api_client };
-    let set_up = bootstrap(settings, Arc::new(SystemClock), asked).await.map_err(|cause| Failure::Fault(cause.into()))?;
-    console.result(&json!(set_up), |result, _| {
-        format!("{:#}\nthe secret is shown this once", result)
-    })?;
+    let set_up =
+        bootstrap(settings, Arc::new(SystemClock), asked).await.map_err(|cause| Failure::Fault(cause.into()))?;
+    console.result(&json!(set_up), |result, _| format!("{:#}\nthe secret is shown this once", result))?;
     Ok(DONE)
 }

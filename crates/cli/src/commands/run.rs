@@ -7,10 +7,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use millrace_engine::{Stop, observed};
-use millrace_model::{Fault, Finding, Refusal, Severity, Source, Target};
 use millrace_protocol::{PipelineSpec, SnapshotMode};
 use tokio::task::JoinSet;
-use tracing::{error, info, warn};
+use tracing::info;
 
 use super::DONE;
 use crate::args::{RunArguments, Until};

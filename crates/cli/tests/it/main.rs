@@ -5,6 +5,7 @@
 mod disk;
 mod durable;
 mod files;
+mod hub;
 mod kills;
 mod listen;
 mod members;

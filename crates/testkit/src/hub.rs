@@ -1,0 +1,200 @@
+//! A real hub process, its API as any program would use it, and agents that sign in to it.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use reqwest::Method;
+use reqwest::blocking::Client;
+use serde_json::{Value, json};
+
+use crate::fault::{Fault, Result};
+use crate::postgres::free_port;
+use crate::process::{Invocation, Millrace};
+
+/// How long a call may take.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A running hub with one account, one project and one API client.
+pub struct Hub {
+    /// Its address, without a slash at the end.
+    pub url: String,
+    /// The account's project.
+    pub project: String,
+    program: PathBuf,
+    folder: PathBuf,
+    account: String,
+    client_id: String,
+    client_secret: String,
+    port: u16,
+    process: Option<Millrace>,
+    http: Client,
+}
+
+impl Hub {
+    /// Sets a hub up in `folder` and starts it.
+    pub fn start(program: &Path, folder: &Path) -> Result<Self> {
+        let _set_already = rustls::crypto::ring::default_provider().install_default();
+        let port = free_port()?;
+        let password = folder.join("password");
+        std::fs::write(&password, "correct horse battery staple\n").map_err(Fault::io(&password))?;
+        let data = folder.join("hub");
+        let set_up = Invocation::of(program, ["--format", "json", "hub", "bootstrap", "--data"])
+            .argument(&data)
+            .argument("--owner-email")
+            .argument("owner@example.com")
+            .argument("--owner-password-file")
+            .argument(&password);
+        let names = ["--account", "Acme", "--project", "Main", "--api-client", "tests"];
+        let set_up = names.iter().fold(set_up, Invocation::argument).json(PATIENCE)?;
+        let text = |name: &str| set_up.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
+        let http = Client::builder().timeout(PATIENCE).build().map_err(of_http)?;
+        let mut hub = Self {
+            url: format!("http://127.0.0.1:{port}"),
+            project: text("projectId"),
+            program: program.to_owned(),
+            folder: folder.to_owned(),
+            account: text("accountId"),
+            client_id: text("clientId"),
+            client_secret: text("clientSecret"),
+            port,
+            process: None,
+            http,
+        };
+        hub.resume()?;
+        Ok(hub)
+    }
+
+    /// Starts it again where it was.
+    pub fn resume(&mut self) -> Result<()> {
+        let hub =
+            Invocation::of(&self.program, ["--format", "json", "hub", "--data"]).argument(self.folder.join("hub"));
+        let mut process = hub.argument("--listen").argument(format!("127.0.0.1:{}", self.port)).start()?;
+        process.wait_for("listening", PATIENCE)?;
+        self.process = Some(process);
+        Ok(())
+    }
+
+    /// Kills it, as a machine that goes away would.
+    pub fn kill(&mut self) -> Result<()> {
+        if let Some(process) = self.process.take() {
+            process.kill()?;
+        }
+        Ok(())
+    }
+
+    /// Stops it as an operator would.
+    pub fn stop(mut self) -> Result<()> {
+        if let Some(process) = self.process.take() {
+            process.stop(PATIENCE)?;
+        }
+        Ok(())
+    }
+
+    fn token(&self) -> Result<String> {
+        let form = [("grant_type", "client_credentials")];
+        let request = self.http.post(format!("{}/oauth/dpc/token", self.url));
+        let answer =
+            request.basic_auth(&self.client_id, Some(&self.client_secret)).form(&form).send().map_err(of_http)?;
+        let body: Value = answer.json().map_err(of_http)?;
+        Ok(body.get("access_token").and_then(Value::as_str).unwrap_or_default().to_owned())
+    }
+
+    /// A call of the API with a new token, as automation makes it: status and body.
+    pub fn call(&self, method: Method, path: &str, body: Option<&Value>) -> Result<(u16, Value)> {
+        let request = self.http.request(method, format!("{}/dpc/v1{path}", self.url)).bearer_auth(self.token()?);
+        let request = match body {
+            Some(body) => request.json(body),
+            None => request,
+        };
+        let answer = request.send().map_err(of_http)?;
+        let status = answer.status().as_u16();
+        let text = answer.text().map_err(of_http)?;
+        Ok((status, serde_json::from_str(&text).unwrap_or(Value::Null)))
+    }
+
+    /// A call that must end with `status`.
+    pub fn expect(&self, status: u16, method: Method, path: &str, body: Option<&Value>) -> Result<Value> {
+        let (given, answer) = self.call(method.clone(), path, body)?;
+        if given == status {
+            return Ok(answer);
+        }
+        Err(Fault::Program {
+            program: format!("{method} {path}"),
+            status: format!("{given} in place of {status}"),
+            stderr: answer.to_string(),
+        })
+    }
+
+    /// A new agent: its id.
+    pub fn add_agent(&self, name: &str) -> Result<String> {
+        let body = json!({"name": name, "deployment": "fargate", "cloudProvider": "aws", "agentType": "streaming"});
+        let created = self.expect(201, Method::POST, "/agents", Some(&body))?;
+        Ok(created.get("agentId").and_then(Value::as_str).unwrap_or_default().to_owned())
+    }
+
+    /// The process of that agent, not started: what its page in the console shows as environment.
+    pub fn agent(&self, id: &str, state: &Path) -> Result<Invocation> {
+        let credentials = self.expect(200, Method::GET, &format!("/agents/{id}/credentials"), None)?;
+        let text = |name: &str| credentials.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
+        Ok(Invocation::of(&self.program, ["agent"])
+            .env("HUB_URL", &self.url)
+            .env("ACCOUNT_ID", &self.account)
+            .env("AGENT_ID", id)
+            .env("OAUTH_CLIENT_ID", &text("clientId"))
+            .env("OAUTH_CLIENT_SECRET", &text("clientSecret"))
+            .env("STATE_DIR", &state.display().to_string())
+            .env("LISTEN", "127.0.0.1:0"))
+    }
+
+    /// Creates a pipeline: its path in the API.
+    pub fn add_pipeline(&self, body: &Value) -> Result<String> {
+        let pipelines = format!("/projects/{}/streaming-pipelines", self.project);
+        let created = self.expect(201, Method::POST, &pipelines, Some(body))?;
+        let id = created.get("streamingPipelineId").and_then(Value::as_str).unwrap_or_default();
+        Ok(format!("{pipelines}/{id}"))
+    }
+
+    /// `START` or `STOP`.
+    pub fn command(&self, pipeline: &str, command: &str) -> Result<()> {
+        self.expect(202, Method::POST, &format!("{pipeline}/commands"), Some(&json!({"command": command}))).map(drop)
+    }
+
+    /// Waits until the agent has that status; how long it took.
+    pub fn wait_for_agent(&self, id: &str, status: &str, patience: Duration) -> Result<Duration> {
+        self.wait_until(&format!("agent {status}"), patience, || {
+            let agent = self.expect(200, Method::GET, &format!("/agents/{id}"), None)?;
+            Ok((agent.get("agentStatus").and_then(Value::as_str) == Some(status), agent))
+        })
+    }
+
+    /// Waits until the pipeline has that status; how long it took.
+    pub fn wait_for_pipeline(&self, path: &str, status: &str, patience: Duration) -> Result<Duration> {
+        self.wait_until(&format!("pipeline {status}"), patience, || {
+            let seen = self.status(path)?;
+            Ok((seen.get("status").and_then(Value::as_str) == Some(status), seen))
+        })
+    }
+
+    /// What the API says of the pipeline's status.
+    pub fn status(&self, path: &str) -> Result<Value> {
+        self.expect(200, Method::GET, &format!("{path}/status"), None)
+    }
+
+    fn wait_until(&self, what: &str, patience: Duration, look: impl Fn() -> Result<(bool, Value)>) -> Result<Duration> {
+        let begun = Instant::now();
+        loop {
+            let (there, seen) = look()?;
+            if there {
+                return Ok(begun.elapsed());
+            }
+            if begun.elapsed() > patience {
+                return Err(Fault::Late { what: what.to_owned(), waited: patience, seen: seen.to_string() });
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+}
+
+fn of_http(error: reqwest::Error) -> Fault {
+    Fault::Program { program: "HTTP".into(), status: "failed".into(), stderr: error.to_string() }
+}
