@@ -22,7 +22,7 @@ use stage::Stage;
 
 /// What to measure.
 #[derive(Debug, clap::Args)]
-pub struct Arguments {
+pub(crate) struct Arguments {
     /// Only this measurement; without it, all of them.
     #[arg(value_enum)]
     name: Option<Name>,
@@ -53,7 +53,7 @@ enum Name {
 }
 
 /// Measures.
-pub fn run(arguments: &Arguments) -> Result<()> {
+pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     setup::postgres()?;
     let millrace = build::millrace(Profile::Release)?;
     let mut report = Report::default();

@@ -9,7 +9,7 @@ use crate::setup;
 
 /// Which of cargo's profiles.
 #[derive(Clone, Copy, Debug)]
-pub enum Profile {
+pub(crate) enum Profile {
     /// Quick to build.
     Dev,
     /// Quick to run.
@@ -17,19 +17,19 @@ pub enum Profile {
 }
 
 /// The folder that cargo builds into: this very program lies in `<folder>/<profile>/`.
-pub fn folder() -> Result<PathBuf> {
+pub(crate) fn folder() -> Result<PathBuf> {
     let lost = |cause| Fault::Io { path: "the running xtask".into(), cause };
     let running = std::env::current_exe().map_err(lost)?;
     Ok(running.ancestors().nth(2).map(PathBuf::from).unwrap_or_default())
 }
 
 /// The cargo that runs us.
-pub fn cargo() -> Command {
+pub(crate) fn cargo() -> Command {
     Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
 }
 
 /// Builds `millrace` and gives its path; where `MILLRACE_BIN` names a program, that one is taken as it is.
-pub fn millrace(profile: Profile) -> Result<PathBuf> {
+pub(crate) fn millrace(profile: Profile) -> Result<PathBuf> {
     if let Some(given) = std::env::var_os("MILLRACE_BIN") {
         return Ok(given.into());
     }

@@ -13,7 +13,7 @@ use crate::build;
 const VENV_INSTALL: &str = "apt-get install -y python3-venv";
 
 /// PostgreSQL of Debian.
-pub fn postgres() -> Result<()> {
+pub(crate) fn postgres() -> Result<()> {
     if Programs::find(None).is_err() {
         install("PostgreSQL", INSTALL)?;
     }
@@ -21,13 +21,13 @@ pub fn postgres() -> Result<()> {
 }
 
 /// What shows a process's calls to the system, and makes them fail.
-pub fn strace() -> Result<()> {
+pub(crate) fn strace() -> Result<()> {
     let is_there = Command::new("strace").arg("--version").output().is_ok_and(|output| output.status.success());
     if is_there { Ok(()) } else { install("strace", "apt-get install -y strace") }
 }
 
 /// The independent reader's Python environment, below the folder that cargo builds into; gives its Python.
-pub fn reader() -> Result<PathBuf> {
+pub(crate) fn reader() -> Result<PathBuf> {
     let python = lake::python_in(&build::folder()?);
     let wanted = lake::scripts().join("requirements.txt");
     let wanted_text = fs::read(&wanted).map_err(|cause| Fault::Io { path: wanted.clone(), cause })?;
@@ -72,7 +72,7 @@ fn install(what: &str, line: &str) -> Result<()> {
 }
 
 /// Runs a program whose output is for the person who watches.
-pub fn loud(command: &mut Command) -> Result<()> {
+pub(crate) fn loud(command: &mut Command) -> Result<()> {
     let program = command.get_program().to_string_lossy().into_owned();
     let status = command.status().map_err(|cause| Fault::Io { path: program.clone().into(), cause })?;
     if status.success() {

@@ -7,7 +7,7 @@ use crate::setup;
 
 /// What to test.
 #[derive(Debug, clap::Args)]
-pub struct Arguments {
+pub(crate) struct Arguments {
     /// The long tier too.
     #[arg(long)]
     all: bool,
@@ -16,7 +16,7 @@ pub struct Arguments {
 }
 
 /// Runs the tests; their own closing lines are the result.
-pub fn run(arguments: &Arguments) -> Result<()> {
+pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     setup::postgres()?;
     setup::strace()?;
     let python = setup::reader()?;

@@ -45,8 +45,7 @@ impl Console {
     pub(crate) fn before_arguments() -> Self {
         let line: Vec<String> = std::env::args_os().map(|word| word.to_string_lossy().into_owned()).collect();
         let asks_for = |format: &str| {
-            line.contains(&format!("--format={format}"))
-                || line.windows(2).any(|pair| pair[0] == "--format" && pair[1] == format)
+            line.contains(&format!("--format={format}")) || line.windows(2).any(|pair| pair == ["--format", format])
         };
         Self::new(match (asks_for("human"), asks_for("json")) {
             (true, _) => Some(Format::Human),
@@ -90,7 +89,7 @@ impl Console {
         }
         self.screen.line(&format!("{question} Type yes to go on:"));
         let mut answer = String::new();
-        io::stdin().read_line(&mut answer).map_err(|_| Cause::NobodyToAsk)?;
+        io::stdin().read_line(&mut answer).map_err(|_closed| Cause::NobodyToAsk)?;
         if answer.trim().eq_ignore_ascii_case("yes") { Ok(()) } else { Err(Cause::Declined.into()) }
     }
 

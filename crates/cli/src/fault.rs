@@ -44,6 +44,7 @@ pub(crate) enum Cause {
 }
 
 impl From<Cause> for Fault {
+    #[expect(clippy::wildcard_enum_match_arm, reason = "the system's kinds of error are many, and more will come")]
     fn from(cause: Cause) -> Self {
         let message = cause.to_string();
         let (code, refusal, cure) = match &cause {

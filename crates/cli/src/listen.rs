@@ -134,7 +134,9 @@ fn answer(head: &[u8], meter: &Meter) -> (Answer, bool) {
 fn readiness(meter: &Meter) -> Answer {
     match meter.read().phase() {
         phase @ (Phase::Snapshotting | Phase::Streaming) => Answer::text("200 OK", phase.as_str()),
-        phase => Answer::text("503 Service Unavailable", phase.as_str()),
+        phase @ (Phase::Starting | Phase::Retrying | Phase::Stopping) => {
+            Answer::text("503 Service Unavailable", phase.as_str())
+        }
     }
 }
 

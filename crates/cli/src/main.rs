@@ -3,6 +3,17 @@
 //! Nothing of a pipeline is decided here: `commands` holds one file a command, `wiring` puts source, target and engine
 //! together, `console` owns the terminal.
 
+#![warn(
+    missing_docs,
+    unreachable_pub,
+    clippy::allow_attributes_without_reason,
+    clippy::indexing_slicing,
+    clippy::large_futures,
+    clippy::let_underscore_must_use,
+    clippy::map_err_ignore,
+    clippy::wildcard_enum_match_arm
+)]
+
 mod args;
 mod clock;
 mod commands;
@@ -35,7 +46,8 @@ fn main() -> ExitCode {
         Ok(arguments) => arguments,
         // `--help` and `--version` are answers, not mistakes.
         Err(answer) if !answer.use_stderr() => {
-            let _ = answer.print();
+            // A reader that has seen enough (`| head`) is no failure.
+            drop(answer.print());
             return ExitCode::SUCCESS;
         }
         Err(mistake) => return ExitCode::from(Console::before_arguments().report(&mistake.into())),
@@ -54,7 +66,7 @@ fn main() -> ExitCode {
 
 async fn dispatch(command: Command, console: &Console) -> Result<u8, Failure> {
     match command {
-        Command::Run(arguments) => run::run(arguments, console).await,
+        Command::Run(arguments) => Box::pin(run::run(arguments, console)).await,
         Command::Check(arguments) => check::check(arguments, console).await,
         Command::Discover(arguments) => discover::discover(arguments, console).await,
         Command::Status(arguments) => status::status(arguments, console).await,

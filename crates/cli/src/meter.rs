@@ -126,7 +126,7 @@ impl Observer for Meter {
                 reading.tables.snapshot_started(table.to_string(), *rows_done, *rows_estimate);
             }
             Event::SnapshotRead { table, rows } => {
-                reading.tables.snapshot_read(&table.to_string(), *rows, Instant::now())
+                reading.tables.snapshot_read(&table.to_string(), *rows, Instant::now());
             }
             Event::ChunkCommitted(chunk) => reading.tables.chunk_committed(chunk),
             Event::SnapshotAgain { table } => reading.tables.snapshot_ended(&table.to_string()),

@@ -1,7 +1,5 @@
 //! The numbers of a run as Prometheus reads them: text exposition format 0.0.4.
 
-use std::fmt::Write;
-
 use millrace_model::{OpCounts, Timestamp};
 
 use crate::clock::SystemClock;
@@ -22,11 +20,11 @@ impl Page {
     }
 
     fn sample(&mut self, name: &str, labels: &[(&str, &str)], value: impl std::fmt::Display) {
-        let _ = write!(self.text, "millrace_{name}{{pipeline=\"{}\"", self.pipeline);
+        self.text += &format!("millrace_{name}{{pipeline=\"{}\"", self.pipeline);
         for (label, text) in labels.iter().filter(|(_, text)| !text.is_empty()) {
-            let _ = write!(self.text, ",{label}=\"{}\"", escaped(text));
+            self.text += &format!(",{label}=\"{}\"", escaped(text));
         }
-        let _ = writeln!(self.text, "}} {value}");
+        self.text += &format!("}} {value}\n");
     }
 
     fn histogram(&mut self, name: &str, help: &str, durations: &Histogram) {
@@ -91,13 +89,13 @@ fn pace(page: &mut Page, reading: &Reading) {
 }
 
 fn tables(page: &mut Page, reading: &Reading) {
+    type Number = fn(&TableTotals) -> u64;
     page.family("changes_total", "counter", "Committed changes of the log, by op.");
     for (table, totals) in reading.tables.totals() {
         for (op, count) in by_op(&totals.ops) {
             page.sample("changes_total", &[("table", table), ("op", op)], count);
         }
     }
-    type Number = fn(&TableTotals) -> u64;
     let families: [(&str, &str, Number); 4] = [
         ("rows_written_total", "Committed rows, those of snapshots among them.", |totals| totals.rows),
         ("bytes_written_total", "Bytes of committed files.", |totals| totals.bytes),

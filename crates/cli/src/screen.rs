@@ -3,7 +3,6 @@
 //! Both pass one lock, so a line of the log never tears the block and the block never covers a line. The block is drawn
 //! with plain ANSI: up, over, clear what is left. Off a terminal there is never a block.
 
-use std::fmt::Write as _;
 use std::io::{self, Write};
 use std::sync::{Mutex, PoisonError};
 
@@ -32,7 +31,8 @@ impl Screen {
         out += text;
         out.push('\n');
         for line in &block.lines {
-            let _ = writeln!(out, "{line}");
+            out += line;
+            out.push('\n');
         }
         put(&out);
     }
@@ -46,7 +46,8 @@ impl Screen {
         let mut out = up(height(&block.lines));
         for line in &lines {
             // Over what stands there, without clearing it first: that would flicker.
-            let _ = writeln!(out, "{line}\x1b[K");
+            out += line;
+            out += "\x1b[K\n";
         }
         // What was there before may have been higher.
         out += "\x1b[J";
@@ -92,8 +93,8 @@ fn cleared(lines: usize) -> String {
 }
 
 fn put(text: &str) {
-    let mut stderr = io::stderr().lock();
-    let _ = stderr.write_all(text.as_bytes());
+    // Where standard error is gone there is nobody left to tell.
+    drop(io::stderr().lock().write_all(text.as_bytes()));
 }
 
 #[cfg(test)]

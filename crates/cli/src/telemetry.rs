@@ -77,6 +77,7 @@ impl Parts {
         log_line(SystemClock::time(), word(level), &self.code, &self.message, self.fields)
     }
 
+    #[expect(clippy::wildcard_enum_match_arm, reason = "whatever else JSON has is printed as it is")]
     fn human(self, level: Level, paint: Paint) -> String {
         let now = SystemClock::time().to_string();
         let clock = now.split_once('T').map_or(now.as_str(), |(_, clock)| clock.get(..8).unwrap_or(clock));

@@ -58,9 +58,9 @@ const fn key(name: &'static str, rule: Rule, default: &'static str, about: &'sta
 }
 
 /// A longer one is a slip of the pen: a log that waits that long fills the source's disk.
-const HOUR: Duration = Duration::from_secs(3600);
+const HOUR: Duration = Duration::from_hours(1);
 /// The same for a commit, which some lakes want once a day.
-const DAY: Duration = Duration::from_secs(24 * 3600);
+const DAY: Duration = Duration::from_hours(24);
 
 const fn durations(least: Duration, most: Duration) -> Rule {
     Rule::Duration { least, most }

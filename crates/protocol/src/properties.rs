@@ -131,7 +131,7 @@ fn out_of_range(key: &Key, kind: &str, [least, most]: [String; 2], text: &str) -
     let units = match key.rule {
         Rule::Duration { .. } => "; units are ms, s, m and h",
         Rule::Size { .. } => "; units are B, KiB, MiB, GiB and TiB",
-        _ => "",
+        Rule::Bool | Rule::Count { .. } | Rule::Words(_) | Rule::Slot | Rule::Publication | Rule::Path => "",
     };
     let example = if key.default.is_empty() { &least } else { key.default };
     Wrong::new(

@@ -75,7 +75,9 @@ fn wrong_kind(node: &Node, shape: &Shape, path: &str, report: &mut Report) {
             Value::Whole(_) | Value::Real(_) | Value::Bool(_) => {
                 ("a text".into(), format!("put it in quotes: \"{}\"", node.value))
             }
-            _ => ("a text".into(), "write one text behind the colon".into()),
+            Value::Null | Value::Text(_) | Value::List(_) | Value::Map(_) => {
+                ("a text".into(), "write one text behind the colon".into())
+            }
         },
         Shape::Whole { least, most } if least == most => (format!("{least}"), format!("write {least}")),
         Shape::Whole { least, most } => {

@@ -1,13 +1,15 @@
-//! A start over a very long chain: from process start to streaming, with the hint and without.
+//! A very long chain: a start, from process start to streaming, with the hint and without, and what only reads it.
 
 use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use millrace_testkit::process::Ended;
 use millrace_testkit::{Fault, Result, backlog};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
+use super::drain::MEMORY_BAR;
 use super::report::Report;
 use super::stage::{BENCH, Stage};
 
@@ -17,7 +19,7 @@ const COMMITS: u64 = 1_000_000;
 const START_BAR: f64 = 5.0;
 
 /// Measures a chain of so many commits.
-pub fn measure(stage: &Stage, share: f64, report: &mut Report) -> Result<()> {
+pub(crate) fn measure(stage: &Stage, share: f64, report: &mut Report) -> Result<()> {
     let commits = ((COMMITS as f64 * share) as u64).max(1_000);
     let attempt = stage.attempt(BENCH, &[backlog::TABLE])?;
     stage.drain(&attempt)?;
@@ -32,12 +34,22 @@ pub fn measure(stage: &Stage, share: f64, report: &mut Report) -> Result<()> {
         }
         let began = Instant::now();
         let mut running = stage.start(&attempt, &[])?;
-        running.wait_for("streaming", Duration::from_secs(600))?;
+        running.wait_for("streaming", Duration::from_mins(10))?;
         let name = if with_hint { "with the hint" } else { "without it" };
         report.judge(format!("chain of {commits}: start {name}"), began.elapsed().as_secs_f64(), "s", START_BAR);
-        running.stop(Duration::from_secs(60))?;
+        let ended = running.stop(Duration::from_mins(1))?;
+        report.judge(format!("chain of {commits}: peak memory {name}"), mib(&ended), "MiB", MEMORY_BAR);
+    }
+    for command in ["status", "fsck"] {
+        let ended = stage.look(&attempt, command)?;
+        report.add(format!("chain of {commits}: {command}"), ended.wall_time.as_secs_f64(), "s");
+        report.add(format!("chain of {commits}: peak memory of {command}"), mib(&ended), "MiB");
     }
     Ok(())
+}
+
+fn mib(ended: &Ended) -> f64 {
+    ended.peak_memory.get() as f64 / 1_048_576.0
 }
 
 /// Adds heartbeats to a chain, as a writer of years would have.

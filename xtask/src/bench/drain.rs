@@ -13,7 +13,7 @@ const WALL_BAR: f64 = 0.6;
 const CPU_BAR: f64 = 0.8;
 
 /// `memory.limit` by default, in MiB.
-pub const MEMORY_BAR: f64 = 200.0;
+pub(crate) const MEMORY_BAR: f64 = 200.0;
 
 const MIB: f64 = 1_048_576.0;
 
@@ -28,7 +28,7 @@ struct Figures {
 }
 
 /// Measures wall time, CPU time and peak memory.
-pub fn measure(stage: &Stage, changes: u64, times: usize, report: &mut Report) -> Result<()> {
+pub(crate) fn measure(stage: &Stage, changes: u64, times: usize, report: &mut Report) -> Result<()> {
     println!("Writing a backlog of {changes} changes");
     backlog::write(&stage.database, 0, changes.div_ceil(backlog::CHANGES_OF_A_BLOCK))?;
     stage.database.sql("CHECKPOINT")?;

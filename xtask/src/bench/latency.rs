@@ -25,7 +25,7 @@ const BETWEEN: Duration = Duration::from_millis(20);
 const LENGTH: Duration = Duration::from_secs(30);
 
 /// How long the last changes may take to arrive.
-const CATCHING_UP: Duration = Duration::from_secs(60);
+const CATCHING_UP: Duration = Duration::from_mins(1);
 
 /// Bars, in seconds, at a `commit.interval` of one second.
 const MEDIAN_BAR: f64 = 1.0;
@@ -39,7 +39,7 @@ struct Seen {
 }
 
 /// Measures the delays of some ten thousand changes.
-pub fn measure(stage: &Stage, report: &mut Report) -> Result<()> {
+pub(crate) fn measure(stage: &Stage, report: &mut Report) -> Result<()> {
     println!("Streaming 5,000 changes a second for {} s", LENGTH.as_secs());
     let attempt = stage.attempt(super::stage::BENCH, &[backlog::TABLE])?;
     let mut running = stage.start(&attempt, &[])?;
@@ -108,7 +108,7 @@ fn delays(database: &Database, printed: &str, seen: &[Seen]) -> Result<Vec<f64>>
         };
         changes.push((sequence, committed.to_owned()));
     }
-    let committed = seconds(database, changes.iter().map(|(_, text)| text.as_str()).collect())?;
+    let committed = seconds(database, &changes.iter().map(|(_, text)| text.as_str()).collect())?;
     let delay = |(sequence, text): &(u64, String)| {
         let commit = seen.get(seen.partition_point(|commit| commit.sequence < *sequence))?;
         Some(commit.at - committed.get(text)?)
@@ -118,7 +118,7 @@ fn delays(database: &Database, printed: &str, seen: &[Seen]) -> Result<Vec<f64>>
 }
 
 /// Times as seconds since 1970, reckoned by the database.
-fn seconds(database: &Database, times: BTreeSet<&str>) -> Result<BTreeMap<String, f64>> {
+fn seconds(database: &Database, times: &BTreeSet<&str>) -> Result<BTreeMap<String, f64>> {
     let list: Vec<String> = times.iter().map(|time| format!("('{time}')")).collect();
     let mut session = database.session()?;
     let lines = session.run(&format!(

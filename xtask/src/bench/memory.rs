@@ -18,14 +18,14 @@ const COLUMNS: u32 = 20;
 const MIB: f64 = 1_048_576.0;
 
 /// One transaction of so many rows.
-pub fn one_transaction(stage: &Stage, rows: u64, report: &mut Report) -> Result<()> {
+pub(crate) fn one_transaction(stage: &Stage, rows: u64, report: &mut Report) -> Result<()> {
     println!("Writing one transaction of {rows} rows");
     backlog::write_one_transaction(&stage.database, rows)?;
     drained(stage, backlog::TABLE, "memory: one transaction", report)
 }
 
 /// Thousands of tables, each changed by a transaction of its own.
-pub fn many_tables(millrace: &Path, report: &mut Report) -> Result<()> {
+pub(crate) fn many_tables(millrace: &Path, report: &mut Report) -> Result<()> {
     println!("Making {TABLES} tables of {COLUMNS} columns, and changing each of them");
     let stage = Stage::with(millrace, make_tables)?;
     stage.database.sql(&format!("CALL change_tables({TABLES})"))?;

@@ -8,7 +8,7 @@ use serde_json::json;
 
 /// All measurements of one run.
 #[derive(Debug, Default)]
-pub struct Report {
+pub(crate) struct Report {
     lines: Vec<Measured>,
 }
 
@@ -22,12 +22,12 @@ struct Measured {
 
 impl Report {
     /// A figure that is good to know.
-    pub fn add(&mut self, name: impl Into<String>, figure: f64, unit: &'static str) {
+    pub(crate) fn add(&mut self, name: impl Into<String>, figure: f64, unit: &'static str) {
         self.put(Measured { name: name.into(), figure, unit, bar: None });
     }
 
     /// A figure with a bar.
-    pub fn judge(&mut self, name: impl Into<String>, figure: f64, unit: &'static str, bar: f64) {
+    pub(crate) fn judge(&mut self, name: impl Into<String>, figure: f64, unit: &'static str, bar: f64) {
         self.put(Measured { name: name.into(), figure, unit, bar: Some(bar) });
     }
 
@@ -37,7 +37,7 @@ impl Report {
     }
 
     /// Prints all of it once more, together.
-    pub fn print(&self) {
+    pub(crate) fn print(&self) {
         println!("\nResults");
         for line in &self.lines {
             println!("  {}", line.text());
@@ -45,7 +45,7 @@ impl Report {
     }
 
     /// Writes all of it as JSON.
-    pub fn write(&self, path: &Path) -> Result<()> {
+    pub(crate) fn write(&self, path: &Path) -> Result<()> {
         let lines = self
             .lines
             .iter()
@@ -65,13 +65,13 @@ impl Measured {
 }
 
 /// The middle of several figures; of an even number the higher one of the two.
-pub fn median(mut figures: Vec<f64>) -> f64 {
+pub(crate) fn median(mut figures: Vec<f64>) -> f64 {
     figures.sort_by(f64::total_cmp);
     figures.get(figures.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
 /// The figure that `share` (0 to 1) of all do not exceed.
-pub fn quantile(sorted: &[f64], share: f64) -> f64 {
+pub(crate) fn quantile(sorted: &[f64], share: f64) -> f64 {
     let place = (sorted.len() as f64 * share).ceil() as usize;
     sorted.get(place.saturating_sub(1)).copied().unwrap_or(f64::NAN)
 }

@@ -17,7 +17,7 @@ const WALL_BAR: f64 = 1.7;
 const MIB: f64 = 1_048_576.0;
 
 /// Measures a table of so many rows.
-pub fn measure(stage: &Stage, rows: u64, times: usize, report: &mut Report) -> Result<()> {
+pub(crate) fn measure(stage: &Stage, rows: u64, times: usize, report: &mut Report) -> Result<()> {
     println!("Writing a table of {rows} rows");
     backlog::write_one_transaction(&stage.database, rows)?;
     stage.database.sql("VACUUM ANALYZE events")?;

@@ -12,38 +12,38 @@ use millrace_testkit::{Fault, Result, backlog, spawn};
 use tempfile::TempDir;
 
 /// Publication and first slot.
-pub const BENCH: &str = "bench";
+pub(crate) const BENCH: &str = "bench";
 
 /// A run that takes longer has gone wrong.
-pub const PATIENCE: Duration = Duration::from_secs(3600);
+pub(crate) const PATIENCE: Duration = Duration::from_hours(1);
 
 /// A server that is ready to be measured with.
 #[derive(Debug)]
-pub struct Stage {
+pub(crate) struct Stage {
     /// The server.
-    pub server: Server,
+    pub(crate) server: Server,
     /// Its database with the table `events`.
-    pub database: Database,
+    pub(crate) database: Database,
     millrace: PathBuf,
 }
 
 /// One pipeline with a folder of its own; the lake is deleted with it.
 #[derive(Debug)]
-pub struct Try {
+pub(crate) struct Try {
     /// Its pipeline file.
-    pub pipeline: Pipeline,
+    pub(crate) pipeline: Pipeline,
     /// Deleted when dropped.
     _folder: TempDir,
 }
 
 impl Stage {
     /// Starts a server with the benchmark's table; `millrace` is what is measured.
-    pub fn set(millrace: &Path) -> Result<Self> {
+    pub(crate) fn set(millrace: &Path) -> Result<Self> {
         Self::with(millrace, |_| Ok(()))
     }
 
     /// The same, with more tables; they are made before publication and slot.
-    pub fn with(millrace: &Path, more: impl FnOnce(&Database) -> Result<()>) -> Result<Self> {
+    pub(crate) fn with(millrace: &Path, more: impl FnOnce(&Database) -> Result<()>) -> Result<Self> {
         let server = Settings::default().set("max_wal_size", "20GB").set("shared_buffers", "512MB").start()?;
         let database = server.create_database(BENCH)?;
         backlog::create(&database)?;
@@ -57,17 +57,17 @@ impl Stage {
     }
 
     /// The end of the log now.
-    pub fn end_of_log(&self) -> Result<String> {
+    pub(crate) fn end_of_log(&self) -> Result<String> {
         self.database.sql("SELECT pg_current_wal_flush_lsn()")
     }
 
     /// A copy of the first slot: it stands where that one stands.
-    pub fn copy_slot(&self, name: &str) -> Result<()> {
+    pub(crate) fn copy_slot(&self, name: &str) -> Result<()> {
         self.database.sql(&format!("SELECT pg_copy_logical_replication_slot('{BENCH}', '{name}')")).map(drop)
     }
 
     /// Drops a slot that has been used up, as soon as its last user has let go of it.
-    pub fn drop_slot(&self, name: &str) -> Result<()> {
+    pub(crate) fn drop_slot(&self, name: &str) -> Result<()> {
         let dropped = format!(
             "DO $$ BEGIN WHILE EXISTS (SELECT FROM pg_replication_slots WHERE slot_name = '{name}' AND active) LOOP
                  PERFORM pg_sleep(0.01); END LOOP; PERFORM pg_drop_replication_slot('{name}'); END $$"
@@ -76,7 +76,7 @@ impl Stage {
     }
 
     /// A pipeline over `tables` that reads `slot`, which stands.
-    pub fn attempt(&self, slot: &str, tables: &[&str]) -> Result<Try> {
+    pub(crate) fn attempt(&self, slot: &str, tables: &[&str]) -> Result<Try> {
         let folder = tempfile::tempdir().map_err(|cause| Fault::Io { path: std::env::temp_dir(), cause })?;
         let draft = Draft::new(slot, &self.database, tables)
             .property("snapshot.mode", "never")
@@ -87,13 +87,13 @@ impl Stage {
     }
 
     /// `millrace run --until now` with a pipeline file of the caller's own.
-    pub fn drain_draft(&self, draft: impl FnOnce(&Database) -> Draft) -> Result<Ended> {
+    pub(crate) fn drain_draft(&self, draft: impl FnOnce(&Database) -> Draft) -> Result<Ended> {
         let folder = tempfile::tempdir().map_err(|cause| Fault::Io { path: std::env::temp_dir(), cause })?;
         self.drain(&Try { pipeline: draft(&self.database).write(folder.path())?, _folder: folder })
     }
 
     /// Starts `millrace run`, to the present end of the log or for ever.
-    pub fn start(&self, attempt: &Try, flags: &[&str]) -> Result<Millrace> {
+    pub(crate) fn start(&self, attempt: &Try, flags: &[&str]) -> Result<Millrace> {
         let mut run = Invocation::of(&self.millrace, ["--format", "json", "run"]).argument(&attempt.pipeline.file);
         for flag in flags {
             run = run.argument(flag);
@@ -102,7 +102,7 @@ impl Stage {
     }
 
     /// `millrace run --until now`, from start to exit.
-    pub fn drain(&self, attempt: &Try) -> Result<Ended> {
+    pub(crate) fn drain(&self, attempt: &Try) -> Result<Ended> {
         let ended = self.start(attempt, &["--until", "now"])?.wait(PATIENCE)?;
         if ended.code == Some(0) {
             return Ok(ended);
@@ -111,13 +111,20 @@ impl Stage {
     }
 
     /// What `millrace read` prints of a table: its changes, as JSON lines.
-    pub fn read(&self, attempt: &Try, table: &str) -> Result<String> {
+    pub(crate) fn read(&self, attempt: &Try, table: &str) -> Result<String> {
         let read = Invocation::of(&self.millrace, ["--format", "json", "read"]).argument(&attempt.pipeline.file);
         Ok(read.argument("--table").argument(attempt.pipeline.full_name(table)).complete(PATIENCE)?.stdout)
     }
 
+    /// A command that looks at the lake, from start to exit.
+    pub fn look(&self, attempt: &Try, command: &str) -> Result<Ended> {
+        Invocation::of(&self.millrace, ["--format", "json", command])
+            .argument(&attempt.pipeline.file)
+            .complete(PATIENCE)
+    }
+
     /// The yardstick: PostgreSQL's own client reads `slot` over TCP up to `end` and throws everything away.
-    pub fn receive(&self, slot: &str, end: &str) -> Result<Duration> {
+    pub(crate) fn receive(&self, slot: &str, end: &str) -> Result<Duration> {
         let mut receiver = Command::new(self.server.programs().path("pg_recvlogical"));
         receiver.args(["-h", self.server.host(), "-p", &self.server.port().to_string(), "-U", SUPERUSER, "-d", BENCH]);
         receiver.args(["--slot", slot, "--start", "--no-loop", "--endpos", end, "-f", "/dev/null"]);

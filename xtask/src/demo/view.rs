@@ -19,7 +19,7 @@ const HEAD_AGAIN: usize = 20;
 
 /// Follows the pipeline's chain of commits.
 #[derive(Debug)]
-pub struct View<'a> {
+pub(crate) struct View<'a> {
     database: &'a Database,
     pipeline: &'a Pipeline,
     /// Commits that were read.
@@ -61,12 +61,12 @@ struct Newest {
 
 impl<'a> View<'a> {
     /// From the first commit on.
-    pub fn new(database: &'a Database, pipeline: &'a Pipeline) -> Self {
+    pub(crate) fn new(database: &'a Database, pipeline: &'a Pipeline) -> Self {
         Self { database, pipeline, read: 0, totals: Totals::default(), lines: 0 }
     }
 
     /// Prints how things stand.
-    pub fn line(&mut self, elapsed: Duration, transactions: u64) -> Result<()> {
+    pub(crate) fn line(&mut self, elapsed: Duration, transactions: u64) -> Result<()> {
         if self.lines.is_multiple_of(HEAD_AGAIN) {
             println!("{}", HEAD.map(|line| tone(Tone::Quiet, line)).join("\n"));
         }
@@ -138,7 +138,7 @@ impl<'a> View<'a> {
 
 /// What a piece of text is.
 #[derive(Clone, Copy, Debug)]
-pub enum Tone {
+pub(crate) enum Tone {
     /// Less important than the rest.
     Quiet,
     /// Look at this.
@@ -148,7 +148,7 @@ pub enum Tone {
 }
 
 /// The text in the colour of its tone, on a terminal that wants colours.
-pub fn tone(tone: Tone, text: &str) -> String {
+pub(crate) fn tone(tone: Tone, text: &str) -> String {
     if !std::io::stdout().is_terminal() || std::env::var_os("NO_COLOR").is_some_and(|wish| !wish.is_empty()) {
         return text.to_owned();
     }
@@ -161,7 +161,7 @@ pub fn tone(tone: Tone, text: &str) -> String {
 }
 
 /// A number with its thousands apart.
-pub fn grouped(number: u64) -> String {
+pub(crate) fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::new();
     for (index, digit) in digits.chars().enumerate() {
@@ -178,6 +178,6 @@ fn text_of(value: &Value) -> String {
 }
 
 /// Where commit `number` stands (`docs/specs/file-lake.md`).
-pub fn commit_path(lake: &Path, number: u64) -> PathBuf {
+pub(crate) fn commit_path(lake: &Path, number: u64) -> PathBuf {
     lake.join(format!("_millrace/commits/{:08}/{number:012}.json", number / 10_000))
 }

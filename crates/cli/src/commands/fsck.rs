@@ -16,25 +16,22 @@ pub(crate) async fn fsck(arguments: FileArguments, console: &Console) -> Result<
     let spec = load(&arguments.file)?;
     let result = wiring::fsck(&wiring::target(&spec)?).await?;
     console.result(&result, human)?;
-    Ok(if result["ok"].as_bool() == Some(true) { DONE } else { FOUND })
+    Ok(if result.get("ok") == Some(&Value::Bool(true)) { DONE } else { FOUND })
 }
 
 fn human(report: &Value, paint: Paint) -> String {
     let number = |name: &str| grouped(report[name].as_u64().unwrap_or_default());
     let row = |what: &str, name: &str| vec![what.to_owned(), number(name)];
     let mut rows = vec![row("commits", "head"), row("files", "files"), row("rows", "rows")];
-    let verdict = match &report["breach"] {
-        Value::Null => {
-            let leftovers = if report["leftovers"] == 0 { "" } else { "no breach; a later run deletes them" };
-            rows.push([row("leftovers", "leftovers"), vec![leftovers.to_owned()]].concat());
-            paint.tone(Tone::Good, "the lake is whole")
-        }
-        breach => {
-            let text = |name: &str| breach[name].as_str().unwrap_or_default().to_owned();
-            let breach = paint.tone(Tone::Bad, &format!("breach of {}", text("invariant")));
-            let cure = "delete nothing; docs/specs/file-lake.md says what this invariant promises";
-            format!("{breach}: {}\ncure: {cure}\n\nseen before it:", text("message"))
-        }
+    let verdict = if report["breach"].is_null() {
+        let leftovers = if report["leftovers"] == 0 { "" } else { "no breach; a later run deletes them" };
+        rows.push([row("leftovers", "leftovers"), vec![leftovers.to_owned()]].concat());
+        paint.tone(Tone::Good, "the lake is whole")
+    } else {
+        let text = |name: &str| report["breach"].get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
+        let breach = paint.tone(Tone::Bad, &format!("breach of {}", text("invariant")));
+        let cure = "delete nothing; docs/specs/file-lake.md says what this invariant promises";
+        format!("{breach}: {}\ncure: {cure}\n\nseen before it:", text("message"))
     };
     format!("{verdict}\n{}", aligned(&rows, &[Side::Left, Side::Right]).join("\n"))
 }

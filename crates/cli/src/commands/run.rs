@@ -53,7 +53,7 @@ pub(crate) async fn run(arguments: RunArguments, console: &Console) -> Result<u8
     }
     let _live = console.is_watched().then(|| Live::start(console.screen(), Arc::clone(&meter)));
     tokio::select! {
-        ended = pipeline(&settings, &spec, &meter, stop) => ended,
+        ended = Box::pin(pipeline(&settings, &spec, &meter, stop)) => ended,
         () = interrupt.watch(&handle) => Ok(DONE),
     }
 }
@@ -77,7 +77,7 @@ async fn pipeline(settings: &Settings, spec: &PipelineSpec, meter: &Arc<Meter>, 
     if let Some(code) = exit_code(&asked) {
         return Ok(code);
     }
-    observed(meter.clone(), engine.run(stop)).await.map_err(Failure::Logged)?;
+    observed(meter.clone(), Box::pin(engine.run(stop))).await.map_err(Failure::Logged)?;
     Ok(DONE)
 }
 

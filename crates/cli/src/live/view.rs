@@ -56,7 +56,8 @@ impl View {
         let table = |snapshot: &&TableSnapshot| fitted(short(&snapshot.table), name_width, self.paint.unicode);
         let names = padded(shown.iter().map(table).collect(), Side::Left);
         let numbers: Vec<[String; COLUMNS]> = shown.iter().map(|snapshot| numbers(snapshot, at)).collect();
-        let column = |at: usize| padded(numbers.iter().map(|row| row[at].clone()).collect(), Side::Right);
+        let texts = |at: usize| numbers.iter().filter_map(|row| row.get(at).cloned()).collect();
+        let column = |at: usize| padded(texts(at), Side::Right);
         let columns: [Vec<String>; COLUMNS] = std::array::from_fn(column);
         let used = 4 + names.first().map_or(0, |name| name.chars().count());
         // From the left as many columns as there is room for.
@@ -160,7 +161,7 @@ fn part(snapshot: &TableSnapshot) -> f64 {
 
 /// To a tenth where that says something.
 fn seconds(duration: Duration) -> String {
-    if duration < Duration::from_secs(60) { format!("{:.1} s", duration.as_secs_f64()) } else { age(duration) }
+    if duration < Duration::from_mins(1) { format!("{:.1} s", duration.as_secs_f64()) } else { age(duration) }
 }
 
 /// `02:05`, `1:02:05`.

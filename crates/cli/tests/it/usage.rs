@@ -61,6 +61,6 @@ fn a_command_changes_nothing_about_an_empty_place() {
     let status: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!((&status["head"], &status["checkpoint"]), (&0.into(), &Value::Null));
     let output = place.run("status", &["--format", "human"]);
-    assert_eq!(String::from_utf8_lossy(&output.stdout), "the lake is empty\n");
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "the lake is empty; `millrace run` fills it\n");
     assert!(!place.folder.path().join("lake").exists());
 }

@@ -1,7 +1,8 @@
 //! What a process says while nobody answers it: each pause is a line with its cause, and none of them is an end.
 
+use std::cell::RefCell;
 use std::fmt::Debug;
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex, Once};
 use std::time::Duration;
 
 use millrace_engine::{Observer, observed};
@@ -33,20 +34,22 @@ impl Visit for Line {
     }
 }
 
-/// Keeps every line.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<Line>>>);
+thread_local! {
+    /// The lines of this thread's test, where it listens.
+    static LINES: RefCell<Option<Vec<Line>>> = const { RefCell::new(None) };
+}
 
-impl Log {
-    fn retries(&self) -> Vec<Line> {
-        self.0
-            .lock()
-            .expect("no test panics inside")
-            .iter()
-            .filter(|line| line.get("code") == "retrying")
-            .cloned()
-            .collect()
-    }
+/// Keeps every line of a thread that listens. Why not a subscriber of each test's own: which events are worth their while is
+/// remembered for the whole process, and tests run side by side.
+struct Log;
+
+/// Runs `act`; its lines.
+fn listening<T>(act: impl FnOnce() -> T) -> (Vec<Line>, T) {
+    static STARTED: Once = Once::new();
+    STARTED.call_once(|| tracing::subscriber::set_global_default(Log).expect("nobody else listens"));
+    LINES.set(Some(Vec::new()));
+    let value = act();
+    (LINES.take().unwrap_or_default(), value)
 }
 
 impl Subscriber for Log {
@@ -65,7 +68,7 @@ impl Subscriber for Log {
     fn event(&self, event: &Event<'_>) {
         let mut line = Line::default();
         event.record(&mut line);
-        self.0.lock().expect("no test panics inside").push(line);
+        LINES.with_borrow_mut(|lines| lines.iter_mut().for_each(|lines| lines.push(line.clone())));
     }
 
     fn enter(&self, _: &Id) {}
@@ -75,12 +78,7 @@ impl Subscriber for Log {
 
 /// `--until now` beside a step that gets no answer for ten minutes: what it says meanwhile, and its exit code at last.
 fn without_an_answer(step: &str) -> (Vec<Line>, u8) {
-    // While there is but one subscriber, tracing asks the thread that first comes to an event whether anybody wants it, for
-    // all threads and for good. That thread may be another test's, which hears nothing. Two put an end to that.
-    static ANOTHER: OnceLock<tracing::Dispatch> = OnceLock::new();
-    ANOTHER.get_or_init(|| tracing::Dispatch::new(Log::default()));
-    let log = Log::default();
-    let code = tracing::subscriber::with_default(log.clone(), || {
+    let (mut lines, code) = listening(|| {
         block_on(async {
             let stage = Stage { snapshot: true, ..Stage::default() };
             stage.world.append((0..20).map(|id| ScriptedRow::create("a", id, "x")));
@@ -102,7 +100,8 @@ fn without_an_answer(step: &str) -> (Vec<Line>, u8) {
             code
         })
     });
-    (log.retries(), code)
+    lines.retain(|line| line.get("code") == "retrying");
+    (lines, code)
 }
 
 #[test]

@@ -124,6 +124,34 @@ fn a_schema_change_that_only_a_snapshot_sees_stops_it_as_well() {
 }
 
 #[test]
+fn columns_that_a_snapshot_of_this_very_life_has_shown_are_those_that_a_table_is_held_to() {
+    for joins in [false, true] {
+        block_on(async {
+            let mut stage = Stage { snapshot: true, stops_at_change: true, ..Stage::default() };
+            stage.world.append([ScriptedRow::create("a", 1, "x")]);
+            stage.tables = joins.then_some(&["b"]);
+            assert_eq!(if joins { stage.run(&Fuse::never(), "zero").await.code() } else { 0 }, 0);
+            stage.tables = None;
+            let mut engine = stage.engine(&Fuse::never(), "one");
+            engine.settings.until_now = false;
+            let (_handle, stop) = Stop::new();
+            let writing = async {
+                while !stage.lake.is_finished("a") {
+                    tokio::time::sleep(Duration::from_millis(10)).await;
+                }
+                // The first that the log says of the table.
+                stage.world.append_renaming([ScriptedRow::update("a", 1, "y")], "a", 0);
+            };
+            let both = async { tokio::join!(engine.run(stop), writing).0 };
+            let ended = tokio::time::timeout(Duration::from_secs(60), both).await.expect("it ends by itself");
+            assert_eq!(ended.map_err(|fault| fault.exit_code()), Err(65), "joins: {joins}");
+            stage.lake.verify_state(&stage.world, &["a", "b"]).expect("sound");
+            assert_eq!(stage.lake.entry("a").map(|entry| entry.versions.len()), Some(1));
+        });
+    }
+}
+
+#[test]
 fn the_fault_of_a_schema_change_names_table_change_and_cure() {
     block_on(async {
         let stage = Stage { stops_at_change: true, ..Stage::default() };

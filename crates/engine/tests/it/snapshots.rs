@@ -1,9 +1,11 @@
 //! Snapshots beside a stream that never stands still: kill -9 at every step, tables that join, leave and are rewritten.
 //! After each life every finished table equals the source as of the checkpoint, and at the end all are finished.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use millrace_engine::{Restart, Stop};
+use millrace_engine::{Event, Observer, Restart, Stop, observed};
 use millrace_model::{ByteSize, Op};
 use millrace_testkit::fuse::{Blow, Fuse};
 use millrace_testkit::scripted_source::{ScriptedRow, World};
@@ -156,6 +158,46 @@ fn a_snapshot_goes_on_after_a_kill_where_nothing_forbids_it() {
     assert!(resumed > 0, "no life went on where the one before was left");
 }
 
+/// Tables that are carried already are read: their snapshot is made beside the stream. With `pause` the process stands still
+/// at that step while the log goes on.
+async fn snapshot_beside_a_stream(streamed: bool, pause: Option<usize>) -> Vec<String> {
+    let stage = Stage { streamed, ..Stage::default() };
+    stage.append(3);
+    assert_eq!(stage.run(&Fuse::never(), "zero").await.code(), 0);
+    let stage = Stage { snapshot: true, ..stage };
+    let one = Fuse::new(pause.map(|step| (step as u64, Blow::Pause)));
+    let meanwhile = async {
+        if pause.is_some() {
+            one.halted().await;
+            stage.append(5);
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            one.resume();
+        }
+    };
+    let (exit, ()) = tokio::join!(stage.run(&one, "one"), meanwhile);
+    assert_eq!(exit.code(), 0, "{}", one.trace().join("\n"));
+    assert_states(&stage, "a snapshot beside a stream");
+    assert!(stage.lake.is_finished("a") && stage.lake.is_finished("b"));
+    one.trace()
+}
+
+#[test]
+fn the_log_stands_while_a_snapshot_is_made_and_planned() {
+    for streamed in [false, true] {
+        let steps = block_on(snapshot_beside_a_stream(streamed, None));
+        let planned = |line: &String| line.contains("plan a table");
+        let tried: Vec<usize> = (0..steps.len()).filter(|&at| steps.get(at).is_some_and(planned)).collect();
+        assert!(tried.len() > 1, "{}", steps.join("\n"));
+        for step in tried {
+            let trace = block_on(snapshot_beside_a_stream(streamed, Some(step)));
+            assert!(trace.get(step).is_some_and(planned), "the same life twice\n{}", trace.join("\n"));
+            // Were the log read past C meanwhile, the stream would have to be given up and the log opened anew.
+            let count = |name: &str| trace.iter().filter(|line| line.contains(name)).count();
+            assert_eq!((count("open the log"), count("make a temporary slot")), (1, 1), "{}", trace.join("\n"));
+        }
+    }
+}
+
 #[test]
 fn the_anchor_is_0_only_for_the_snapshot_that_the_making_of_the_slot_exported() {
     let anchors = |stage: &Stage| TABLES.map(|table| stage.lake.entry(table).unwrap().snapshot.unwrap().sequence.0);
@@ -197,14 +239,48 @@ fn the_anchor_is_0_only_for_the_snapshot_that_the_making_of_the_slot_exported() 
 }
 
 #[test]
+fn a_table_that_was_rewritten_between_two_lives_starts_again() {
+    let mut half_read = 0;
+    for step in 0..80 {
+        half_read += block_on(async {
+            let stage = Stage { snapshot: true, ..Stage::default() };
+            stage.world.append((100..300).step_by(10).map(|id| ScriptedRow::create("a", id, "x")));
+            let first = fuse(step, Blow::DieAfter);
+            stage.run(&first, "one").await;
+            let before = stage.lake.progress("a").filter(|it| !it.done.is_empty() && !it.finished);
+            stage.world.rewrite("a");
+            finish(&stage, "after it was rewritten").await;
+            let Some(before) = before else { return 0 };
+            let after = stage.lake.entry("a").and_then(|entry| entry.snapshot).expect("it is finished");
+            assert_eq!(after.id, before.id + 1, "killed at {step}: places of the old relation are those of no row now");
+            1
+        });
+    }
+    assert!(half_read > 1, "only {half_read} lives left a table half read");
+}
+
+/// How many tables were heard to start again.
+#[derive(Default)]
+struct Again(AtomicUsize);
+
+impl Observer for Again {
+    fn observe(&self, event: &Event<'_>) {
+        if let Event::SnapshotAgain { .. } = event {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+#[test]
 fn a_table_that_was_rewritten_while_it_was_read_starts_again() {
     let mut step = 0;
     let mut tried = 0;
+    let again = Arc::new(Again::default());
     loop {
         let (halted, reading) = block_on(async {
             let (stage, _) = filled(7);
             let first = fuse(step, Blow::Pause);
-            let ended = stage.run(&first, "one");
+            let ended = observed(again.clone(), stage.run(&first, "one"));
             tokio::pin!(ended);
             tokio::select! {
                 exit = &mut ended => { assert_eq!(exit.code(), 0); return (false, false); }
@@ -224,6 +300,7 @@ fn a_table_that_was_rewritten_while_it_was_read_starts_again() {
         step += 1;
     }
     assert!(tried >= 4, "only {tried} chunks were tried");
+    assert!(again.0.load(Ordering::Relaxed) >= 4, "a table that starts again is told of");
 }
 
 #[test]
@@ -318,6 +395,31 @@ fn a_table_leaves_the_publication_only_after_a_commit_that_no_longer_has_it() {
             }
         });
     }
+}
+
+#[test]
+fn a_table_stays_in_the_publication_while_the_commit_without_it_gets_no_answer() {
+    block_on(async {
+        let (mut stage, _) = filled(2);
+        assert_eq!(stage.run(&Fuse::never(), "one").await.code(), 0);
+        stage.tables = Some(&["a"]);
+        let (second, head) = (Fuse::never(), stage.lake.head());
+        let unanswered = async {
+            while stage.lake.head() == head {
+                tokio::task::yield_now().await;
+            }
+            // The claim is there; nothing after it.
+            second.refuse(Some("create a commit"));
+            tokio::time::sleep(Duration::from_secs(60)).await;
+            let left = second.trace().iter().any(|line| line.contains("unpublish tables"));
+            assert!(!left && stage.lake.entry("b").is_some(), "{}", second.trace().join("\n"));
+            second.refuse(None);
+        };
+        let (exit, ()) = tokio::join!(stage.run(&second, "two"), unanswered);
+        assert_eq!(exit.code(), 0);
+        assert!(stage.lake.entry("b").is_none());
+        assert!(second.trace().iter().any(|line| line.contains("unpublish tables")));
+    });
 }
 
 #[test]

@@ -39,6 +39,8 @@ async fn paused_at(step: u64, begun: bool) -> Option<u8> {
     stage.assert_whole(&what);
     if exit.code() != 0 {
         assert_eq!(stage.lake.head(), head, "it added a commit; {what}");
+    } else if first.trace().iter().skip(step as usize).any(|line| line.contains("create a commit")) {
+        assert!(stage.lake.head() > head, "it took the commit of another for its own; {what}");
     }
     stage.append(1);
     stage.recover(&what).await;

@@ -6,13 +6,13 @@
 use millrace_model::{
     Checkpoint, Fault, OpCounts, Position, Sequence, SnapshotProgress, StagedFile, TableName, Timestamp,
 };
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use serde::{Deserialize, Serialize};
 
 use crate::fault::{Cause, damaged};
 use crate::names::{commit_path, state_path};
 
 /// The `format` that this version writes.
-pub const FORMAT: u32 = 1;
+pub(crate) const FORMAT: u32 = 1;
 
 /// One commit.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -299,7 +299,9 @@ fn is_zero(count: &u64) -> bool {
 
 /// Times as RFC 3339.
 mod time {
-    use super::*;
+    use serde::{Deserialize, Deserializer, Serializer, de};
+
+    use super::Timestamp;
 
     pub(super) fn serialize<S: Serializer>(moment: &Timestamp, to: S) -> Result<S::Ok, S::Error> {
         to.collect_str(moment)
@@ -313,7 +315,9 @@ mod time {
 
 /// Times as RFC 3339, or null.
 mod time_or_null {
-    use super::*;
+    use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
+    use super::Timestamp;
 
     pub(super) fn serialize<S: Serializer>(moment: &Option<Timestamp>, to: S) -> Result<S::Ok, S::Error> {
         moment.map(|moment| moment.to_string()).serialize(to)
@@ -327,20 +331,20 @@ mod time_or_null {
 
 /// A number as text.
 pub(crate) mod text {
-    use super::*;
+    use serde::{Deserialize, Deserializer, Serializer, de};
 
     pub(crate) fn serialize<S: Serializer>(number: &u64, to: S) -> Result<S::Ok, S::Error> {
         to.collect_str(number)
     }
 
     pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<u64, D::Error> {
-        String::deserialize(from)?.parse().map_err(|_| de::Error::custom("an id is not a number"))
+        String::deserialize(from)?.parse().map_err(de::Error::custom)
     }
 }
 
 /// A number as text, or null.
 mod text_or_null {
-    use super::*;
+    use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
     pub(super) fn serialize<S: Serializer>(number: &Option<u64>, to: S) -> Result<S::Ok, S::Error> {
         number.map(|number| number.to_string()).serialize(to)
@@ -348,6 +352,6 @@ mod text_or_null {
 
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Option<u64>, D::Error> {
         let Some(text) = Option::<String>::deserialize(from)? else { return Ok(None) };
-        text.parse().map(Some).map_err(|_| de::Error::custom("an id is not a number"))
+        text.parse().map(Some).map_err(de::Error::custom)
     }
 }

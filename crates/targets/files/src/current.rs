@@ -84,9 +84,9 @@ impl Current {
             _ => None,
         };
         let unavailable = row.unavailable();
-        for (at, name) in names.iter().enumerate() {
+        for (at, (cell, name)) in cells.iter_mut().zip(names).enumerate() {
             if name.as_ref().is_some_and(|name| unavailable.contains(name)) {
-                cells[at] = earlier.and_then(|earlier| earlier.get(at).cloned().flatten());
+                *cell = earlier.and_then(|earlier| earlier.get(at).cloned().flatten());
             }
         }
         match op {

@@ -7,9 +7,12 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use arrow_array::builder::{ListBuilder, MapBuilder, MapFieldNames, StringBuilder};
-use arrow_array::{ArrayRef, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray, new_null_array};
+use arrow_array::cast::AsArray;
+use arrow_array::{
+    Array, ArrayRef, BinaryArray, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray, new_null_array,
+};
 use arrow_buffer::{Buffer, OffsetBuffer, ScalarBuffer};
-use arrow_schema::{ArrowError, Schema};
+use arrow_schema::{ArrowError, DataType, Schema};
 use millrace_model::{Batch, Kind, Origin, Run, TableSchema};
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_writer::ArrowWriterOptions;
@@ -32,6 +35,36 @@ const PAGE_BYTES: usize = 256 * 1024;
 /// A column of text that has more distinct values than fit here goes on plain: hashing each would cost more than it saves.
 const DICTIONARY_BYTES: usize = 64 * 1024;
 
+/// From so many bytes on a value is large.
+const LARGE_VALUE: usize = 1 << 20;
+
+/// How large the values of a file may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Values {
+    /// None is large.
+    Small,
+    /// Some are. A dictionary holds a copy of such a value, and so do the least and the greatest of a column: what would be
+    /// left of these in the file are 64 bytes.
+    Large,
+}
+
+impl Values {
+    /// Of a batch.
+    pub(crate) fn of(batch: &Batch) -> Self {
+        let is_large = |column: &ArrayRef| {
+            let lengths = |offsets: &[i32]| {
+                let all = offsets.last().zip(offsets.first()).map_or(0, |(end, start)| end - start);
+                all as usize >= LARGE_VALUE
+                    && offsets.windows(2).any(|two| matches!(two, [from, to] if (to - from) as usize >= LARGE_VALUE))
+            };
+            let text = column.as_string_opt::<i32>().map(StringArray::value_offsets);
+            let bytes = || column.as_binary_opt::<i32>().map(BinaryArray::value_offsets);
+            text.or_else(bytes).is_some_and(lengths)
+        };
+        if batch.columns.iter().any(is_large) { Self::Large } else { Self::Small }
+    }
+}
+
 /// A file that is being encoded, on its way into `W`.
 pub(crate) struct Encoder<W: Write + Send> {
     shape: Shape,
@@ -47,10 +80,15 @@ pub(crate) struct Encoded<W> {
 
 impl<W: Write + Send> Encoder<W> {
     /// Starts a file for rows of `table`.
-    pub(crate) fn new(table: &TableSchema, compression: Compression, output: W) -> Result<Self, ParquetError> {
+    pub(crate) fn new(
+        table: &TableSchema,
+        compression: Compression,
+        values: Values,
+        output: W,
+    ) -> Result<Self, ParquetError> {
         let shape = Shape::of(table);
         let options = ArrowWriterOptions::new()
-            .with_properties(properties(table, &shape, compression)?)
+            .with_properties(properties(table, &shape, compression, values)?)
             // Readers derive their own types from the Parquet schema; ours would only surprise them.
             .with_skip_arrow_metadata(true);
         let output = Measured { output, hash: Sha256::new(), bytes: 0 };
@@ -104,7 +142,12 @@ impl<W: Write> Write for Measured<W> {
     }
 }
 
-fn properties(table: &TableSchema, shape: &Shape, compression: Compression) -> Result<WriterProperties, ParquetError> {
+fn properties(
+    table: &TableSchema,
+    shape: &Shape,
+    compression: Compression,
+    values: Values,
+) -> Result<WriterProperties, ParquetError> {
     let codec = match compression {
         Compression::Zstd => Codec::ZSTD(ZstdLevel::try_new(1)?),
         Compression::Snappy => Codec::SNAPPY,
@@ -121,10 +164,12 @@ fn properties(table: &TableSchema, shape: &Shape, compression: Compression) -> R
         .set_statistics_enabled(EnabledStatistics::Chunk);
     for (column, name) in table.columns.iter().zip(&shape.names) {
         let path = ColumnPath::new(vec![name.clone()]);
-        if matches!(column.kind, Kind::Json | Kind::Bytes) {
+        let can_be_large = matches!(column.kind.data_type(), DataType::Utf8 | DataType::Binary);
+        let is_large = can_be_large && values == Values::Large;
+        if matches!(column.kind, Kind::Json | Kind::Bytes) || is_large {
             builder = builder.set_column_statistics_enabled(path.clone(), EnabledStatistics::None);
         }
-        builder = lay(builder, path, lie_of(column.kind));
+        builder = lay(builder, path, if is_large { Lie::Plain } else { lie_of(column.kind) });
     }
     for own in ["_sequence", "_tx_index", "_commit_ts"] {
         builder = lay(builder, ColumnPath::from(own), Lie::Delta);
@@ -265,7 +310,7 @@ fn exact(shape: &Shape, batch: &Batch, rows: &Range<usize>) -> Result<ArrayRef, 
     if cells.is_empty() {
         return null_column(&shape.schema, "_exact", rows.len());
     }
-    let arrow_schema::DataType::Struct(fields) = entries().data_type().clone() else {
+    let DataType::Struct(fields) = entries().data_type().clone() else {
         return Err(ArrowError::SchemaError("entries are a struct".into()));
     };
     let [key, value] = [fields.first().cloned(), fields.get(1).cloned()];

@@ -207,7 +207,14 @@ impl From<Cause> for Fault {
                 fault.cause = Some(Box::new(cause));
             }
             Cause::Encode { cause, .. } => fault.cause = Some(cause),
-            _ => {}
+            Cause::NoFolder { .. }
+            | Cause::Newer { .. }
+            | Cause::OtherShape { .. }
+            | Cause::Damaged { .. }
+            | Cause::NotLanded { .. }
+            | Cause::NoTable { meant: None, .. }
+            | Cause::Rule { .. }
+            | Cause::BrokenPromise { .. } => {}
         }
         fault
     }
@@ -230,6 +237,7 @@ pub(crate) fn of_io(doing: &'static str, path: &str, cause: io::Error) -> Cause 
 }
 
 /// That the root cannot be made is an answer, however often one asks.
+#[expect(clippy::wildcard_enum_match_arm, reason = "the operating system has more kinds than mean something here")]
 fn of_root(folder: &Path, cause: io::Error) -> Cause {
     let root = folder.display().to_string();
     match cause.kind() {
@@ -240,6 +248,7 @@ fn of_root(folder: &Path, cause: io::Error) -> Cause {
     }
 }
 
+#[expect(clippy::wildcard_enum_match_arm, reason = "the operating system has more kinds than mean something here")]
 fn of_call(doing: &'static str, path: &str, cause: io::Error) -> Cause {
     let path = path.to_owned();
     match cause.kind() {

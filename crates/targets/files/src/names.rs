@@ -32,11 +32,8 @@ pub(crate) fn short_hash(text: &str) -> u128 {
 
 /// Lower-case hex.
 pub(crate) fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write;
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+    let digit = |four: u8| char::from_digit(u32::from(four), 16).unwrap_or('0');
+    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
 }
 
 /// The path of commit `number`.
@@ -62,7 +59,8 @@ fn escape(part: &str) -> String {
         if !leading && (byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'-')) {
             text.push(char::from(byte));
         } else {
-            text.push_str(&format!("%{byte:02X}"));
+            text.push('%');
+            text.push_str(&hex(&[byte]).to_ascii_uppercase());
         }
     }
     if text.len() > PART_LIMIT {
@@ -157,7 +155,7 @@ mod tests {
         let (one, other) = ("x".repeat(300), "x".repeat(301));
         let (one, other) = (table_folder(&TableName::new([one])), table_folder(&TableName::new([other])));
         assert_ne!(one, other);
-        assert_eq!((one.len(), one.as_bytes()[200]), (209, b'~'));
+        assert_eq!((one.len(), one.get(200..201)), (209, Some("~")));
         assert_eq!(table_folder(&TableName::new(["y".repeat(200)])), "y".repeat(200));
     }
 

@@ -11,14 +11,12 @@ use std::sync::Arc;
 
 use arrow_array::Array;
 use async_trait::async_trait;
-use millrace_model::{
-    Batch, Fault, OpCounts, Origin, RoundWriter, Sequence, StagedFile, TableName, TableSchema, Timestamp,
-};
+use millrace_model::{Batch, Fault, OpCounts, Origin, RoundWriter, Sequence, StagedFile, TableName, Timestamp};
 use parquet::errors::ParquetError;
 use tokio::task::JoinSet;
 
 use crate::Lake;
-use crate::encode::{Encoded, Encoder};
+use crate::encode::{Encoded, Encoder, Values};
 use crate::fault::{Cause, lost_task, of_io, rule};
 use crate::names::DataName;
 use crate::store::Upload;
@@ -46,6 +44,7 @@ struct OpenFile {
     share: Share,
     path: String,
     encoder: Encoder<Box<dyn Upload>>,
+    values: Values,
     rows: u64,
     ops: OpCounts,
     sequences: Option<(Sequence, Sequence)>,
@@ -93,7 +92,7 @@ impl FilesRound {
         if let Some(file) = self.take_open(&share) {
             return self.encode(file, batch).await;
         }
-        let bytes: usize = batch.columns.iter().map(|column| column.get_array_memory_size()).sum();
+        let bytes: usize = batch.columns.iter().map(Array::get_array_memory_size).sum();
         if bytes < LARGE_BATCH {
             self.waiting.push((share, batch));
             self.waiting_bytes += bytes;
@@ -165,6 +164,10 @@ impl FilesRound {
     /// Encodes a batch into a file and, where that is full, into the next parts; returns the last.
     async fn fill(&mut self, mut file: OpenFile, batch: Batch) -> Result<OpenFile, Fault> {
         let limit = self.lake.settings.file_max_bytes.get().max(1);
+        if file.values == Values::Small && Values::of(&batch) == Values::Large {
+            let next = self.open_file(file.share.clone(), &batch).await?;
+            self.close(std::mem::replace(&mut file, next)).await?;
+        }
         let batch = Arc::new(batch);
         let mut row = 0;
         loop {
@@ -192,7 +195,7 @@ impl FilesRound {
     async fn open_file(&mut self, share: Share, batch: &Batch) -> Result<OpenFile, Fault> {
         let path = self.next_path(&share);
         let upload = self.lake.store.begin(&path).await?;
-        OpenFile::new(&self.lake, share, path, &batch.schema, upload)
+        OpenFile::new(&self.lake, share, path, batch, upload)
     }
 
     /// Ends a file: its bytes are durable and have their name; the name's folder is synced with the round's others.
@@ -258,7 +261,7 @@ async fn encode_small(lake: Arc<Lake>, share: Share, path: String, batches: Vec<
     let upload = lake.store.begin(&path).await?;
     let (upload, staged) = blocking(move || {
         let Some(first) = batches.first() else { return Err(rule("a file without rows")) };
-        let mut file = OpenFile::new(&lake, share, path, &first.schema, upload)?;
+        let mut file = OpenFile::new(&lake, share, path, first, upload)?;
         for batch in &batches {
             file.write(batch, 0, u64::MAX)?;
         }
@@ -270,16 +273,12 @@ async fn encode_small(lake: Arc<Lake>, share: Share, path: String, batches: Vec<
 }
 
 impl OpenFile {
-    fn new(
-        lake: &Lake,
-        share: Share,
-        path: String,
-        schema: &TableSchema,
-        upload: Box<dyn Upload>,
-    ) -> Result<Self, Fault> {
-        let encoder = Encoder::new(schema, lake.settings.compression, upload)
+    /// A file whose first rows will be those of `batch`.
+    fn new(lake: &Lake, share: Share, path: String, batch: &Batch, upload: Box<dyn Upload>) -> Result<Self, Fault> {
+        let values = Values::of(batch);
+        let encoder = Encoder::new(&batch.schema, lake.settings.compression, values, upload)
             .map_err(|error| encode_fault(&share.table, &path, error))?;
-        Ok(Self { share, path, encoder, rows: 0, ops: OpCounts::default(), sequences: None, commits: None })
+        Ok(Self { share, path, encoder, values, rows: 0, ops: OpCounts::default(), sequences: None, commits: None })
     }
 
     /// Encodes rows from `from` on until the file is full; returns the row it stopped at.
@@ -320,7 +319,7 @@ impl OpenFile {
     }
 
     fn finish(self) -> Result<(Box<dyn Upload>, StagedFile), Fault> {
-        let Self { share, path, encoder, rows, ops, sequences, commits } = self;
+        let Self { share, path, encoder, rows, ops, sequences, commits, .. } = self;
         let Encoded { output, bytes, sha256 } =
             encoder.finish().map_err(|error| encode_fault(&share.table, &path, error))?;
         let (first_sequence, last_sequence) = sequences.unwrap_or_default();
@@ -348,13 +347,14 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, Fault> + S
 }
 
 /// A full disk shows while a page is written; all else is a mistake of ours.
+#[expect(clippy::wildcard_enum_match_arm, reason = "only one kind of theirs is not our mistake")]
 fn encode_fault(table: &TableName, path: &str, error: ParquetError) -> Fault {
-    let error = match error {
+    let cause: Box<dyn std::error::Error + Send + Sync> = match error {
         ParquetError::External(inner) => match inner.downcast::<std::io::Error>() {
             Ok(io) => return of_io("write", path, *io).into(),
-            Err(inner) => ParquetError::External(inner),
+            Err(inner) => inner,
         },
-        other => other,
+        error => Box::new(error),
     };
-    Cause::Encode { table: table.to_string(), cause: Box::new(error) }.into()
+    Cause::Encode { table: table.to_string(), cause }.into()
 }

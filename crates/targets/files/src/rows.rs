@@ -146,6 +146,7 @@ pub(crate) fn quoted(text: &str) -> String {
 }
 
 /// A cell that is not null as JSON.
+#[expect(clippy::wildcard_enum_match_arm, reason = "Arrow has more types than the layout")]
 fn json_of(array: &dyn Array, row: usize) -> String {
     match array.data_type() {
         DataType::Boolean => array.as_boolean().value(row).to_string(),
@@ -219,13 +220,19 @@ fn time(micros: i64) -> String {
 
 /// RFC 4648, with padding.
 fn base64(bytes: &[u8]) -> String {
-    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let letter = |six: u8| match six {
+        0..26 => b'A' + six,
+        26..52 => b'a' + (six - 26),
+        52..62 => b'0' + (six - 52),
+        62 => b'+',
+        _ => b'/',
+    };
     let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
     for three in bytes.chunks(3) {
         let bits = (0..3).fold(0u32, |bits, i| bits << 8 | u32::from(three.get(i).copied().unwrap_or(0)));
         for i in 0..4 {
-            let letter = ALPHABET[(bits >> (18 - 6 * i) & 63) as usize];
-            text.push(if i <= three.len() { char::from(letter) } else { '=' });
+            let six = (bits >> (18 - 6 * i) & 63) as u8;
+            text.push(if i <= three.len() { char::from(letter(six)) } else { '=' });
         }
     }
     text

@@ -37,13 +37,17 @@ impl Shape {
 
 /// The names of user columns in the files: one that is ours gets one more `_`, until it is free.
 pub(crate) fn lake_names(columns: &[Column]) -> Vec<String> {
-    let mut names: Vec<String> = columns.iter().map(|column| column.name.clone()).collect();
-    for i in 0..names.len() {
-        while OWN_COLUMNS.contains(&names[i].as_str())
-            || names.iter().enumerate().any(|(other, name)| other != i && *name == names[i])
+    let mut names: Vec<String> = Vec::with_capacity(columns.len());
+    for (at, column) in columns.iter().enumerate() {
+        let later = columns.get(at + 1..).unwrap_or(&[]);
+        let mut name = column.name.clone();
+        while OWN_COLUMNS.contains(&name.as_str())
+            || names.contains(&name)
+            || later.iter().any(|later| later.name == name)
         {
-            names[i].push('_');
+            name.push('_');
         }
+        names.push(name);
     }
     names
 }
@@ -89,8 +93,15 @@ pub(crate) enum Lie {
 /// How values of `kind` lie best.
 pub(crate) fn lie_of(kind: Kind) -> Lie {
     match kind {
-        Kind::Int8 | Kind::Int16 | Kind::Int32 | Kind::Int64 | Kind::UInt64 => Lie::Delta,
-        Kind::Date | Kind::Time | Kind::Timestamp | Kind::TimestampTz => Lie::Delta,
+        Kind::Int8
+        | Kind::Int16
+        | Kind::Int32
+        | Kind::Int64
+        | Kind::UInt64
+        | Kind::Date
+        | Kind::Time
+        | Kind::Timestamp
+        | Kind::TimestampTz => Lie::Delta,
         Kind::Decimal { precision, .. } if precision <= 18 => Lie::Delta,
         Kind::Text | Kind::Interval | Kind::Json | Kind::Bytes => Lie::Dictionary,
         Kind::Bool | Kind::Float32 | Kind::Float64 | Kind::Decimal { .. } | Kind::Uuid => Lie::Plain,

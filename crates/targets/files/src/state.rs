@@ -17,9 +17,9 @@ use crate::names::{sha256_hex, state_path};
 use crate::store::{Created, Store};
 
 /// The `format` of the data files of this version.
-pub const FILE_FORMAT: &str = "parquet";
+pub(crate) const FILE_FORMAT: &str = "parquet";
 /// Their `layout`.
-pub const LAYOUT: &str = "flat";
+pub(crate) const LAYOUT: &str = "flat";
 
 /// State files that are written side by side.
 const LANES: usize = 8;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use millrace_model::{Checkpoint, Op, Position, Registry, Standing, TableEntry};
+use millrace_model::{Checkpoint, Op, Position, Registry, SnapshotProgress, Standing, TableEntry};
 
 use crate::scripted_source::{ScriptedRow, World};
 
@@ -82,6 +82,12 @@ impl Lake {
     /// Whether the newest commit knows a finished snapshot of `table`.
     pub fn is_finished(&self, table: &str) -> bool {
         self.entry(table).is_some_and(|entry| entry.snapshot.is_some())
+    }
+
+    /// The snapshot of `table` that is under way, as the newest commit knows it.
+    pub fn progress(&self, table: &str) -> Option<SnapshotProgress> {
+        let snapshots = self.state().chain.last()?.standing.snapshots.clone();
+        snapshots.into_iter().find(|snapshot| snapshot.table.parts().last().is_some_and(|t| t == table))
     }
 
     /// What the newest commit knows of `table`.

@@ -259,7 +259,7 @@ impl Tmp {
 impl Drop for Tmp {
     fn drop(&mut self) {
         // What stays behind is deleted by the sweep.
-        let _ = fs::remove_file(&self.0);
+        drop(fs::remove_file(&self.0));
     }
 }
 

@@ -87,6 +87,28 @@ async fn rows_that_come_out_of_order_are_refused() {
 }
 
 #[tokio::test]
+async fn a_large_value_begins_a_part_that_keeps_no_copy_of_it() {
+    let store = MemoryStore::new();
+    let one = Writer::start(&store, "one").await;
+    let schema = table("orders");
+    let notes: Vec<String> = (0..40_000u64).map(|i| sha256_hex(&i.to_le_bytes())).collect();
+    let small: Vec<crate::lake::Row<'_>> = notes.iter().map(|note| (Op::Create, 1, Some(note.as_str()))).collect();
+    let large = "x".repeat(2 << 20);
+    let mut round = one.chain.stager().round(1, one.clock.now());
+    let mut after = 0;
+    for rows in [&small[..], &[(Op::Create, 1, Some(&*large))], &small[..]] {
+        for batch in batches(&schema, after, after + 1, &[rows]) {
+            round.write(batch, 1).await.unwrap();
+        }
+        after += rows.len() as u64;
+    }
+    let parts = round.finish().await.unwrap();
+    let rows: Vec<u64> = parts.iter().map(|part| part.rows).collect();
+    assert_eq!(rows, [40_000, 40_001]);
+    assert_eq!(parts[1].first_sequence, Sequence(40_001));
+}
+
+#[tokio::test]
 async fn a_file_that_has_grown_large_goes_on_in_the_next_part() {
     let store = MemoryStore::new();
     let small = Settings { file_max_bytes: ByteSize::kib(64), ..settings("one") };
