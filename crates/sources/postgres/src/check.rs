@@ -189,9 +189,10 @@ pub(crate) fn obstacle(table: &Candidate, is_named: bool) -> Option<Finding> {
         }
         None => return None,
     };
-    Some(match is_named {
-        true => Finding::error(code, Refusal::Spec, name, message, cure),
-        false => Finding::warning(code, name, format!("{message}; it is left out"), cure),
+    Some(if is_named {
+        Finding::error(code, Refusal::Spec, name, message, cure)
+    } else {
+        Finding::warning(code, name, format!("{message}; it is left out"), cure)
     })
 }
 

@@ -48,7 +48,7 @@ pub struct DiscoveredColumn {
 pub(crate) async fn discover(settings: &Settings, schema: Option<&str>) -> Result<Vec<DiscoveredTable>, Cause> {
     let mut session = connect(settings, Purpose::Queries).await?;
     let schemas = schema.map(|schema| [schema]);
-    let candidates = publication::candidates(&mut session, schemas.as_ref().map(|it| it.as_slice())).await?;
+    let candidates = publication::candidates(&mut session, schemas.as_ref().map(<[&str; 1]>::as_slice)).await?;
     let tables: Vec<_> =
         candidates.into_iter().filter(|it| matches!(it.kind, b'r' | b'p') && !it.is_partition).collect();
     let oids: Vec<_> = tables.iter().map(|table| table.oid).collect();
@@ -56,10 +56,7 @@ pub(crate) async fn discover(settings: &Settings, schema: Option<&str>) -> Resul
     for column in types::columns(&mut session, &oids).await? {
         columns.entry(column.relation).or_default().push(column);
     }
-    let sizes = match oids.is_empty() {
-        true => Vec::new(),
-        false => session.query(&queries::sizes(&oids)).await?,
-    };
+    let sizes = if oids.is_empty() { Vec::new() } else { session.query(&queries::sizes(&oids)).await? };
     let sizes: HashMap<u32, Size> =
         sizes.iter().map(|row| Ok((row.number(0)?, size(row)?))).collect::<Result<_, Cause>>()?;
     Ok(tables

@@ -118,6 +118,7 @@ impl Cause {
     }
 
     /// The server's own error, if this is one.
+    #[expect(clippy::wildcard_enum_match_arm, reason = "a cause is the server's own error only where it holds one")]
     pub(crate) fn server_error(&self) -> Option<&ServerError> {
         match self {
             Self::NotReady(error) | Self::Denied(error) | Self::Statement(error) | Self::Stream(error) => Some(error),

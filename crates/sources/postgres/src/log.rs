@@ -45,7 +45,7 @@ use reading::{Described, Doubt, Reading, Step};
 /// How often an idle server is asked where it is, while somebody waits for a mark.
 const ASK_AGAIN: Duration = Duration::from_millis(50);
 /// How long a server may be silent where it has no timeout of its own.
-const SILENCE_WITHOUT_TIMEOUT: Duration = Duration::from_secs(300);
+const SILENCE_WITHOUT_TIMEOUT: Duration = Duration::from_mins(5);
 /// How long the server may take to let go of the slot when we leave.
 const LEAVE_DEADLINE: Duration = Duration::from_secs(2);
 /// Bytes of XLogData before its message: kind, start, end, clock.
@@ -105,7 +105,7 @@ impl PostgresLog {
     fn consume(&mut self, into: &mut Changes) -> Result<Option<Gulp>, Cause> {
         loop {
             if let Some(watched) = self.reading.due_mark(None) {
-                return Ok(Some(self.reading.reach(watched, into)));
+                return Ok(Some(self.reading.reach(&watched, into)));
             }
             let Some(frame) = self.incoming.frame()? else {
                 self.incoming.gulped();
@@ -117,7 +117,7 @@ impl PostgresLog {
                 (b'd', Some(b'w')) => {
                     let message = body.get(XLOG_HEADER..).ok_or_else(|| cut_short("XLogData"))?;
                     if let Some(watched) = self.reading.mark_before(message)? {
-                        return Ok(Some(self.reading.reach(watched, into)));
+                        return Ok(Some(self.reading.reach(&watched, into)));
                     }
                     if let Some(doubt) = self.reading.doubt_before(message)? {
                         self.look(doubt.relation.clone(), Some(doubt));
@@ -217,7 +217,7 @@ impl PostgresLog {
         let resolved = match reading.in_progress.xid() {
             None => resolved.map_err(|cause| self.shared.without_binary(cause))?,
             // It may yet be undone, so it must not stop the pipeline.
-            Some(_) => resolved.map_err(|_| {
+            Some(_) => resolved.map_err(|_cause| {
                 let table = reading.known.name_of(relation).to_string();
                 self.shared.without_streaming(Cause::InProgress { table })
             })?,
@@ -255,7 +255,7 @@ impl PostgresLog {
         let counts = reading.counted.names(&name);
         let unreadable = || self.shared.without_streaming(Cause::InProgress { table: name.to_string() });
         let seen = reading.known.see(slot, relation, description, self.binary);
-        let table = if counts { seen.map_err(|_| unreadable())? } else { None };
+        let table = if counts { seen.map_err(|_cause| unreadable())? } else { None };
         let provisional = table.as_ref().map(|table| Arc::clone(&table.schema));
         let described = match table {
             Some(table) => {
@@ -294,6 +294,7 @@ impl PostgresLog {
     }
 
     /// What an error means that ends the stream.
+    #[expect(clippy::wildcard_enum_match_arm, reason = "whatever else went wrong stays what it is")]
     fn stream_error(&self, error: ServerError) -> Cause {
         let settings = &self.shared.settings;
         let slot = settings.slot.clone();

@@ -50,10 +50,10 @@ mod tests {
 
     #[test]
     fn an_lsn_reads_what_it_wrote() {
-        for lsn in [Lsn(0), Lsn(0x1720C000), Lsn(0x16_B374_D848), Lsn(u64::MAX)] {
+        for lsn in [Lsn(0), Lsn(0x1720_C000), Lsn(0x16_B374_D848), Lsn(u64::MAX)] {
             assert_eq!(Lsn::parse(&lsn.to_string()), Some(lsn));
         }
-        assert_eq!(Lsn(0x1720C000).to_string(), "0/1720C000");
+        assert_eq!(Lsn(0x1720_C000).to_string(), "0/1720C000");
     }
 
     #[test]

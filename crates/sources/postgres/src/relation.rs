@@ -183,10 +183,10 @@ impl Known {
         let unknown = KnownTable::default();
         let known = self.tables.get(&name).unwrap_or(&unknown);
         let columns = match agreeing(relation, description) {
-            Some(attributes) => columns(relation, description, |i| (attributes[i].number, !attributes[i].not_null)),
+            Some(attributes) => columns(relation, description, attributes.iter().map(|it| (it.number, !it.not_null))),
             None => {
-                let ids = known.ids(relation, description);
-                columns(relation, description, |i| (ids[i], !relation.columns[i].identity || relation.identity == b'f'))
+                let nullable = relation.columns.iter().map(|it| !it.identity || relation.identity == b'f');
+                columns(relation, description, known.ids(relation, description).into_iter().zip(nullable))
             }
         };
         let key = key(relation, description);
@@ -306,15 +306,20 @@ fn agreeing<'a>(relation: &Relation, description: &'a Description) -> Option<Vec
     wanted.next().is_none().then_some(found)
 }
 
-fn columns(relation: &Relation, description: &Description, more: impl Fn(usize) -> (u32, bool)) -> Vec<Column> {
-    let both = relation.columns.iter().zip(&description.types).enumerate();
-    both.map(|(i, (column, base))| {
-        let (id, nullable) = more(i);
-        Column { name: column.name.clone(), id, kind: base.mapping().kind, type_name: base.name.clone(), nullable }
+/// `more`: id and whether it may be null, one a column.
+fn columns(relation: &Relation, description: &Description, more: impl Iterator<Item = (u32, bool)>) -> Vec<Column> {
+    let all = relation.columns.iter().zip(&description.types).zip(more);
+    all.map(|((column, base), (id, nullable))| Column {
+        name: column.name.clone(),
+        id,
+        kind: base.mapping().kind,
+        type_name: base.name.clone(),
+        nullable,
     })
     .collect()
 }
 
+#[expect(clippy::wildcard_enum_match_arm, reason = "every other decoder serves both forms")]
 fn decoders(
     relation: &Relation,
     description: &Description,

@@ -27,7 +27,7 @@ use crate::settings::{Binary, Settings};
 use crate::{publication, queries, types};
 
 /// How long a dead holder keeps a slot where the server never times out: until TCP gives up, in our experience.
-const PATIENCE_WITHOUT_TIMEOUT: Duration = Duration::from_secs(120);
+const PATIENCE_WITHOUT_TIMEOUT: Duration = Duration::from_mins(2);
 /// `binary` is known from this version on.
 const BINARY_SINCE: u32 = 140_000;
 /// `streaming` is known from this version on.
@@ -69,7 +69,8 @@ pub(crate) struct Exported {
     pub(crate) snapshot: String,
     /// The position that it shows.
     pub(crate) position: Lsn,
-    _session: Session,
+    /// Kept, not used: the snapshot ends with it.
+    session: Session,
 }
 
 /// What was found.
@@ -293,7 +294,7 @@ pub(crate) async fn recreate(settings: &Settings) -> Result<(SourceIdentity, Lsn
     }
     publication::provide(&mut session, settings).await?;
     let made = make(&mut session, settings, false).await?;
-    let mut sender = made._session;
+    let mut sender = made.session;
     let identity = identity_of(&sender.row(queries::IDENTIFY_SYSTEM).await?, &settings.slot)?;
     Ok((identity, made.position))
 }
@@ -309,7 +310,7 @@ pub(crate) async fn make_temporary(mut sender: Session, name: &str) -> Result<Ex
 fn exported(row: Option<Row>, session: Session) -> Result<Exported, Cause> {
     let row = row.ok_or(Cause::Answer("a new slot without its row"))?;
     let position = Lsn::parse(row.text(1)?).ok_or(Cause::Answer("a new slot without its position"))?;
-    Ok(Exported { snapshot: row.get(2).unwrap_or_default().to_owned(), position, _session: session })
+    Ok(Exported { snapshot: row.get(2).unwrap_or_default().to_owned(), position, session })
 }
 
 /// Makes the slot; says who holds it up while it waits for every transaction that runs.

@@ -110,6 +110,7 @@ fn lost(source: io::Error) -> Cause {
 }
 
 /// What an error during startup means.
+#[expect(clippy::wildcard_enum_match_arm, reason = "whatever else went wrong stays what it is")]
 fn refusal(cause: Cause, settings: &Settings) -> Cause {
     match cause {
         Cause::Statement(answer) if answer.is(state::WRONG_PASSWORD) || answer.is(state::NOT_AUTHORIZED) => {
@@ -145,7 +146,7 @@ async fn authenticate(session: &mut Session, settings: &Settings) -> Result<(), 
             request::OK => return Ok(()),
             request::CLEARTEXT => frontend::password_message(password()?, &mut out).map_err(lost)?,
             request::MD5 => {
-                let salt = challenge.as_slice().try_into().map_err(|_| Cause::Answer("an md5 request"))?;
+                let salt = challenge.as_slice().try_into().map_err(|_length| Cause::Answer("an md5 request"))?;
                 let hash = md5_hash(user.as_bytes(), password()?, salt);
                 frontend::password_message(hash.as_bytes(), &mut out).map_err(lost)?;
             }
@@ -158,13 +159,15 @@ async fn authenticate(session: &mut Session, settings: &Settings) -> Result<(), 
             }
             request::SASL_CONTINUE => {
                 let exchange = scram.as_mut().ok_or(Cause::Answer("a SCRAM exchange"))?;
-                exchange.update(&challenge).map_err(|_| Cause::Answer("a SCRAM exchange"))?;
+                exchange.update(&challenge).map_err(|_unproven| Cause::Answer("a SCRAM exchange"))?;
                 frontend::sasl_response(exchange.message(), &mut out).map_err(lost)?;
             }
             request::SASL_FINAL => {
                 let exchange = scram.as_mut().ok_or(Cause::Answer("a SCRAM exchange"))?;
                 // A server that cannot prove that it knows the password is not the one that was meant.
-                exchange.finish(&challenge).map_err(|_| method("a password, without proving that it knows it"))?;
+                exchange
+                    .finish(&challenge)
+                    .map_err(|_unproven| method("a password, without proving that it knows it"))?;
                 continue;
             }
             _ => return Err(method("a kind of authentication other than trust, password, md5 and scram-sha-256")),
@@ -180,7 +183,7 @@ async fn next_request(session: &mut Session, settings: &Settings) -> Result<(u32
         match frame.tag {
             b'R' => {
                 let mut reader = Reader::new(body);
-                let kind = reader.u32().map_err(|_| Cause::Answer("an authentication request"))?;
+                let kind = reader.u32().map_err(|_short| Cause::Answer("an authentication request"))?;
                 let challenge = reader.rest().to_vec();
                 session.consume(&frame);
                 return Ok((kind, challenge));

@@ -1,5 +1,10 @@
 //! The read buffer: whole frames of the server's protocol, borrowed in place.
 
+#![expect(
+    clippy::indexing_slicing,
+    reason = "`start` and `end` lie in `bytes`, `start` first: only this file moves them"
+)]
+
 use std::io;
 use std::ops::Range;
 

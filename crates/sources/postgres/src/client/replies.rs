@@ -112,7 +112,7 @@ impl Drop for Replier {
 /// Ends when it is told to, or with the connection, which the reader notices by itself.
 async fn reply(replies: Arc<Replies>, mut outgoing: OwnedWriteHalf, period: Duration) {
     loop {
-        let _ = tokio::time::timeout(period, replies.wake.notified()).await;
+        let _woken_or_due = tokio::time::timeout(period, replies.wake.notified()).await;
         let finish = replies.finish.load(Ordering::Acquire);
         let mut out = replies.status();
         if finish {

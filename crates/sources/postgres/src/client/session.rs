@@ -14,7 +14,7 @@ use crate::decode::reader::{Malformed, Reader};
 use crate::fault::Cause;
 
 /// A catalogue query that takes longer has lost its server.
-const QUERY_DEADLINE: Duration = Duration::from_secs(120);
+const QUERY_DEADLINE: Duration = Duration::from_mins(2);
 /// Queries answer in small pieces.
 const QUERY_INPUT: usize = 8 << 10;
 /// Copies come in large ones.
@@ -37,7 +37,7 @@ impl Row {
 
     /// The number in a column.
     pub(crate) fn number<T: std::str::FromStr>(&self, column: usize) -> Result<T, Cause> {
-        self.text(column)?.parse().map_err(|_| Cause::Answer("no number in the catalogue"))
+        self.text(column)?.parse().map_err(|_other| Cause::Answer("no number in the catalogue"))
     }
 
     /// The truth in a column; null is false.
@@ -152,7 +152,7 @@ impl Session {
             match frame.tag {
                 b'T' => results.push(Vec::new()),
                 b'D' => {
-                    let row = parse_row(body).map_err(|_| Cause::Answer("a row"))?;
+                    let row = parse_row(body).map_err(|_damaged| Cause::Answer("a row"))?;
                     results.last_mut().ok_or(Cause::Answer("a row without its description"))?.push(row);
                 }
                 b'E' => {

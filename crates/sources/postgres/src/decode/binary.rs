@@ -87,7 +87,7 @@ pub(crate) fn append(
 }
 
 fn fixed<const N: usize>(bytes: &[u8]) -> Result<[u8; N], Malformed> {
-    bytes.try_into().map_err(|_| Malformed("a value of another length than its type has"))
+    bytes.try_into().map_err(|_length| Malformed("a value of another length than its type has"))
 }
 
 fn timestamp(rows: &mut TableChanges, column: usize, bytes: &[u8], zone: &str) -> Result<(), Malformed> {
@@ -98,6 +98,7 @@ fn timestamp(rows: &mut TableChanges, column: usize, bytes: &[u8], zone: &str) -
     }
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "it stands where other values may be refused")]
 fn exact(rows: &mut TableChanges, column: usize, text: String) -> Result<(), Malformed> {
     rows.append_exact(column, text);
     Ok(())
@@ -106,10 +107,11 @@ fn exact(rows: &mut TableChanges, column: usize, text: String) -> Result<(), Mal
 fn rendered(number: Numeric<'_>) -> Result<String, Malformed> {
     let mut out = Vec::new();
     number.render(&mut out);
-    String::from_utf8(out).map_err(|_| Malformed("a numeric"))
+    String::from_utf8(out).map_err(|_never| Malformed("a numeric"))
 }
 
 /// The 36 characters of a UUID.
+#[expect(clippy::indexing_slicing, reason = "16 bytes fill 32 places, and four are passed over")]
 fn hyphenated(bytes: [u8; 16]) -> [u8; 36] {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     let mut out = [b'-'; 36];

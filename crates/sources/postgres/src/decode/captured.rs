@@ -68,7 +68,7 @@ fn decode(messages: &[Vec<u8>]) -> Result<Vec<Batch>, Malformed> {
             }
             Message::Insert { new, .. } => row::insert(table()?, &mut into, new, wire, &mut scratch)?,
             Message::Update { old, new, .. } => {
-                row::update(table()?, &mut into, (message, old, new), wire, &mut scratch)?
+                row::update(table()?, &mut into, (message, old, new), wire, &mut scratch)?;
             }
             Message::Delete { old, .. } => row::delete(table()?, &mut into, old, wire, &mut scratch)?,
             Message::Truncate(relations) => {
@@ -84,7 +84,7 @@ fn decode(messages: &[Vec<u8>]) -> Result<Vec<Batch>, Malformed> {
         }
     }
     into.cut_open_transaction();
-    into.take_all().map_err(|_| Malformed("text"))
+    into.take_all().map_err(|_error| Malformed("text"))
 }
 
 fn table_of(relation: &Relation, into: &mut Changes) -> Table {

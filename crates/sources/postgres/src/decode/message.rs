@@ -281,6 +281,7 @@ impl<'a> Tuple<'a> {
     }
 }
 
+#[expect(clippy::copy_iterator, reason = "it borrows the message, which is copied from frame to frame")]
 impl Iterator for Relations<'_> {
     type Item = u32;
 

@@ -36,7 +36,7 @@ impl<'a> Numeric<'a> {
 
     /// The digits in groups of four, highest first.
     fn groups(&self) -> impl Iterator<Item = u16> {
-        self.digits.chunks_exact(2).map(|pair| u16::from_be_bytes([pair[0], pair[1]]))
+        self.digits.as_chunks().0.iter().map(|&group| u16::from_be_bytes(group))
     }
 
     /// The number without its point, for `scale` digits after it; `None` where it does not fit `precision` digits.
@@ -80,8 +80,8 @@ impl<'a> Numeric<'a> {
         }
         let group = |weight: i32| -> u16 {
             let index = self.weight - weight;
-            let pair = usize::try_from(index).ok().and_then(|i| self.digits.get(2 * i..2 * i + 2));
-            pair.map_or(0, |pair| u16::from_be_bytes([pair[0], pair[1]]))
+            let group = usize::try_from(index).ok().and_then(|index| self.digits.as_chunks().0.get(index));
+            group.map_or(0, |&group| u16::from_be_bytes(group))
         };
         if self.weight < 0 {
             out.push(b'0');
@@ -152,7 +152,7 @@ mod tests {
         bytes.extend(weight.to_be_bytes());
         bytes.extend(sign.to_be_bytes());
         bytes.extend(scale.to_be_bytes());
-        digits.iter().for_each(|digit| bytes.extend(digit.to_be_bytes()));
+        bytes.extend(digits.iter().flat_map(|digit| digit.to_be_bytes()));
         bytes
     }
 

@@ -86,7 +86,7 @@ impl<'a> Reader<'a> {
         let end = self.bytes.iter().position(|&byte| byte == 0).ok_or(Malformed("a name has no end"))?;
         let text = self.take(end)?;
         self.take(1)?;
-        String::from_utf8(text.to_vec()).map_err(|_| Malformed("a name is not UTF-8"))
+        String::from_utf8(text.to_vec()).map_err(|_invalid| Malformed("a name is not UTF-8"))
     }
 
     /// What is left.

@@ -69,11 +69,11 @@ fn exact(rows: &mut TableChanges, column: usize, bytes: &[u8]) -> Result<(), Mal
 }
 
 fn as_text(bytes: &[u8]) -> Result<&str, Malformed> {
-    std::str::from_utf8(bytes).map_err(|_| Malformed("a text that is not UTF-8"))
+    std::str::from_utf8(bytes).map_err(|_invalid| Malformed("a text that is not UTF-8"))
 }
 
 fn float<T: FromStr>(bytes: &[u8]) -> Result<T, Malformed> {
-    as_text(bytes)?.parse().map_err(|_| Malformed("a float"))
+    as_text(bytes)?.parse().map_err(|_other| Malformed("a float"))
 }
 
 /// Reads an integer. Why not `from_str`: it checks for UTF-8 first, which costs more than the number.
@@ -97,7 +97,7 @@ fn integer<T: TryFrom<i64>>(bytes: &[u8]) -> Result<T, Malformed> {
         value = value.checked_mul(10).and_then(|value| value.checked_sub(i64::from(digit))).ok_or(WRONG)?;
     }
     let value = if negative { value } else { value.checked_neg().ok_or(WRONG)? };
-    T::try_from(value).map_err(|_| WRONG)
+    T::try_from(value).map_err(|_too_large| WRONG)
 }
 
 /// Reads `\x0aff` into `out`.

@@ -128,7 +128,7 @@ impl Reading {
     }
 
     /// The log has come to a watched position, or stands beyond it: then changes may have been passed over that count.
-    pub(super) fn reach(&mut self, watched: Watched, into: &mut Changes) -> Gulp {
+    pub(super) fn reach(&mut self, watched: &Watched, into: &mut Changes) -> Gulp {
         for schema in &watched.joining {
             self.counted.0.insert(schema.table.clone(), None);
             self.known.learn(schema);
@@ -245,7 +245,12 @@ impl Reading {
             Message::StreamCommit(begin, commit) => return self.stream_commit(begin, commit.end, into),
             Message::Other => {}
             _ if self.skips() => {}
-            change => self.change(change, message, wire_bytes, into)?,
+            change @ (Message::Insert { .. }
+            | Message::Update { .. }
+            | Message::Delete { .. }
+            | Message::Truncate(_)) => {
+                self.change(change, message, wire_bytes, into)?;
+            }
         }
         Ok(Step::Next)
     }
@@ -257,12 +262,13 @@ impl Reading {
             self.in_progress.part = part;
             into.enter_part(part);
         }
-        match parsed {
-            Message::Begin(_) | Message::Commit(_) | Message::StreamCommit(..) | Message::StreamAbort { .. } => {
-                Err(Cause::malformed(Malformed("a transaction inside a piece of another"), "Stream Start"))
-            }
-            parsed => Ok(parsed),
+        if matches!(
+            parsed,
+            Message::Begin(_) | Message::Commit(_) | Message::StreamCommit(..) | Message::StreamAbort { .. }
+        ) {
+            return Err(Cause::malformed(Malformed("a transaction inside a piece of another"), "Stream Start"));
         }
+        Ok(parsed)
     }
 
     /// A transaction of which pieces came has committed.
@@ -331,6 +337,8 @@ impl Reading {
         Ok(Step::Boundary)
     }
 
+    #[expect(clippy::needless_pass_by_value, reason = "a list of relations is read up on the way")]
+    #[expect(clippy::wildcard_enum_match_arm, reason = "no other message is a change")]
     fn change(
         &mut self,
         change: Message<'_>,
@@ -390,7 +398,7 @@ fn ours<'a>(
     in_progress: &'a InProgress,
     relation: u32,
 ) -> Result<Option<&'a Table>, Cause> {
-    match in_progress.table(relation).unwrap_or_else(|| tables.get(&relation)) {
+    match in_progress.table(relation, tables) {
         Some(Described::Ours(table, true)) => Ok(Some(table)),
         Some(Described::Ours(_, false) | Described::Ignored) => Ok(None),
         None => Err(Cause::malformed(Malformed("a change of an undescribed table"), format!("relation {relation}"))),

@@ -59,9 +59,10 @@ impl Readables {
             }
             !known.has_all && known.tables.len() >= ONE_BY_ONE
         };
-        let members = match wants_all {
-            true => members::all(session, settings).await?,
-            false => vec![members::one(session, settings, table).await?],
+        let members = if wants_all {
+            members::all(session, settings).await?
+        } else {
+            vec![members::one(session, settings, table).await?]
         };
         let oids: Vec<u32> = members.iter().map(|member| member.oid).collect();
         let mut leaves = leaves(session, &oids).await?;

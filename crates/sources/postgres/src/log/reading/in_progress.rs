@@ -66,9 +66,12 @@ impl InProgress {
         self.current.as_mut().map(|(_, pieces)| pieces)
     }
 
-    pub(super) fn table(&self, oid: u32) -> Option<Option<&Described>> {
-        let (_, pieces) = self.current.as_ref()?;
-        Some(pieces.tables.get(&oid).map(|(_, described)| described))
+    /// What a table is now: for the transaction whose changes come, or else as `whole` has it.
+    pub(super) fn table<'a>(&'a self, oid: u32, whole: &'a HashMap<u32, Described>) -> Option<&'a Described> {
+        match &self.current {
+            Some((_, pieces)) => pieces.tables.get(&oid).map(|(_, described)| described),
+            None => whole.get(&oid),
+        }
     }
 
     pub(super) fn enter(&mut self, xid: u32) {
