@@ -35,7 +35,7 @@ const APPLY_WITHIN: Duration = Duration::from_secs(60);
 /// What the session reads of the supervisor.
 pub(crate) struct Shared {
     /// What it was told last and has taken.
-    pub(crate) held: Mutex<Option<HeldPipeline>>,
+    held: Mutex<Option<HeldPipeline>>,
     standing: Mutex<Standing>,
     pub(crate) outbox: Arc<Outbox>,
 }
@@ -86,6 +86,11 @@ impl Run {
 impl Shared {
     pub(crate) fn new() -> Self {
         Self { held: Mutex::default(), standing: Mutex::default(), outbox: Arc::default() }
+    }
+
+    /// What it was told last and has taken.
+    pub(crate) fn held(&self) -> Option<HeldPipeline> {
+        lock(&self.held).clone()
     }
 
     /// What the pipeline does now.
