@@ -61,6 +61,138 @@ pub(crate) enum Command {
     Agent,
     /// Serve the hub, or do something to one
     Hub(HubArguments),
+    /// The agents of a hub, through its API
+    Agents(AgentsArguments),
+    /// The pipelines of a hub's project, through its API
+    Pipelines(PipelinesArguments),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ApiArguments {
+    /// Address of the hub; else `HUB_URL`
+    #[arg(long, global = true, value_name = "URL")]
+    pub(crate) hub: Option<String>,
+    /// Id of an API client; else `API_CLIENT_ID`
+    #[arg(long, global = true, value_name = "ID")]
+    pub(crate) client_id: Option<String>,
+    /// File with its secret; else the variable `API_CLIENT_SECRET`
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) client_secret_file: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct AgentsArguments {
+    #[command(flatten)]
+    pub(crate) api: ApiArguments,
+    #[command(subcommand)]
+    pub(crate) command: AgentsCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum AgentsCommand {
+    /// All agents of the account
+    List,
+    /// A new agent
+    Create {
+        /// Its name
+        name: String,
+        /// aws, azure or gcp
+        #[arg(long)]
+        cloud_provider: String,
+        /// fargate or eks, aci or aks, gke or gce
+        #[arg(long)]
+        deployment: String,
+        /// What it is for
+        #[arg(long)]
+        description: Option<String>,
+    },
+    /// One agent, by id or name
+    Describe {
+        /// Id or name
+        agent: String,
+    },
+    /// The credentials that its process signs in with
+    Credentials {
+        /// Id or name
+        agent: String,
+    },
+    /// Remove an agent for good
+    Delete {
+        /// Id or name
+        agent: String,
+        /// Also while its pipeline is started
+        #[arg(long)]
+        force: bool,
+        /// Do not ask
+        #[arg(long)]
+        yes: bool,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PipelinesArguments {
+    #[command(flatten)]
+    pub(crate) api: ApiArguments,
+    /// Id of the project; else `PROJECT_ID`
+    #[arg(long, global = true, value_name = "ID")]
+    pub(crate) project: Option<String>,
+    #[command(subcommand)]
+    pub(crate) command: PipelinesCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum PipelinesCommand {
+    /// All pipelines of the project, with their statuses
+    List,
+    /// One pipeline, by id or name
+    Describe {
+        /// Id or name
+        pipeline: String,
+    },
+    /// Start it
+    Start {
+        /// Id or name
+        pipeline: String,
+    },
+    /// Stop it
+    Stop {
+        /// Id or name
+        pipeline: String,
+    },
+    /// Read its tables anew
+    Restart {
+        /// Id or name
+        pipeline: String,
+        /// Only these tables, as schema.table
+        #[arg(long, value_delimiter = ',', value_name = "TABLE,…")]
+        tables: Option<Vec<String>>,
+        /// Do not ask
+        #[arg(long)]
+        yes: bool,
+    },
+    /// Delete it; its lake stays
+    Delete {
+        /// Id or name
+        pipeline: String,
+        /// Also drop slot and publication in the source
+        #[arg(long)]
+        cleanup: bool,
+        /// Do not ask
+        #[arg(long)]
+        yes: bool,
+    },
+    /// Create the pipeline of a file, or replace the one of its name
+    Apply {
+        /// The pipeline file
+        #[arg(short, long)]
+        file: PathBuf,
+        /// Id or name of its agent; else `agentId` in the file
+        #[arg(long)]
+        agent: Option<String>,
+        /// And start it
+        #[arg(long)]
+        start: bool,
+    },
 }
 
 #[derive(Debug, Args)]

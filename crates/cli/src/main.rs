@@ -14,6 +14,7 @@
     clippy::wildcard_enum_match_arm
 )]
 
+mod api;
 mod args;
 mod commands;
 mod console;
@@ -31,7 +32,9 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use args::{Arguments, Command};
-use commands::{agent, check, cleanup, discover, fsck, health, hub, read, restart, run, schema, status};
+use commands::{
+    agent, agents, check, cleanup, discover, fsck, health, hub, pipelines, read, restart, run, schema, status,
+};
 use console::Console;
 use fault::{Cause, Failure};
 
@@ -71,6 +74,8 @@ async fn dispatch(command: Command, console: &Console) -> Result<u8, Failure> {
         Command::Health(arguments) => health::health(arguments, console).await,
         Command::Schema => schema::schema(),
         Command::Agent => agent::agent().await,
+        Command::Agents(arguments) => agents::agents(arguments, console).await,
+        Command::Pipelines(arguments) => pipelines::pipelines(arguments, console).await,
         Command::Hub(arguments) => hub::hub(arguments, console).await,
     }
 }

@@ -37,6 +37,7 @@ mod advanced;
 mod connection;
 mod fault;
 mod fields;
+mod file_body;
 pub mod gateway;
 mod measure;
 mod name;
@@ -51,6 +52,7 @@ pub mod wire;
 
 pub use advanced::{AdvancedProperties, Binary, MysqlPosition, PublicationMode, SchemaChange, SnapshotMode};
 pub use fault::{NOT_BUILT, PLAIN_CONNECTION, Problem, Problems};
+pub use file_body::{FileBody, file_body};
 pub use name::default_slot_name;
 pub use schema::{advanced_table, format_table, json_schema};
 pub use spec::{

@@ -146,6 +146,16 @@ impl Hub {
             .env("LISTEN", "127.0.0.1:0"))
     }
 
+    /// `millrace --format json …` as a client of this hub's API.
+    pub fn client(&self, arguments: &[&str]) -> Invocation {
+        let all = ["--format", "json"].into_iter().chain(arguments.iter().copied());
+        Invocation::of(&self.program, all)
+            .env("HUB_URL", &self.url)
+            .env("API_CLIENT_ID", &self.client_id)
+            .env("API_CLIENT_SECRET", &self.client_secret)
+            .env("PROJECT_ID", &self.project)
+    }
+
     /// Creates a pipeline: its path in the API.
     pub fn add_pipeline(&self, body: &Value) -> Result<String> {
         let pipelines = format!("/projects/{}/streaming-pipelines", self.project);

@@ -4,7 +4,7 @@ use millrace_agent::Settings;
 use millrace_engine::Stop;
 use millrace_model::Fault;
 
-use super::DONE;
+use super::{DONE, variable};
 use crate::fault::Failure;
 use crate::interrupt::Interrupt;
 
@@ -17,11 +17,6 @@ pub(crate) async fn agent() -> Result<u8, Failure> {
         ended = millrace_agent::run(&settings, stop) => ended.map(|()| DONE).map_err(of_fault),
         () = interrupt.watch(&handle) => Ok(DONE),
     }
-}
-
-#[expect(clippy::disallowed_methods, reason = "the agent's settings are its environment")]
-pub(super) fn variable(name: &str) -> Option<String> {
-    std::env::var(name).ok()
 }
 
 fn of_fault(fault: Fault) -> Failure {

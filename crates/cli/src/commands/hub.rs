@@ -9,8 +9,7 @@ use millrace_model::{Fault, Refusal};
 use serde_json::json;
 use tokio::sync::oneshot;
 
-use super::DONE;
-use super::agent::variable;
+use super::{DONE, variable};
 use crate::args::{BootstrapArguments, HubArguments, HubCommand};
 use crate::console::Console;
 use crate::fault::Failure;

@@ -2,6 +2,7 @@
 //! servers: what it must show under kills, pauses, crashes, full disks, and in the hands of somebody new to it.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod api_client;
 mod disk;
 mod durable;
 mod files;

@@ -1,0 +1,55 @@
+//! `millrace agents …` and `millrace pipelines …` against a real hub.
+
+use millrace_testkit::hub::Hub;
+use serde_json::{Value, json};
+
+use crate::shop::{MILLRACE, PATIENCE};
+
+const FILE: &str = "\
+version: 1
+name: shop
+streamingSource:
+  type: postgres
+  connection: {host: db.internal, port: 5432, database: shop, username: millrace, password: {secretType: env, secretName: P}}
+  tables: [{schema: public, table: orders}]
+streamingTarget: {type: local, path: /lake, format: parquet, layout: flat}
+";
+
+fn ask(hub: &Hub, arguments: &[&str]) -> Value {
+    hub.client(arguments).json(PATIENCE).unwrap()
+}
+
+#[test]
+fn agents_and_pipelines_are_made_and_unmade_from_the_command_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let hub = Hub::start(MILLRACE.as_ref(), folder.path()).unwrap();
+    let file = folder.path().join("shop.yaml");
+    std::fs::write(&file, FILE).unwrap();
+    let file = file.to_str().unwrap();
+    let created = ask(&hub, &["agents", "create", "north", "--cloud-provider", "aws", "--deployment", "fargate"]);
+    assert_eq!(ask(&hub, &["agents", "describe", "north"])["agentId"], created["agentId"]);
+    assert_eq!(ask(&hub, &["agents", "list"])["results"].as_array().unwrap().len(), 1);
+    assert!(ask(&hub, &["agents", "credentials", "north"])["clientSecret"].as_str().unwrap().starts_with("mlr_"));
+
+    let first = ask(&hub, &["pipelines", "apply", "-f", file, "--agent", "north", "--start"]);
+    std::fs::write(file, FILE.replace("orders", "customers")).unwrap();
+    let second = ask(&hub, &["pipelines", "apply", "-f", file, "--agent", "north"]);
+    assert_eq!(first["streamingPipelineId"], second["streamingPipelineId"]);
+    assert_eq!(second["streamingSource"]["tables"], json!([{"schema": "public", "table": "customers"}]));
+    let listed = ask(&hub, &["pipelines", "list"]);
+    assert_eq!(listed["results"][0]["status"]["reason"]["code"], "waiting_for_agent", "{listed}");
+    ask(&hub, &["pipelines", "stop", "shop"]);
+    assert_eq!(ask(&hub, &["pipelines", "describe", "shop"])["status"]["reason"]["code"], "stopped");
+    ask(&hub, &["pipelines", "delete", "shop", "--yes"]);
+    ask(&hub, &["agents", "delete", "north", "--yes"]);
+    assert_eq!(ask(&hub, &["agents", "list"])["results"], json!([]));
+
+    // What the hub refuses is said in its own words, with the cause and a cure.
+    let refused = hub
+        .client(&["agents", "create", "south", "--cloud-provider", "aws", "--deployment", "gke"])
+        .allow("CL-011")
+        .complete(PATIENCE)
+        .unwrap();
+    assert_eq!(refused.code, Some(64), "{refused:#?}");
+    hub.stop().unwrap();
+}
