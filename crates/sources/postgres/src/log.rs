@@ -128,7 +128,12 @@ impl PostgresLog {
                     let step = self.reading.message(message, body.len(), into);
                     step.map_err(|cause| self.shared.without_streaming(cause))?
                 }
-                (b'd', Some(b'k')) => self.reading.keepalive(body, into)?,
+                (b'd', Some(b'k')) => {
+                    if let Some(watched) = self.reading.mark_before_keepalive(body)? {
+                        return Ok(Some(self.reading.reach(&watched, into)));
+                    }
+                    self.reading.keepalive(body, into)?
+                }
                 (b'E', _) => return Err(self.stream_error(ServerError::parse(body))),
                 (b'c' | b'C' | b'Z', _) => return Err(Cause::Ended),
                 _ => Step::Next,

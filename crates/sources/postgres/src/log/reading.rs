@@ -188,16 +188,21 @@ impl Reading {
         }
     }
 
+    /// A mark that has to be given before a sign of life moves the log beyond it: the server may have gone on through what
+    /// others wrote, and nothing that counts lies between.
+    pub(super) fn mark_before_keepalive(&mut self, body: &[u8]) -> Result<Option<Watched>, Cause> {
+        let (end, _) = parse_keepalive(body)?;
+        Ok(if self.moves_to(end) { self.due_mark(Some(end)) } else { None })
+    }
+
+    /// Whether a sign of life at `end` moves the log: one inside a transaction says nothing.
+    fn moves_to(&self, end: Lsn) -> bool {
+        self.open.is_none() && self.in_progress.xid().is_none() && end > self.position
+    }
+
     pub(super) fn keepalive(&mut self, body: &[u8], into: &mut Changes) -> Result<Step, Cause> {
-        let mut reader = Reader::new(body);
-        let mut parse = || {
-            reader.take(1)?;
-            let end = Lsn(reader.u64()?);
-            reader.take(8)?;
-            Ok((end, reader.u8()? == 1))
-        };
-        let (end, wants_reply) = parse().map_err(|what| Cause::malformed(what, "keepalive"))?;
-        let moves = self.open.is_none() && self.in_progress.xid().is_none() && end > self.position;
+        let (end, wants_reply) = parse_keepalive(body)?;
+        let moves = self.moves_to(end);
         if moves {
             self.position = end;
             into.reached(end.position());
@@ -403,6 +408,18 @@ fn ours<'a>(
         Some(Described::Ours(_, false) | Described::Ignored) => Ok(None),
         None => Err(Cause::malformed(Malformed("a change of an undescribed table"), format!("relation {relation}"))),
     }
+}
+
+/// Up to where the server has sent, and whether it asks for a reply.
+fn parse_keepalive(body: &[u8]) -> Result<(Lsn, bool), Cause> {
+    let mut reader = Reader::new(body);
+    let mut parse = || {
+        reader.take(1)?;
+        let end = Lsn(reader.u64()?);
+        reader.take(8)?;
+        Ok((end, reader.u8()? == 1))
+    };
+    parse().map_err(|what| Cause::malformed(what, "keepalive"))
 }
 
 #[cfg(test)]

@@ -140,6 +140,22 @@ async fn changes_of_a_table_count_from_its_mark_on_and_no_longer_once_it_is_excl
 }
 
 #[tokio::test]
+async fn what_others_write_behind_a_position_does_not_pass_it() {
+    let database = Server::shared().database("CREATE TABLE t (id int PRIMARY KEY)");
+    let source = database.source();
+    create(&source).await.log.close().await;
+    let mut log = counting(&database, &source, &["t"]).await;
+    for round in 1..=20 {
+        let position = source.end().await.unwrap();
+        let mark = log.log.watch(&position, &[]);
+        // Nothing of it is ours, and the server's sign of life lies far beyond the position.
+        database.sql("CREATE TABLE others AS SELECT generate_series(1, 1000); DROP TABLE others");
+        assert_eq!(log.log.read(&mut log.changes).await.unwrap(), Gulp::Mark(mark), "round {round}");
+        assert_eq!(log.changes.position(), Some(&position));
+    }
+}
+
+#[tokio::test]
 async fn a_position_that_the_log_has_passed_is_said_to_be_passed_and_the_tables_count_from_now_on() {
     let database =
         Server::shared().database("CREATE TABLE t (id int PRIMARY KEY); CREATE TABLE u (id int PRIMARY KEY)");
