@@ -31,7 +31,7 @@ fn view(pipeline: &Pipeline) -> Result<Value, Refused> {
     Ok(Value::Object(body))
 }
 
-fn checked(sent: Value) -> Result<NewPipeline, Refused> {
+fn checked(sent: Value, id: Option<&str>) -> Result<NewPipeline, Refused> {
     let violation = |problem: &millrace_protocol::Problem| Violation {
         field: problem.path.clone(),
         message: if problem.cure.is_empty() {
@@ -41,7 +41,7 @@ fn checked(sent: Value) -> Result<NewPipeline, Refused> {
         },
     };
     let body =
-        wire::pipeline_body(sent).map_err(|problems| Refused::Invalid(problems.0.iter().map(violation).collect()))?;
+        wire::pipeline_body(sent, id).map_err(|problems| Refused::Invalid(problems.0.iter().map(violation).collect()))?;
     let text = |name: &str| body.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
     Ok(NewPipeline { name: text("name"), agent_id: text("agentId"), body })
 }
@@ -63,7 +63,7 @@ pub(crate) async fn create(
     Path(project): Path<String>,
     Body(sent): Body<Value>,
 ) -> Result<(StatusCode, Json<Value>), Refused> {
-    let pipeline = app.create_pipeline(&caller, &project, checked(sent)?).await?;
+    let pipeline = app.create_pipeline(&caller, &project, checked(sent, None)?).await?;
     Ok((StatusCode::CREATED, Json(view(&pipeline)?)))
 }
 
@@ -81,7 +81,7 @@ pub(crate) async fn replace(
     Path((project, id)): Path<(String, String)>,
     Body(sent): Body<Value>,
 ) -> Result<Json<Value>, Refused> {
-    let pipeline = app.replace_pipeline(&caller, (&project, &id), checked(sent)?).await?;
+    let pipeline = app.replace_pipeline(&caller, (&project, &id), checked(sent, Some(&id))?).await?;
     Ok(Json(view(&pipeline)?))
 }
 
