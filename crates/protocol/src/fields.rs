@@ -20,7 +20,10 @@ pub(crate) const FILE: Shape = Shape::Map(&[
 
 /// The body of the REST API's pipeline. What its properties mean is the agent's to say: one that means nothing, or nothing
 /// yet, is kept.
-pub(crate) const BODY: Shape = Shape::Map(&[
+pub(crate) const BODY: Shape = Shape::Map(BODY_FIELDS);
+
+/// Its fields.
+pub(crate) const BODY_FIELDS: &[Field] = &[
     Field::required("name", Shape::Text(NAME), "name of the pipeline, unique in its project"),
     Field::required("agentId", Shape::Text(FILLED), "the agent that runs it"),
     Field::required(
@@ -30,7 +33,7 @@ pub(crate) const BODY: Shape = Shape::Map(&[
     ),
     Field::required("streamingTarget", Shape::Tagged { cases: TARGETS, later: LATER_TARGETS }, "where changes go to"),
     Field::optional("advancedProperties", Shape::Texts, "fine tuning; every value is a text"),
-]);
+];
 
 const LATER_SOURCES: &[&str] = &[];
 /// Nothing is known yet about their fields.

@@ -5,7 +5,7 @@
 use serde_json::{Map, Value};
 
 use crate::fault::{NOT_BUILT, NOT_VALID, Problem, Problems};
-use crate::fields::BODY;
+use crate::fields::{BODY, BODY_FIELDS};
 use crate::shape::{Field, Shape};
 use crate::spec::{check_compression, tables};
 use crate::tree::{Node, Value as Tree};
@@ -45,20 +45,19 @@ pub fn pipeline_body(sent: Value, id: Option<&str>) -> Result<Map<String, Value>
     if !report.problems.is_empty() {
         return Err(Problems(report.problems));
     }
-    for field in BODY_FIELDS {
-        if let Some(value) = body.get_mut(field.name) {
-            fold(value, &field.shape);
-        }
-    }
+    fold_map(&mut body, BODY_FIELDS);
     Ok(body)
 }
+
+/// Where the types stand.
+const TYPES: [&str; 2] = ["streamingSource.type", "streamingTarget.type"];
 
 /// What a kept body asks for that no agent of this version can run; nothing where one can.
 pub fn unsupported(body: &Value) -> Option<Problem> {
     let mut report = Report::default();
     validate(&node(body), &BODY, "", &mut report);
     // The type tells most.
-    let by_type = report.unbuilt.iter().position(|problem| problem.path.ends_with(".type")).unwrap_or(0);
+    let by_type = report.unbuilt.iter().position(|problem| TYPES.contains(&problem.path.as_str())).unwrap_or(0);
     report.unbuilt.into_iter().nth(by_type)
 }
 
@@ -72,11 +71,6 @@ pub fn pipeline_schema(sent: bool) -> Value {
     }
     schema
 }
-
-const BODY_FIELDS: &[Field] = match &BODY {
-    Shape::Map(fields) => fields,
-    _ => &[],
-};
 
 fn check(node: &Node, report: &mut Report) {
     validate(node, &BODY, "", report);
@@ -145,6 +139,6 @@ fn without_null(value: Value) -> Value {
                 .collect(),
         ),
         Value::Array(list) => Value::Array(list.into_iter().map(without_null).collect()),
-        other => other,
+        other @ (Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_)) => other,
     }
 }
