@@ -190,3 +190,12 @@ CREATE TABLE signing_keys (
     created_at BIGINT NOT NULL,
     retired_at BIGINT
 );
+-- What was done under an Idempotency-Key.
+CREATE TABLE repeats (
+    actor TEXT NOT NULL,
+    repeat_key TEXT NOT NULL,
+    fingerprint TEXT NOT NULL,
+    outcome TEXT NOT NULL,
+    done_at BIGINT NOT NULL,
+    PRIMARY KEY (actor, repeat_key)
+);

@@ -2,10 +2,15 @@
 //!
 //! Handlers in `web` parse, call this, and render; SQL stands in `db` only. A status is computed here, never stored.
 
+pub(crate) mod accounts;
 pub(crate) mod agents;
+pub(crate) mod commands;
+pub(crate) mod credentials;
+mod failures;
 pub(crate) mod gateway;
 mod notify;
 pub(crate) mod pipelines;
+pub(crate) mod repeats;
 pub(crate) mod setup;
 pub(crate) mod sign_in;
 pub(crate) mod status;
@@ -30,6 +35,7 @@ pub(crate) struct App {
     pub(crate) tokens: Tokens,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) notifier: notify::Notifier,
+    pub(crate) failures: failures::Failures,
 }
 
 impl App {
@@ -39,7 +45,15 @@ impl App {
         let sealer = Sealer::open_or_create(&settings.key_file())?;
         let db = Db::open(&settings.place()).await?;
         let tokens = Tokens::open(&db, &sealer, clock.now()).await?;
-        Ok(Self { settings, db, sealer, tokens, clock, notifier: notify::Notifier::default() })
+        Ok(Self {
+            settings,
+            db,
+            sealer,
+            tokens,
+            clock,
+            notifier: notify::Notifier::default(),
+            failures: failures::Failures::default(),
+        })
     }
 
     /// Now, by the hub's clock.
@@ -67,12 +81,35 @@ impl App {
     }
 }
 
+impl App {
+    /// Writes down that a caller was refused for good reason.
+    pub(crate) async fn audit_refusal(&self, caller: &Caller, action: &str) -> Result<(), Refused> {
+        let entry = audit::Entry {
+            account_id: Some(&caller.account_id),
+            actor: &caller.actor(),
+            address: &caller.address,
+            action,
+            object: "",
+            detail: "",
+            outcome: "forbidden",
+        };
+        let mut writing = self.db.write().await?;
+        audit::add(writing.on(), entry, self.now()).await?;
+        writing.commit().await
+    }
+}
+
 /// Refuses a caller whose role is below `role`.
 pub(crate) fn require(caller: &Caller, role: Role) -> Result<(), Refused> {
     if caller.role >= role {
         return Ok(());
     }
     Err(Refused::Forbidden(format!("this needs the role {}; yours is {}", role.as_str(), caller.role.as_str())))
+}
+
+/// Whether a text can be an id of ours; anything else never gets as far as the database.
+pub(crate) fn is_id(text: &str) -> bool {
+    text.len() == 36 && uuid::Uuid::try_parse(text).is_ok()
 }
 
 /// `at` and so much later.

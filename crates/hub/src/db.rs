@@ -7,11 +7,14 @@ pub(crate) mod accounts;
 pub(crate) mod agents;
 pub(crate) mod audit;
 pub(crate) mod commands;
+pub(crate) mod credentials;
 pub(crate) mod events;
 pub(crate) mod keys;
 pub(crate) mod leases;
 mod migrate;
 pub(crate) mod pipelines;
+pub(crate) mod repeats;
+pub(crate) mod text;
 
 use std::path::Path;
 use std::sync::Arc;

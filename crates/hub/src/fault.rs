@@ -25,6 +25,9 @@ pub enum Refused {
         /// For people.
         message: String,
     },
+    /// It was changed since the caller looked.
+    #[error("it was changed in the meantime; read it again")]
+    Stale,
     /// It was there once and will not come back.
     #[error("{message}")]
     Gone {

@@ -23,6 +23,11 @@ pub use db::{Place, Plan, plan};
 pub use fault::Cause;
 pub use settings::Settings;
 
+/// The OpenAPI document of the API, as it is served at `/openapi.json`.
+pub fn openapi() -> serde_json::Value {
+    web::document()
+}
+
 /// A hub that listens.
 pub struct Hub {
     listener: TcpListener,

@@ -1,15 +1,21 @@
-//! The hub's doors: the REST API, the agents' gateway, the token endpoint. `router` is the table of contents.
+//! The hub's doors: the REST API, the agents' gateway, the token endpoint. `routes` is the table of contents.
 
 pub(crate) mod api;
 mod gateway;
+mod last_resort;
+mod members;
+mod openapi;
 mod problem;
 mod request;
 
 use std::sync::Arc;
 
-use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::routing::{get, post};
+use axum::{Json, Router};
+use serde_json::Value;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use crate::app::App;
 
@@ -18,31 +24,59 @@ pub(crate) use problem::Problem;
 /// Largest body of a request.
 const BODY_LIMIT: usize = 1 << 20;
 
+/// The API, as it stands under each of its base paths.
+fn contract() -> OpenApiRouter<Arc<App>> {
+    OpenApiRouter::new()
+        .routes(routes!(api::agents::list, api::agents::create))
+        .routes(routes!(api::agents::read, api::agents::change, api::agents::remove))
+        .routes(routes!(api::credentials::reveal))
+        .routes(routes!(api::credentials::rotate))
+        .routes(routes!(api::credentials::history))
+        .routes(routes!(api::credentials::revoke))
+        .routes(routes!(api::commands::check))
+        .routes(routes!(api::commands::discover))
+        .routes(routes!(api::commands::read))
+        .routes(routes!(api::projects::list))
+        .routes(routes!(api::pipelines::list, api::pipelines::create))
+        .routes(routes!(api::pipelines::read, api::pipelines::replace, api::pipelines::remove))
+        .routes(routes!(api::pipelines::status))
+        .routes(routes!(api::pipelines::command))
+        .routes(routes!(api::history::events))
+        .routes(routes!(api::history::revisions))
+        .routes(routes!(api::audit::list))
+}
+
+/// Every route that the OpenAPI document names.
+fn routes() -> (Router<Arc<App>>, Value) {
+    let (router, document) = OpenApiRouter::new()
+        .nest("/dpc/v1", contract())
+        .routes(routes!(api::token::token))
+        .routes(routes!(gateway::session))
+        .routes(routes!(gateway::sync))
+        .routes(routes!(gateway::goodbye))
+        .routes(routes!(api::health::alive))
+        .routes(routes!(api::health::ready))
+        .split_for_parts();
+    (router, openapi::complete(document))
+}
+
+/// The OpenAPI document, as it is served at `/openapi.json`.
+pub(crate) fn document() -> Value {
+    routes().1
+}
+
 /// Every route there is.
 pub(crate) fn router(app: Arc<App>) -> Router {
-    let contract = Router::new()
-        .route("/agents", get(api::agents::list).post(api::agents::create))
-        .route("/agents/{id}", get(api::agents::read).patch(api::agents::change).delete(api::agents::remove))
-        .route("/agents/{id}/credentials", get(api::agents::credentials))
-        .route("/projects/{project}/streaming-pipelines", get(api::pipelines::list).post(api::pipelines::create))
-        .route(
-            "/projects/{project}/streaming-pipelines/{id}",
-            get(api::pipelines::read).put(api::pipelines::replace).delete(api::pipelines::remove),
-        )
-        .route("/projects/{project}/streaming-pipelines/{id}/status", get(api::pipelines::status))
-        .route("/projects/{project}/streaming-pipelines/{id}/commands", post(api::pipelines::command));
-    Router::new()
+    let (routes, document) = routes();
+    let document = Arc::new(document);
+    routes
+        // The same again, under the shorter of its two names.
+        .nest("/v1", contract().into())
         .route("/oauth/token", post(api::token::token))
-        .route("/oauth/dpc/token", post(api::token::token))
-        .nest("/v1", contract.clone())
-        .nest("/dpc/v1", contract)
-        .route("/agent/v1/session", post(gateway::session))
-        .route("/agent/v1/sync", post(gateway::sync))
-        .route("/agent/v1/goodbye", post(gateway::goodbye))
-        .route("/livez", get(api::health::alive))
-        .route("/readyz", get(api::health::ready))
+        .route("/openapi.json", get(move || async move { Json(document.as_ref().clone()) }))
         .fallback(problem::no_such_path)
         .method_not_allowed_fallback(problem::no_such_method)
         .layer(DefaultBodyLimit::max(BODY_LIMIT))
+        .layer(axum::middleware::from_fn(last_resort::last_resort))
         .with_state(app)
 }

@@ -1,14 +1,14 @@
 //! The fields of the pipeline file: the table that `shape` describes.
 
 use crate::fault::Wrong;
-use crate::shape::{Case, Field, Shape, Word, later, now};
+use crate::shape::{Case, Field, Shape, TextRule, Word, later, now};
 
 /// The whole file.
 pub(crate) const FILE: Shape = Shape::Map(&[
     Field::required("version", Shape::Whole { least: 1, most: 1 }, "version of this format: 1"),
-    Field::required("name", Shape::Text(refuse_name), "name of the pipeline; without a hub it is the pipeline"),
-    Field::optional("projectId", Shape::Text(refuse_empty), "project on a hub; means nothing without one"),
-    Field::optional("agentId", Shape::Text(refuse_empty), "agent on a hub; means nothing without one"),
+    Field::required("name", Shape::Text(NAME), "name of the pipeline; without a hub it is the pipeline"),
+    Field::optional("projectId", Shape::Text(FILLED), "project on a hub; means nothing without one"),
+    Field::optional("agentId", Shape::Text(FILLED), "agent on a hub; means nothing without one"),
     Field::required(
         "streamingSource",
         Shape::Tagged { cases: SOURCES, later: LATER_SOURCES },
@@ -18,8 +18,26 @@ pub(crate) const FILE: Shape = Shape::Map(&[
     Field::optional("advancedProperties", Shape::Advanced, "fine tuning; every value is a text"),
 ]);
 
-const LATER_SOURCES: &[&str] = &["sqlserver", "oracle", "db2ibmi"];
-const LATER_TARGETS: &[&str] = &["snowflake", "iceberg", "delta"];
+/// The body of the REST API's pipeline. What its properties mean is the agent's to say: one that means nothing, or nothing
+/// yet, is kept.
+pub(crate) const BODY: Shape = Shape::Map(BODY_FIELDS);
+
+/// Its fields.
+pub(crate) const BODY_FIELDS: &[Field] = &[
+    Field::required("name", Shape::Text(NAME), "name of the pipeline, unique in its project"),
+    Field::required("agentId", Shape::Text(FILLED), "the agent that runs it"),
+    Field::required(
+        "streamingSource",
+        Shape::Tagged { cases: SOURCES, later: LATER_SOURCES },
+        "where changes come from",
+    ),
+    Field::required("streamingTarget", Shape::Tagged { cases: TARGETS, later: LATER_TARGETS }, "where changes go to"),
+    Field::optional("advancedProperties", Shape::Texts, "fine tuning; every value is a text"),
+];
+
+const LATER_SOURCES: &[&str] = &[];
+/// Nothing is known yet about their fields.
+const LATER_TARGETS: &[&str] = &["iceberg", "delta"];
 
 const SOURCES: &[Case] = &[
     Case {
@@ -38,13 +56,42 @@ const SOURCES: &[Case] = &[
             TABLES,
         ],
     },
+    Case {
+        word: "sqlserver",
+        built: false,
+        fields: &[
+            Field::required("connection", Shape::Map(&[HOST, PORT, DATABASE, USERNAME, PASSWORD, JDBC]), CONNECTION),
+            TABLES,
+        ],
+    },
+    Case {
+        word: "oracle",
+        built: false,
+        fields: &[
+            Field::required(
+                "connection",
+                Shape::Map(&[HOST, PORT, DATABASE, PDB, USERNAME, PASSWORD, JDBC]),
+                CONNECTION,
+            ),
+            TABLES,
+        ],
+    },
+    Case {
+        word: "db2ibmi",
+        built: false,
+        fields: &[
+            Field::required("connection", Shape::Map(&[HOST, PORT, USERNAME, PASSWORD, JDBC]), CONNECTION),
+            TABLES,
+        ],
+    },
 ];
 
 const CONNECTION: &str = "how to reach the database";
-const HOST: Field = Field::required("host", Shape::Text(refuse_host), "name or address of the server");
+const HOST: Field = Field::required("host", Shape::Text(HOST_NAME), "name or address of the server");
 const PORT: Field = Field::required("port", Shape::Whole { least: 1, most: 65_535 }, "its port");
-const DATABASE: Field = Field::required("database", Shape::Text(refuse_empty), "name of the database");
-const USERNAME: Field = Field::required("username", Shape::Text(refuse_empty), "user to log in as");
+const DATABASE: Field = Field::required("database", Shape::Text(FILLED), "name of the database");
+const PDB: Field = Field::optional("pdb", Shape::Text(ANY), "name of the pluggable database");
+const USERNAME: Field = Field::required("username", Shape::Text(FILLED), "user to log in as");
 const PASSWORD: Field = Field::optional(
     "password",
     Shape::Secret,
@@ -55,12 +102,8 @@ const JDBC: Field =
 const TABLES: Field = Field::required(
     "tables",
     Shape::List(&Shape::Map(&[
-        Field::required("schema", Shape::Text(refuse_schema), "schema of the table; for mysql its database"),
-        Field::required(
-            "table",
-            Shape::Text(refuse_empty),
-            "name of the table; `*` for all of the schema, later ones too",
-        ),
+        Field::required("schema", Shape::Text(SCHEMA), "schema of the table; for mysql its database"),
+        Field::required("table", Shape::Text(FILLED), "name of the table; `*` for all of the schema, later ones too"),
     ])),
     "the tables to stream, at least one",
 );
@@ -70,7 +113,7 @@ const TARGETS: &[Case] = &[
         word: "local",
         built: true,
         fields: &[
-            Field::required("path", Shape::Text(refuse_empty), "folder; a relative one is relative to this file"),
+            Field::required("path", Shape::Text(FILLED), "folder; a relative one is relative to this file"),
             PREFIX,
             FORMAT,
             LAYOUT,
@@ -88,23 +131,23 @@ const TARGETS: &[Case] = &[
             LAYOUT,
             COMPRESSION,
             DECIMALS,
-            Field::optional("region", Shape::Text(refuse_empty), "region of the bucket"),
+            Field::optional("region", Shape::Text(FILLED), "region of the bucket"),
             ENDPOINT,
             Field::optional("pathStyle", Shape::Bool, "address the bucket in the path"),
-            Field::optional("kmsKeyId", Shape::Text(refuse_empty), "key to encrypt with"),
+            Field::optional("kmsKeyId", Shape::Text(FILLED), "key to encrypt with"),
             STORAGE_CLASS,
             Field::optional("requesterPays", Shape::Bool, "the requester pays"),
             Field::optional("tags", Shape::Texts, "tags of every object"),
-            Field::optional("roleArn", Shape::Text(refuse_empty), "role to assume"),
-            Field::optional("externalId", Shape::Text(refuse_empty), "external id for the role"),
+            Field::optional("roleArn", Shape::Text(FILLED), "role to assume"),
+            Field::optional("externalId", Shape::Text(FILLED), "external id for the role"),
         ],
     },
     Case {
         word: "abs",
         built: false,
         fields: &[
-            Field::required("container", Shape::Text(refuse_empty), "name of the container"),
-            Field::required("accountName", Shape::Text(refuse_empty), "storage account"),
+            Field::required("container", Shape::Text(FILLED), "name of the container"),
+            Field::required("accountName", Shape::Text(FILLED), "storage account"),
             Field::optional("accountKey", Shape::Secret, "reference to its key; left out: the platform's identity"),
             PREFIX,
             FORMAT,
@@ -125,19 +168,62 @@ const TARGETS: &[Case] = &[
             COMPRESSION,
             DECIMALS,
             ENDPOINT,
-            Field::optional("kmsKeyName", Shape::Text(refuse_empty), "key to encrypt with"),
+            Field::optional("kmsKeyName", Shape::Text(FILLED), "key to encrypt with"),
             STORAGE_CLASS,
-            Field::optional("userProject", Shape::Text(refuse_empty), "project to bill"),
+            Field::optional("userProject", Shape::Text(FILLED), "project to bill"),
         ],
     },
+    Case { word: "snowflake", built: false, fields: SNOWFLAKE },
 ];
 
-const BUCKET: Field = Field::required("bucket", Shape::Text(refuse_empty), "name of the bucket");
-const PREFIX: Field = Field::optional("prefix", Shape::Text(refuse_prefix), "folder inside; empty for the root");
-const ENDPOINT: Field =
-    Field::optional("endpoint", Shape::Text(refuse_empty), "address of the store, if not the usual one");
-const STORAGE_CLASS: Field =
-    Field::optional("storageClass", Shape::Text(refuse_empty), "storage class of every object");
+const SNOWFLAKE: &[Field] = &[
+    Field::required(
+        "connection",
+        Shape::Map(&[
+            Field::required("accountName", Shape::Text(FILLED), "name of the account"),
+            USERNAME,
+            Field::required(
+                "authentication",
+                Shape::Tagged { cases: AUTHENTICATIONS, later: &[] },
+                "how the user proves who it is",
+            ),
+            JDBC,
+        ]),
+        "how to reach the account",
+    ),
+    Field::required("role", Shape::Text(FILLED), "role to act in"),
+    Field::required("warehouse", Shape::Text(FILLED), "warehouse that does the work"),
+    Field::required("database", Shape::Text(FILLED), "database of the tables"),
+    Field::required("stageSchema", Shape::Text(FILLED), "schema of the stage"),
+    Field::required("stageName", Shape::Text(FILLED), "name of the stage"),
+    Field::optional("stagePrefix", Shape::Text(FOLDER), "folder inside the stage; empty for the root"),
+    Field::required("tableSchema", Shape::Text(FILLED), "schema of the tables"),
+    Field::required(
+        "tablePrefixType",
+        Shape::Word(&[now("prefix"), now("source_database_and_schema"), now("none")]),
+        "what the tables' names begin with",
+    ),
+    Field::required(
+        "transformationType",
+        Shape::Word(&[now("copy_table"), now("copy_table_soft_delete"), now("change_log")]),
+        "what the tables hold",
+    ),
+    Field::optional("temporalMapping", Shape::Word(&[now("native"), now("epoch")]), "times as times, or as numbers"),
+];
+
+const AUTHENTICATIONS: &[Case] = &[Case {
+    word: "key-pair",
+    built: true,
+    fields: &[
+        Field::required("privateKey", Shape::Secret, "reference to the private key"),
+        Field::optional("passphrase", Shape::Secret, "reference to its passphrase"),
+    ],
+}];
+
+const BUCKET: Field = Field::required("bucket", Shape::Text(FILLED), "name of the bucket");
+const PREFIX: Field = Field::optional("prefix", Shape::Text(FOLDER), "folder inside; empty for the root");
+const ENDPOINT: Field = Field::optional("endpoint", Shape::Text(FILLED), "address of the store, if not the usual one");
+const STORAGE_CLASS: Field = Field::optional("storageClass", Shape::Text(FILLED), "storage class of every object");
 const FORMAT: Field =
     Field::optional("format", Shape::Word(&[later("avro"), now("parquet"), later("json")]), "format of the files")
         .default("avro");
@@ -166,12 +252,8 @@ pub(crate) const FORMATS: &[(&str, &[(&str, &str)])] = &[
 /// Fields of a secret reference.
 pub(crate) const SECRET: &[Field] = &[
     Field::required("secretType", Shape::Word(SECRET_TYPES), "where the secret is kept"),
-    Field::required(
-        "secretName",
-        Shape::Text(refuse_empty),
-        "its name there: the variable, the file, the secret's name",
-    ),
-    Field::optional("key", Shape::Text(refuse_empty), "key inside the secret, where it is a JSON object"),
+    Field::required("secretName", Shape::Text(FILLED), "its name there: the variable, the file, the secret's name"),
+    Field::optional("key", Shape::Text(FILLED), "key inside the secret, where it is a JSON object"),
 ];
 
 const SECRET_TYPES: &[Word] = &[
@@ -183,16 +265,24 @@ const SECRET_TYPES: &[Word] = &[
     later("hashicorp_vault"),
 ];
 
+const ANY: TextRule = TextRule { refuse: |_| None, least: 0, most: None, pattern: None, never: None };
+const FILLED: TextRule = TextRule { refuse: refuse_empty, least: 1, ..ANY };
+const NAME: TextRule = TextRule { refuse: refuse_name, least: 1, most: Some(LONGEST_NAME), ..ANY };
+const HOST_NAME: TextRule = TextRule { refuse: refuse_host, least: 1, pattern: Some(r"^[^\s/@]+$"), ..ANY };
+const SCHEMA: TextRule = TextRule { refuse: refuse_schema, least: 1, never: Some(r"^\*$"), ..ANY };
+const FOLDER: TextRule = TextRule { refuse: refuse_prefix, never: Some(r"(^|/)\.\.?(/|$)"), ..ANY };
+
+const LONGEST_NAME: usize = 255;
+
 fn refuse_empty(text: &str) -> Option<Wrong> {
     text.is_empty().then(|| Wrong::new("must not be empty", "write a value, or leave the field out if it may be"))
 }
 
 fn refuse_name(text: &str) -> Option<Wrong> {
-    const LONGEST: usize = 255;
     let length = text.chars().count();
-    (length == 0 || length > LONGEST).then(|| {
+    (length == 0 || length > LONGEST_NAME).then(|| {
         Wrong::new(
-            format!("must have 1 to {LONGEST} characters, not {length}"),
+            format!("must have 1 to {LONGEST_NAME} characters, not {length}"),
             "give the pipeline a short name, for example `name: shop`",
         )
     })

@@ -5,9 +5,9 @@
 use serde_json::{Map, Value, json};
 
 use crate::advanced::{KEYS, Rule};
-use crate::fields::{FILE, SECRET};
+use crate::fields::{BODY, FILE, SECRET};
 use crate::measure::{shown_duration, shown_size};
-use crate::shape::{Case, Field, Shape};
+use crate::shape::{Case, Field, Shape, TextRule};
 
 /// The schema of the whole file.
 pub fn json_schema() -> Value {
@@ -21,9 +21,67 @@ pub fn json_schema() -> Value {
     schema
 }
 
+/// The schema of the REST API's pipeline: as it is sent, where `null` stands for what is absent, or as it is answered.
+pub(crate) fn body_schema(sent: bool) -> Value {
+    let mut schema = shape(&BODY);
+    if sent {
+        accept_null(&mut schema);
+    }
+    schema
+}
+
+/// Lets everything that may be absent be `null`.
+fn accept_null(schema: &mut Value) {
+    for case in schema.get_mut("oneOf").and_then(Value::as_array_mut).into_iter().flatten() {
+        accept_null(case);
+    }
+    if let Some(items) = schema.get_mut("items") {
+        accept_null(items);
+    }
+    let required = schema.get("required").cloned().unwrap_or_default();
+    let is_required = |name: &str| required.as_array().is_some_and(|names| names.iter().any(|known| known == name));
+    for (name, property) in schema.get_mut("properties").and_then(Value::as_object_mut).into_iter().flatten() {
+        accept_null(property);
+        if !is_required(name) {
+            or_null(property);
+        }
+    }
+    if let Some(texts) = schema.get_mut("additionalProperties").filter(|value| value.is_object()) {
+        or_null(texts);
+    }
+}
+
+fn or_null(schema: &mut Value) {
+    match schema.get("type").cloned() {
+        Some(kind) => put(schema, "type", json!([kind, "null"])),
+        None => {
+            if let Some(words) = schema.get_mut("enum").and_then(Value::as_array_mut) {
+                words.push(Value::Null);
+            }
+        }
+    }
+}
+
+fn text(rule: &TextRule) -> Value {
+    let mut schema = json!({"type": "string"});
+    if rule.least > 0 {
+        put(&mut schema, "minLength", rule.least);
+    }
+    if let Some(most) = rule.most {
+        put(&mut schema, "maxLength", most);
+    }
+    if let Some(pattern) = rule.pattern {
+        put(&mut schema, "pattern", pattern);
+    }
+    if let Some(never) = rule.never {
+        put(&mut schema, "not", json!({"pattern": never}));
+    }
+    schema
+}
+
 fn shape(of: &Shape) -> Value {
     match of {
-        Shape::Text(_) => json!({"type": "string"}),
+        Shape::Text(rule) => text(rule),
         Shape::Whole { least, most } => {
             json!({"type": "integer", "minimum": *least as i64, "maximum": *most as i64})
         }
@@ -33,7 +91,7 @@ fn shape(of: &Shape) -> Value {
         Shape::Tagged { cases, .. } => {
             json!({"oneOf": cases.iter().map(|Case { word, fields, .. }| map(fields, Some(word))).collect::<Vec<_>>()})
         }
-        Shape::List(of) => json!({"type": "array", "minItems": 1, "items": shape(of)}),
+        Shape::List(of) => json!({"type": "array", "minItems": 1, "uniqueItems": true, "items": shape(of)}),
         Shape::Texts => json!({"type": "object", "additionalProperties": {"type": "string"}}),
         Shape::Advanced => advanced(),
         Shape::Secret => map(SECRET, None),

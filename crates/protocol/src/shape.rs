@@ -17,8 +17,8 @@ pub(crate) struct Field {
 
 /// What a field holds.
 pub(crate) enum Shape {
-    /// A text; the rule says why it is refused.
-    Text(fn(&str) -> Option<Wrong>),
+    /// A text that its rule does not refuse.
+    Text(TextRule),
     /// A whole number in a range.
     Whole { least: i128, most: i128 },
     /// true or false
@@ -41,6 +41,20 @@ pub(crate) enum Shape {
     Advanced,
     /// A secret reference.
     Secret,
+}
+
+/// What a text may be: as a function for us, in the words of JSON Schema for others.
+pub(crate) struct TextRule {
+    /// Why it is refused.
+    pub(crate) refuse: fn(&str) -> Option<Wrong>,
+    /// Least characters.
+    pub(crate) least: usize,
+    /// Most characters.
+    pub(crate) most: Option<usize>,
+    /// What it matches.
+    pub(crate) pattern: Option<&'static str>,
+    /// What it does not match.
+    pub(crate) never: Option<&'static str>,
 }
 
 /// One of the words that a field may hold.

@@ -172,6 +172,9 @@ impl PipelineSpec {
             return Err(Problems(report.problems.into_iter().chain(report.unbuilt).collect()));
         }
         let (Some(source), Some(target), Some(advanced)) = (source(&node, &kind), target, advanced) else {
+            if !report.unbuilt.is_empty() {
+                return Err(Problems(report.unbuilt));
+            }
             let cure = "hold it against the example in docs/specs/pipeline.md";
             return Err(Problem::new(NOT_VALID, "", "the file could not be read as a pipeline", cure).into());
         };
@@ -231,7 +234,8 @@ fn secret(node: &Node) -> SecretReference {
     }
 }
 
-fn tables(node: &Node, report: &mut Report) -> Vec<TableSpec> {
+/// The tables, none twice.
+pub(crate) fn tables(node: &Node, report: &mut Report) -> Vec<TableSpec> {
     let mut seen = BTreeSet::new();
     let mut tables = Vec::new();
     for (index, node) in child(node, &["streamingSource", "tables"]).map_or(&[][..], Node::elements).iter().enumerate()
@@ -247,19 +251,30 @@ fn tables(node: &Node, report: &mut Report) -> Vec<TableSpec> {
     tables
 }
 
+/// Refuses a compression that the target's format does not have.
+pub(crate) fn check_compression(target: &Node, report: &mut Report) {
+    let word = |name: &str| target.get(name).and_then(Node::as_text).map(str::to_lowercase);
+    let format = word("format").unwrap_or_else(|| "avro".into());
+    let (Some(compression), Some((_, known))) = (word("compression"), FORMATS.iter().find(|(name, _)| *name == format))
+    else {
+        return;
+    };
+    if !known.iter().any(|(name, _)| *name == compression) && Compression::from_word(&compression).is_some() {
+        let names: Vec<&str> = known.iter().map(|(name, _)| *name).collect();
+        let wrong = format!("{format} files can be {}, not `{compression}`", names.join(", "));
+        let line = target.get("compression").map_or(0, |node| node.line);
+        let cure = format!("write `compression: {}`, or leave it out", names.first().unwrap_or(&""));
+        report.problem(Wrong::new(wrong, cure).at("streamingTarget.compression", line));
+    }
+}
+
 fn target(node: &Node, folder: &Path, report: &mut Report) -> Option<TargetSpec> {
     let node = node.get("streamingTarget")?;
     let word = |name: &str| node.get(name).and_then(Node::as_text).map(str::to_lowercase);
     let format = Format::from_word(word("format").as_deref().unwrap_or("avro"))?;
     let (_, known) = FORMATS.iter().find(|(name, _)| *name == format.as_str())?;
     let compression = word("compression").or_else(|| known.first().map(|(name, _)| (*name).to_owned()))?;
-    if !known.iter().any(|(name, _)| *name == compression) && Compression::from_word(&compression).is_some() {
-        let names: Vec<&str> = known.iter().map(|(name, _)| *name).collect();
-        let wrong = format!("{} files can be {}, not `{compression}`", format.as_str(), names.join(", "));
-        let line = node.get("compression").map_or(0, |node| node.line);
-        let cure = format!("write `compression: {}`, or leave it out", known[0].0);
-        report.problem(Wrong::new(wrong, cure).at("streamingTarget.compression", line));
-    }
+    check_compression(node, report);
     let store = match word("type")?.as_str() {
         "local" => StoreSpec::Local { path: folder.join(text_of(node, "path")) },
         "s3" => StoreSpec::S3 { bucket: text_of(node, "bucket") },

@@ -33,15 +33,31 @@ impl Report {
 
 /// Whether a property of this name would hold a secret's value. Paths and names of secrets are none.
 pub(crate) fn sounds_secret(name: &str) -> bool {
+    const WORDS: [&str; 10] = [
+        "password",
+        "passphrase",
+        "secret",
+        "token",
+        "passwd",
+        "privatekey",
+        "apikey",
+        "accesskey",
+        "accountkey",
+        "sharedkey",
+    ];
+    // These hold a path, or the name of a class, an encoding or a secret.
+    const NAMES: [&str; 6] = ["file", "path", "callback", "class", "encoding", "secretname"];
+    let last = name.rsplit(['.', '_', '-']).next().unwrap_or(name);
+    let is_key = last != name && last.eq_ignore_ascii_case("key") || last.ends_with("Key");
     let name = name.to_lowercase();
-    ["password", "passphrase", "secret", "token", "passwd", "privatekey"].iter().any(|word| name.contains(word))
+    (is_key || WORDS.iter().any(|word| name.contains(word))) && !NAMES.iter().any(|end| name.ends_with(end))
 }
 
 /// Holds `node` against `shape`.
 pub(crate) fn validate(node: &Node, shape: &Shape, path: &str, report: &mut Report) {
     match (shape, &node.value) {
-        (Shape::Text(refuse), Value::Text(text)) => {
-            if let Some(wrong) = refuse(text) {
+        (Shape::Text(rule), Value::Text(text)) => {
+            if let Some(wrong) = (rule.refuse)(text) {
                 report.problem(wrong.at(path, node.line));
             }
         }
@@ -119,7 +135,7 @@ fn map(node: &Node, fields: &[Field], also: &[&str], path: &str, report: &mut Re
                     Some(meant) => format!("did you mean `{meant}`?"),
                     None => format!("known here: {}", known().collect::<Vec<_>>().join(", ")),
                 };
-                let wrong = Wrong::new("is not a field of the pipeline file", cure);
+                let wrong = Wrong::new("is not a field of the pipeline", cure);
                 report.problem(wrong.at(join(path, name), value.line));
             }
         }

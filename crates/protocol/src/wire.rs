@@ -1,22 +1,133 @@
 //! The body of the REST API's pipeline: every source and target that the contract names, also those that no agent runs yet.
+//!
+//! What is sent is kept byte for byte. What properties mean is not asked here: the agent that runs them says so.
 
 use serde_json::{Map, Value};
 
-use crate::fault::{NOT_VALID, Problem, Problems};
+use crate::fault::{NOT_BUILT, NOT_VALID, Problem, Problems};
+use crate::fields::{BODY, BODY_FIELDS};
+use crate::shape::{Field, Shape};
+use crate::spec::{check_compression, tables};
+use crate::tree::{Node, Value as Tree};
+use crate::validate::{Report, validate};
+use crate::{fields, schema};
+
+/// Member that holds the pipeline's id.
+const ID: &str = "streamingPipelineId";
 
 /// Checks a pipeline as it was sent and gives it back as it is kept: enum values in lower case, nothing that was `null`,
-/// everything else as it came.
-pub fn pipeline_body(sent: Value) -> Result<Map<String, Value>, Problems> {
+/// everything else as it came. `id` is the pipeline that it replaces; a new one has none.
+pub fn pipeline_body(sent: Value, id: Option<&str>) -> Result<Map<String, Value>, Problems> {
     let Value::Object(mut body) = without_null(sent) else {
         return Err(Problem::new(NOT_VALID, "", "must be an object", "send a pipeline as JSON").into());
     };
-    body.remove("streamingPipelineId");
-    let missing: Vec<Problem> = ["name", "agentId", "streamingSource", "streamingTarget"]
-        .into_iter()
-        .filter(|name| !body.contains_key(*name))
-        .map(|name| Problem::new(NOT_VALID, name, "is missing", "add it"))
-        .collect();
-    if missing.is_empty() { Ok(body) } else { Err(Problems(missing)) }
+    let mut report = Report::default();
+    match (body.remove(ID), id) {
+        (None, _) => {}
+        (Some(Value::String(named)), Some(id)) if named == id => {}
+        (Some(_), Some(_)) => report.problem(Problem::new(
+            NOT_VALID,
+            ID,
+            "is not the id in the path",
+            "leave it out: a pipeline keeps its id",
+        )),
+        (Some(_), None) => {
+            report.problem(Problem::new(
+                NOT_VALID,
+                ID,
+                "is not a field of a new pipeline",
+                "leave it out: the hub gives it",
+            ));
+        }
+    }
+    let node = node(&Value::Object(body.clone()));
+    check(&node, &mut report);
+    if !report.problems.is_empty() {
+        return Err(Problems(report.problems));
+    }
+    fold_map(&mut body, BODY_FIELDS);
+    Ok(body)
+}
+
+/// Where the types stand.
+const TYPES: [&str; 2] = ["streamingSource.type", "streamingTarget.type"];
+
+/// What a kept body asks for that no agent of this version can run; nothing where one can.
+pub fn unsupported(body: &Value) -> Option<Problem> {
+    let mut report = Report::default();
+    validate(&node(body), &BODY, "", &mut report);
+    // The type tells most.
+    let by_type = report.unbuilt.iter().position(|problem| TYPES.contains(&problem.path.as_str())).unwrap_or(0);
+    report.unbuilt.into_iter().nth(by_type)
+}
+
+/// JSON Schema of a pipeline as it is sent (`null` stands for what is absent) or as it is answered.
+pub fn pipeline_schema(sent: bool) -> Value {
+    let mut schema = schema::body_schema(sent);
+    let id = serde_json::json!({"type": if sent { serde_json::json!(["string", "null"]) } else { "string".into() },
+        "format": "uuid", "description": "id of the pipeline; not sent with a new one"});
+    if let Some(properties) = schema.get_mut("properties").and_then(Value::as_object_mut) {
+        properties.insert(ID.into(), id);
+    }
+    schema
+}
+
+fn check(node: &Node, report: &mut Report) {
+    validate(node, &BODY, "", report);
+    tables(node, report);
+    if let Some(target) = node.get("streamingTarget") {
+        check_compression(target, report);
+    }
+    // A type of which no field is known cannot be kept: nothing says what would be a secret.
+    report.problems.iter_mut().filter(|problem| problem.code == NOT_BUILT).for_each(|problem| {
+        problem.message += ", and its fields are not settled";
+    });
+}
+
+/// Words of the contract in lower case, all through.
+fn fold(value: &mut Value, shape: &Shape) {
+    match (shape, value) {
+        (Shape::Word(words), Value::String(text)) => {
+            if let Some(word) = words.iter().find(|word| word.word.eq_ignore_ascii_case(text)) {
+                word.word.clone_into(text);
+            }
+        }
+        (Shape::Map(fields), Value::Object(map)) => fold_map(map, fields),
+        (Shape::Secret, Value::Object(map)) => fold_map(map, fields::SECRET),
+        (Shape::List(of), Value::Array(list)) => list.iter_mut().for_each(|value| fold(value, of)),
+        (Shape::Tagged { cases, .. }, Value::Object(map)) => {
+            let written = map.get("type").and_then(Value::as_str).unwrap_or_default();
+            if let Some(case) = cases.iter().find(|case| case.word.eq_ignore_ascii_case(written)) {
+                map.insert("type".into(), case.word.into());
+                fold_map(map, case.fields);
+            }
+        }
+        _ => {}
+    }
+}
+
+fn fold_map(map: &mut Map<String, Value>, fields: &[Field]) {
+    for field in fields {
+        if let Some(value) = map.get_mut(field.name) {
+            fold(value, &field.shape);
+        }
+    }
+}
+
+fn node(value: &Value) -> Node {
+    let value = match value {
+        Value::Null => Tree::Null,
+        Value::Bool(value) => Tree::Bool(*value),
+        Value::Number(number) => match (number.as_i64(), number.as_u64()) {
+            (Some(whole), _) => Tree::Whole(whole.into()),
+            (None, Some(whole)) => Tree::Whole(whole.into()),
+            (None, None) => Tree::Real(number.as_f64().unwrap_or(f64::NAN)),
+        },
+        Value::String(text) => Tree::Text(text.clone()),
+        Value::Array(list) => Tree::List(list.iter().map(node).collect()),
+        Value::Object(map) => Tree::Map(map.iter().map(|(key, value)| (key.clone(), node(value))).collect()),
+    };
+    Node { value, line: 0 }
 }
 
 fn without_null(value: Value) -> Value {
@@ -28,6 +139,6 @@ fn without_null(value: Value) -> Value {
                 .collect(),
         ),
         Value::Array(list) => Value::Array(list.into_iter().map(without_null).collect()),
-        other => other,
+        other @ (Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_)) => other,
     }
 }

@@ -3,11 +3,12 @@
 use millrace_model::Timestamp;
 use uuid::Uuid;
 
+use super::repeats::Once;
 use super::status::{self, AgentStatus};
 use super::{App, require};
-use crate::auth::{Caller, Role, secret};
-use crate::db::agents::{self, Agent, Credential};
-use crate::db::{pipelines, taken};
+use crate::auth::{Caller, Role};
+use crate::db::agents::{self, Agent};
+use crate::db::{Writing, credentials, pipelines, taken};
 use crate::fault::{Refused, Violation};
 
 /// What a new agent is made of; checked.
@@ -24,12 +25,6 @@ pub(crate) const PLATFORMS: &[(&str, &[&str])] =
     &[("aws", &["fargate", "eks"]), ("azure", &["aci", "aks"]), ("gcp", &["gke", "gce"])];
 const LONGEST_NAME: usize = 30;
 const LONGEST_DESCRIPTION: usize = 500;
-
-/// An agent's credentials as its process needs them.
-pub(crate) struct Revealed {
-    pub(crate) client_id: String,
-    pub(crate) client_secret: String,
-}
 
 impl NewAgent {
     /// Checks what was sent: everything that is wrong at once.
@@ -97,7 +92,12 @@ fn description_refused(description: &str) -> Option<String> {
 
 impl App {
     /// Creates an agent with its first credentials.
-    pub(crate) async fn create_agent(&self, caller: &Caller, new: NewAgent) -> Result<String, Refused> {
+    pub(crate) async fn create_agent(
+        &self,
+        caller: &Caller,
+        new: NewAgent,
+        once: Option<&Once>,
+    ) -> Result<String, Refused> {
         require(caller, Role::Editor)?;
         let now = self.now();
         let id = Uuid::now_v7().to_string();
@@ -120,23 +120,17 @@ impl App {
             conditions: None,
             clock_skew_ms: None,
         };
-        let credential = self.new_credential(&id)?;
+        let credential = self.new_credential(&id, &caller.actor())?;
         let mut writing = self.db.write().await?;
+        if let Some(id) = self.done_before(&mut writing, caller, once).await? {
+            return Ok(id);
+        }
         agents::insert(writing.on(), &agent, &caller.actor()).await.map_err(|error| name_taken(error, &agent.name))?;
-        agents::insert_credential(writing.on(), &id, &credential, &caller.actor(), now).await?;
+        credentials::insert(writing.on(), &id, &credential).await?;
+        self.note_done(&mut writing, caller, once, &id).await?;
         self.audit(&mut writing, caller, ("agent.create", &format!("agent:{id}"), &agent.name)).await?;
         writing.commit().await?;
         Ok(id)
-    }
-
-    fn new_credential(&self, agent_id: &str) -> Result<Credential, Refused> {
-        let plain = secret::new()?;
-        Ok(Credential {
-            id: Uuid::now_v7().to_string(),
-            secret_hash: secret::hash(&plain),
-            sealed: self.sealer.seal(plain.as_bytes(), agent_id)?,
-            expires_at: None,
-        })
     }
 
     /// The account's agent.
@@ -151,12 +145,13 @@ impl App {
         Ok((agents::list(self.db.pool(), &caller.account_id, size, offset).await?, total))
     }
 
-    /// Changes name and description; what is absent stays.
+    /// Changes name and description; what is absent stays. `stale` says whether the caller has an older agent in mind.
     pub(crate) async fn change_agent(
         &self,
         caller: &Caller,
         id: &str,
         (name, description): (Option<String>, Option<String>),
+        stale: impl Fn(&Agent) -> bool,
     ) -> Result<(), Refused> {
         require(caller, Role::Editor)?;
         let refused = [
@@ -165,24 +160,35 @@ impl App {
         ];
         let violations: Vec<Violation> =
             refused.into_iter().flatten().map(|(field, message)| Violation { field: field.into(), message }).collect();
-        let agent = self.agent(caller, id).await?;
+        let mut writing = self.db.write().await?;
+        let agent = self.locked_agent(&mut writing, caller, id).await?;
+        if stale(&agent) {
+            return Err(Refused::Stale);
+        }
         if !violations.is_empty() {
             return Err(Refused::Invalid(violations));
         }
         let name = name.unwrap_or(agent.name);
         let description = description.unwrap_or(agent.description);
-        let mut writing = self.db.write().await?;
         agents::rename(writing.on(), id, &name, &description).await.map_err(|error| name_taken(error, &name))?;
         self.audit(&mut writing, caller, ("agent.update", &format!("agent:{id}"), &name)).await?;
         writing.commit().await
     }
 
     /// Removes it. Refused while its pipeline is meant to run, unless forced.
-    pub(crate) async fn remove_agent(&self, caller: &Caller, id: &str, force: bool) -> Result<(), Refused> {
+    pub(crate) async fn remove_agent(
+        &self,
+        caller: &Caller,
+        id: &str,
+        force: bool,
+        stale: impl Fn(&Agent) -> bool,
+    ) -> Result<(), Refused> {
         require(caller, Role::Editor)?;
-        let agent = self.agent(caller, id).await?;
-        let now = self.now();
         let mut writing = self.db.write().await?;
+        let agent = self.locked_agent(&mut writing, caller, id).await?;
+        if stale(&agent) {
+            return Err(Refused::Stale);
+        }
         if let Some(pipeline) = pipelines::of_agent(writing.on(), id).await?
             && pipeline.wanted == "running"
         {
@@ -194,25 +200,17 @@ impl App {
             }
             pipelines::want(writing.on(), &pipeline.id, "stopped").await?;
         }
-        agents::remove(writing.on(), id, now).await?;
+        agents::remove(writing.on(), id, self.now()).await?;
         self.audit(&mut writing, caller, ("agent.remove", &format!("agent:{id}"), &agent.name)).await?;
         writing.commit().await?;
         self.notifier.ring(id);
         Ok(())
     }
 
-    /// The credentials that the agent's process needs: the newest secret.
-    pub(crate) async fn reveal_credentials(&self, caller: &Caller, id: &str) -> Result<Revealed, Refused> {
-        require(caller, Role::Editor)?;
-        let agent = self.agent(caller, id).await?;
-        let newest = agents::credentials(self.db.pool(), id).await?.into_iter().next();
-        let newest = newest.ok_or(Refused::NotFound("a secret of this agent"))?;
-        let plain = self.sealer.open(&newest.sealed, id)?;
-        let client_secret = String::from_utf8(plain).map_err(|_| Refused::failed("a sealed secret is not text"))?;
-        let mut writing = self.db.write().await?;
-        self.audit(&mut writing, caller, ("credentials.reveal", &format!("agent:{id}"), &newest.id)).await?;
-        writing.commit().await?;
-        Ok(Revealed { client_id: agent.client_id, client_secret })
+    /// The account's agent, with no other writer at it.
+    async fn locked_agent(&self, writing: &mut Writing, caller: &Caller, id: &str) -> Result<Agent, Refused> {
+        agents::lock(writing.on(), &caller.account_id, id).await?;
+        agents::of_account(writing.on(), &caller.account_id, id).await?.ok_or(Refused::NotFound("the agent"))
     }
 
     /// Its status now.

@@ -1,14 +1,17 @@
 //! Pipelines: created, replaced, started, stopped, deleted. The agent that a pipeline names carries the wish out.
 
 use millrace_protocol::gateway::Wanted;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
+use super::commands::{EVENTUALLY, NewCommand};
+use super::repeats::Once;
 use super::status::{self, PipelineStatus};
-use super::{App, require};
+use super::{App, is_id, require};
 use crate::auth::{Caller, Role};
-use crate::db::pipelines::{self, Pipeline};
-use crate::db::{accounts, agents, taken};
+use crate::db::events::{self, Stored};
+use crate::db::pipelines::{self, Pipeline, Revision};
+use crate::db::{Writing, accounts, agents, taken};
 use crate::fault::Refused;
 
 /// A pipeline as it was sent and checked.
@@ -21,10 +24,12 @@ pub(crate) struct NewPipeline {
 }
 
 /// What is asked of a pipeline.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum PipelineCommand {
     Start,
     Stop,
+    /// With a new snapshot of these tables, or of all.
+    Restart(Option<Vec<String>>),
 }
 
 /// The word that is stored.
@@ -42,6 +47,7 @@ impl App {
         caller: &Caller,
         project_id: &str,
         new: NewPipeline,
+        once: Option<&Once>,
     ) -> Result<Pipeline, Refused> {
         require(caller, Role::Editor)?;
         self.project_of(caller, project_id).await?;
@@ -65,10 +71,15 @@ impl App {
             report: None,
         };
         let mut writing = self.db.write().await?;
+        if let Some(id) = self.done_before(&mut writing, caller, once).await? {
+            let made = pipelines::of_project(writing.on(), project_id, &id).await?;
+            return made.ok_or(Refused::NotFound("the pipeline that this request has made"));
+        }
         self.known_agent(&mut writing, caller, &pipeline.agent_id).await?;
         pipelines::insert(writing.on(), &pipeline, &caller.actor())
             .await
             .map_err(|error| in_the_way(error, &pipeline.name))?;
+        self.note_done(&mut writing, caller, once, &pipeline.id).await?;
         self.audit(&mut writing, caller, ("pipeline.create", &format!("pipeline:{}", pipeline.id), &pipeline.name))
             .await?;
         writing.commit().await?;
@@ -76,16 +87,19 @@ impl App {
         Ok(pipeline)
     }
 
-    /// Replaces everything but the id.
+    /// Replaces everything but the id. `stale` says whether the caller has an older pipeline in mind.
     pub(crate) async fn replace_pipeline(
         &self,
         caller: &Caller,
         (project_id, id): (&str, &str),
         new: NewPipeline,
+        stale: impl Fn(&Pipeline) -> bool,
     ) -> Result<Pipeline, Refused> {
         require(caller, Role::Editor)?;
-        let before = self.pipeline(caller, project_id, id).await?;
-        let mut writing = self.db.write().await?;
+        let (mut writing, before) = self.locked_pipeline(caller, project_id, id).await?;
+        if stale(&before) {
+            return Err(Refused::Stale);
+        }
         if new.agent_id != before.agent_id {
             self.known_agent(&mut writing, caller, &new.agent_id).await?;
         }
@@ -106,13 +120,23 @@ impl App {
         Ok(after)
     }
 
-    /// The agent must be one of the account's; any status will do.
-    async fn known_agent(
+    /// The project's pipeline, with no other writer at it.
+    async fn locked_pipeline(
         &self,
-        writing: &mut crate::db::Writing,
         caller: &Caller,
-        agent_id: &str,
-    ) -> Result<(), Refused> {
+        project_id: &str,
+        id: &str,
+    ) -> Result<(Writing, Pipeline), Refused> {
+        self.project_of(caller, project_id).await?;
+        let mut writing = self.db.write().await?;
+        pipelines::lock(writing.on(), project_id, id).await?;
+        let pipeline = pipelines::of_project(writing.on(), project_id, id).await?;
+        Ok((writing, pipeline.ok_or(Refused::NotFound("the pipeline"))?))
+    }
+
+    /// The agent must be one of the account's; any status will do.
+    async fn known_agent(&self, writing: &mut Writing, caller: &Caller, agent_id: &str) -> Result<(), Refused> {
+        let agent_id = if is_id(agent_id) { agent_id } else { "" };
         match agents::of_account(writing.on(), &caller.account_id, agent_id).await? {
             Some(_) => Ok(()),
             None => Err(Refused::invalid("agentId", "must be the id of one of the account's agents")),
@@ -151,37 +175,101 @@ impl App {
         Ok(status::of_pipeline(pipeline, agent.as_ref(), self.now()))
     }
 
-    /// Takes down what the user wants of it.
+    /// Takes down what the user wants of it. Id of the command, where it takes one.
     pub(crate) async fn command_pipeline(
         &self,
         caller: &Caller,
         (project_id, id): (&str, &str),
         command: PipelineCommand,
+        once: Option<&Once>,
+    ) -> Result<Option<String>, Refused> {
+        require(caller, Role::Editor)?;
+        let (mut writing, pipeline) = self.locked_pipeline(caller, project_id, id).await?;
+        if let Some(before) = self.done_before(&mut writing, caller, once).await? {
+            return Ok(Some(before).filter(|id| !id.is_empty()));
+        }
+        let (issued, action) = match command {
+            PipelineCommand::Start => {
+                pipelines::want(writing.on(), id, word(Wanted::Running)).await?;
+                (None, "pipeline.start")
+            }
+            PipelineCommand::Stop => {
+                pipelines::want(writing.on(), id, word(Wanted::Stopped)).await?;
+                (None, "pipeline.stop")
+            }
+            PipelineCommand::Restart(tables) => {
+                let mut arguments = json!({"pipelineId": id});
+                if let Some(tables) = tables {
+                    arguments["tables"] = json!(tables);
+                }
+                (Some(self.order(&mut writing, caller, &pipeline, ("restart", arguments)).await?), "pipeline.restart")
+            }
+        };
+        self.note_done(&mut writing, caller, once, issued.as_deref().unwrap_or_default()).await?;
+        self.audit(&mut writing, caller, (action, &format!("pipeline:{id}"), &pipeline.name)).await?;
+        writing.commit().await?;
+        self.notifier.ring(&pipeline.agent_id);
+        Ok(issued)
+    }
+
+    /// Deletes it; one that runs is stopped by its agent. With `cleanup` the agent then drops slot and publication; the
+    /// command carries the definition, for the pipeline is gone by then.
+    pub(crate) async fn delete_pipeline(
+        &self,
+        caller: &Caller,
+        (project_id, id): (&str, &str),
+        cleanup: bool,
+        stale: impl Fn(&Pipeline) -> bool,
     ) -> Result<(), Refused> {
         require(caller, Role::Editor)?;
-        let pipeline = self.pipeline(caller, project_id, id).await?;
-        let (wanted, action) = match command {
-            PipelineCommand::Start => (Wanted::Running, "pipeline.start"),
-            PipelineCommand::Stop => (Wanted::Stopped, "pipeline.stop"),
-        };
-        let mut writing = self.db.write().await?;
-        pipelines::want(writing.on(), id, word(wanted)).await?;
+        let (mut writing, pipeline) = self.locked_pipeline(caller, project_id, id).await?;
+        if stale(&pipeline) {
+            return Err(Refused::Stale);
+        }
+        if cleanup {
+            let spec: Value = serde_json::from_str(&pipeline.body).map_err(|error| Refused::Failed(Box::new(error)))?;
+            let arguments = json!({"pipelineId": id, "defaultName": pipeline.first_name, "spec": spec});
+            self.order(&mut writing, caller, &pipeline, ("cleanup", arguments)).await?;
+        }
+        pipelines::delete(writing.on(), id, self.now()).await?;
+        let action = if cleanup { "pipeline.delete_and_clean_up" } else { "pipeline.delete" };
         self.audit(&mut writing, caller, (action, &format!("pipeline:{id}"), &pipeline.name)).await?;
         writing.commit().await?;
         self.notifier.ring(&pipeline.agent_id);
         Ok(())
     }
 
-    /// Deletes it; one that runs is stopped by its agent.
-    pub(crate) async fn delete_pipeline(&self, caller: &Caller, project_id: &str, id: &str) -> Result<(), Refused> {
-        require(caller, Role::Editor)?;
-        let pipeline = self.pipeline(caller, project_id, id).await?;
-        let mut writing = self.db.write().await?;
-        pipelines::delete(writing.on(), id, self.now()).await?;
-        self.audit(&mut writing, caller, ("pipeline.delete", &format!("pipeline:{id}"), &pipeline.name)).await?;
-        writing.commit().await?;
-        self.notifier.ring(&pipeline.agent_id);
-        Ok(())
+    /// A command for the pipeline's agent, which has to be there.
+    async fn order(
+        &self,
+        writing: &mut Writing,
+        caller: &Caller,
+        pipeline: &Pipeline,
+        (kind, arguments): (&str, Value),
+    ) -> Result<String, Refused> {
+        if agents::of_account(writing.on(), &caller.account_id, &pipeline.agent_id).await?.is_none() {
+            return Err(Refused::conflict("agent_removed", "its agent was removed, and only an agent can do this"));
+        }
+        let (agent_id, pipeline_id) = (pipeline.agent_id.as_str(), Some(pipeline.id.as_str()));
+        self.issue(writing, caller, NewCommand { agent_id, pipeline_id, kind, arguments, patience: EVENTUALLY }).await
+    }
+
+    /// A page of its events, the newest first, and how many there are.
+    pub(crate) async fn pipeline_events(
+        &self,
+        pipeline: &Pipeline,
+        (page, size): (i64, i64),
+    ) -> Result<(Vec<Stored>, i64), Refused> {
+        events::of_pipeline(self.db.pool(), &pipeline.id, (size, page.saturating_mul(size))).await
+    }
+
+    /// A page of its revisions, the newest first, and how many there are.
+    pub(crate) async fn pipeline_revisions(
+        &self,
+        pipeline: &Pipeline,
+        (page, size): (i64, i64),
+    ) -> Result<(Vec<Revision>, i64), Refused> {
+        pipelines::revisions(self.db.pool(), &pipeline.id, (size, page.saturating_mul(size))).await
     }
 }
 

@@ -2,34 +2,102 @@
 
 use crate::auth::token::Audience;
 use crate::auth::{Caller, Principal, Role, secret};
-use crate::db::accounts;
 use crate::db::agents::{self, Agent};
+use crate::db::{accounts, audit, credentials};
 use crate::fault::Refused;
 
-use super::App;
+use super::{App, is_id};
+
+/// An API client or an agent whose secret was right.
+struct Recognised {
+    audience: Audience,
+    subject: String,
+    account_id: String,
+    credential_id: String,
+    actor: String,
+}
 
 impl App {
-    /// A token for the API client or agent with these credentials; `None`: `invalid_client`.
-    pub(crate) async fn token(&self, client_id: &str, client_secret: &str) -> Result<Option<String>, Refused> {
+    /// A token for the API client or agent with these credentials; `None`: `invalid_client`. Too many failures in a minute
+    /// are told to wait; who has the right secret never is.
+    pub(crate) async fn token(
+        &self,
+        (client_id, client_secret): (&str, &str),
+        address: &str,
+    ) -> Result<Option<String>, Refused> {
         let now = self.now();
-        if let Some(client) = accounts::client(self.db.pool(), client_id).await? {
-            if !secret::matches(client_secret, &client.secret_hash) {
-                return Ok(None);
+        let known = if is_id(client_id) { self.recognise(client_id, client_secret).await? } else { None };
+        let Some(known) = known else {
+            if let Some(retry_after) = self.failures.count(address, client_id, now) {
+                return Err(Refused::TooMany { retry_after });
             }
-            let subject = (client.id.as_str(), client.account_id.as_str(), client.id.as_str());
-            return self.tokens.issue(Audience::Api, subject, now).map(Some);
+            self.audit_failure(client_id, address).await?;
+            return Ok(None);
+        };
+        let mut writing = self.db.write().await?;
+        if known.audience == Audience::Gateway {
+            credentials::used(writing.on(), &known.credential_id, now).await?;
+        }
+        let entry = audit::Entry {
+            account_id: Some(&known.account_id),
+            actor: &known.actor,
+            address,
+            action: "token.issue",
+            object: &known.actor,
+            detail: &known.credential_id,
+            outcome: "done",
+        };
+        audit::add(writing.on(), entry, now).await?;
+        writing.commit().await?;
+        let subject = (known.subject.as_str(), known.account_id.as_str(), known.credential_id.as_str());
+        self.tokens.issue(known.audience, subject, now).map(Some)
+    }
+
+    /// Whose credentials these are.
+    async fn recognise(&self, client_id: &str, client_secret: &str) -> Result<Option<Recognised>, Refused> {
+        if let Some(client) = accounts::client(self.db.pool(), client_id).await? {
+            return Ok(secret::matches(client_secret, &client.secret_hash).then(|| Recognised {
+                audience: Audience::Api,
+                actor: format!("client:{}", client.id),
+                account_id: client.account_id,
+                credential_id: client.id.clone(),
+                subject: client.id,
+            }));
         }
         let Some(agent) = agents::by_client(self.db.pool(), client_id).await? else { return Ok(None) };
-        let credentials = agents::credentials(self.db.pool(), &agent.id).await?;
-        let right = credentials.into_iter().find(|credential| {
+        let now = self.now();
+        let right = credentials::live(self.db.pool(), &agent.id).await?.into_iter().find(|credential| {
             secret::matches(client_secret, &credential.secret_hash) && credential.expires_at.is_none_or(|at| at > now)
         });
-        let Some(credential) = right else { return Ok(None) };
+        Ok(right.map(|credential| Recognised {
+            audience: Audience::Gateway,
+            actor: format!("agent:{}", agent.id),
+            account_id: agent.account_id,
+            credential_id: credential.id,
+            subject: agent.id,
+        }))
+    }
+
+    /// Writes a failed sign-in down, in the account whose client was named.
+    async fn audit_failure(&self, client_id: &str, address: &str) -> Result<(), Refused> {
+        let named = if is_id(client_id) { client_id } else { "unknown" };
+        let client = accounts::client(self.db.pool(), named).await?;
+        let agent = if client.is_none() { agents::by_client(self.db.pool(), named).await? } else { None };
+        let account_id = client.map(|client| client.account_id);
+        let object = agent.as_ref().map_or_else(|| format!("client:{named}"), |agent| format!("agent:{}", agent.id));
+        let account_id = account_id.or(agent.map(|agent| agent.account_id));
+        let entry = audit::Entry {
+            account_id: account_id.as_deref(),
+            actor: "unknown",
+            address,
+            action: "token.issue",
+            object: &object,
+            detail: "",
+            outcome: "invalid_client",
+        };
         let mut writing = self.db.write().await?;
-        agents::credential_used(writing.on(), &credential.id, now).await?;
-        writing.commit().await?;
-        let subject = (agent.id.as_str(), agent.account_id.as_str(), credential.id.as_str());
-        self.tokens.issue(Audience::Gateway, subject, now).map(Some)
+        audit::add(writing.on(), entry, self.now()).await?;
+        writing.commit().await
     }
 
     /// The caller of the API that shows this token.
@@ -54,8 +122,8 @@ impl App {
         if agent.removed_at.is_some() {
             return Ok(agent);
         }
-        let credentials = agents::credentials(self.db.pool(), &agent.id).await?;
-        if !credentials.iter().any(|credential| credential.id == claims.credential) {
+        let live = credentials::live(self.db.pool(), &agent.id).await?;
+        if !live.iter().any(|credential| credential.id == claims.credential) {
             return Err(refused());
         }
         Ok(agent)

@@ -2,6 +2,7 @@
 
 use millrace_model::Timestamp;
 use millrace_protocol::gateway::{Reason, Report};
+use millrace_protocol::wire;
 
 use crate::db::agents::Agent;
 use crate::db::pipelines::Pipeline;
@@ -56,6 +57,26 @@ const NOT_RUNNING: &str = "NOT_RUNNING";
 
 /// The pipeline's status at `now`. `agent` is the one that it names; `None` where that one was removed.
 pub(crate) fn of_pipeline(pipeline: &Pipeline, agent: Option<&Agent>, now: Timestamp) -> PipelineStatus {
+    let status = of_wish_and_report(pipeline, agent, now);
+    let starting =
+        status.word == "STARTING" && status.report.as_ref().is_none_or(|(report, _)| report.status != "STARTING");
+    let waits = pipeline.wanted == "running" && (status.word == NOT_RUNNING || starting);
+    match waits.then(|| unsupported(pipeline)).flatten() {
+        Some(reason) if agent.is_some() => {
+            PipelineStatus { word: NOT_RUNNING.to_owned(), reason: Some(reason), ..status }
+        }
+        _ => status,
+    }
+}
+
+/// What of the pipeline no agent of this version can run.
+fn unsupported(pipeline: &Pipeline) -> Option<Reason> {
+    let body = serde_json::from_str(&pipeline.body).ok()?;
+    let problem = wire::unsupported(&body)?;
+    Some(because("unsupported_by_agent", &format!("{}: {}", problem.path, problem.message), &problem.cure))
+}
+
+fn of_wish_and_report(pipeline: &Pipeline, agent: Option<&Agent>, now: Timestamp) -> PipelineStatus {
     let wanted = pipeline.wanted == "running";
     let report = pipeline.report.as_ref().and_then(|stored| {
         let report = serde_json::from_str::<Report>(&stored.report).ok()?;

@@ -4,6 +4,7 @@ use millrace_model::Timestamp;
 use sqlx::any::AnyRow;
 use sqlx::{Any, Executor, Row};
 
+use super::text::{given, stored};
 use crate::fault::Refused;
 
 /// An agent with everything that its status is computed from.
@@ -29,15 +30,6 @@ pub(crate) struct Agent {
     pub(crate) clock_skew_ms: Option<i64>,
 }
 
-/// One secret of an agent.
-#[derive(Clone, Debug)]
-pub(crate) struct Credential {
-    pub(crate) id: String,
-    pub(crate) secret_hash: String,
-    pub(crate) sealed: String,
-    pub(crate) expires_at: Option<Timestamp>,
-}
-
 const SELECT: &str = "SELECT a.id, a.account_id, a.name, a.description, a.cloud_provider, a.deployment, a.agent_type, \
      a.client_id, a.created_at, a.first_connected_at, a.goodbye_at, a.goodbye_reason, a.removed_at, \
      l.renewed_at, l.expires_at, r.version, r.conditions, r.clock_skew_ms \
@@ -55,7 +47,7 @@ fn agent(row: &AnyRow) -> Agent {
         id: row.get("id"),
         account_id: row.get("account_id"),
         name: row.get("name"),
-        description: row.get("description"),
+        description: given(row.get("description")),
         cloud_provider: row.get("cloud_provider"),
         deployment: row.get("deployment"),
         agent_type: row.get("agent_type"),
@@ -85,7 +77,7 @@ pub(crate) async fn insert<'e>(
     .bind(&agent.id)
     .bind(&agent.account_id)
     .bind(&agent.name)
-    .bind(&agent.description)
+    .bind(stored(&agent.description))
     .bind(&agent.cloud_provider)
     .bind(&agent.deployment)
     .bind(&agent.agent_type)
@@ -151,6 +143,21 @@ pub(crate) async fn count<'e>(on: impl Executor<'e, Database = Any>, account_id:
     Ok(row.get("total"))
 }
 
+/// Keeps other writers off it until this transaction ends. Whether it is there.
+pub(crate) async fn lock<'e>(
+    on: impl Executor<'e, Database = Any>,
+    account_id: &str,
+    id: &str,
+) -> Result<bool, Refused> {
+    // An update that changes nothing: the one lock that both databases know.
+    let locked = sqlx::query("UPDATE agents SET name = name WHERE account_id = $1 AND id = $2 AND removed_at IS NULL")
+        .bind(account_id)
+        .bind(id)
+        .execute(on)
+        .await?;
+    Ok(locked.rows_affected() > 0)
+}
+
 /// Changes name and description.
 pub(crate) async fn rename<'e>(
     on: impl Executor<'e, Database = Any>,
@@ -158,10 +165,10 @@ pub(crate) async fn rename<'e>(
     name: &str,
     description: &str,
 ) -> Result<(), sqlx::Error> {
-    sqlx::query("UPDATE agents SET name = $2, description = $3 WHERE id = $1")
+    sqlx::query("UPDATE agents SET name = $2, description = $3 WHERE id = $1 AND removed_at IS NULL")
         .bind(id)
         .bind(name)
-        .bind(description)
+        .bind(stored(description))
         .execute(on)
         .await?;
     Ok(())
@@ -169,67 +176,16 @@ pub(crate) async fn rename<'e>(
 
 /// Removes it: its name is free, its credentials are dead.
 pub(crate) async fn remove(on: &mut sqlx::AnyConnection, id: &str, at: Timestamp) -> Result<(), Refused> {
-    sqlx::query("UPDATE agents SET removed_at = $2 WHERE id = $1").bind(id).bind(at.0).execute(&mut *on).await?;
+    sqlx::query("UPDATE agents SET removed_at = $2 WHERE id = $1 AND removed_at IS NULL")
+        .bind(id)
+        .bind(at.0)
+        .execute(&mut *on)
+        .await?;
     sqlx::query("UPDATE agent_credentials SET revoked_at = $2 WHERE agent_id = $1 AND revoked_at IS NULL")
         .bind(id)
         .bind(at.0)
         .execute(on)
         .await?;
-    Ok(())
-}
-
-/// A new secret.
-pub(crate) async fn insert_credential<'e>(
-    on: impl Executor<'e, Database = Any>,
-    agent_id: &str,
-    credential: &Credential,
-    created_by: &str,
-    at: Timestamp,
-) -> Result<(), Refused> {
-    sqlx::query(
-        "INSERT INTO agent_credentials (id, agent_id, secret_hash, sealed, created_at, created_by, expires_at) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7)",
-    )
-    .bind(&credential.id)
-    .bind(agent_id)
-    .bind(&credential.secret_hash)
-    .bind(&credential.sealed)
-    .bind(at.0)
-    .bind(created_by)
-    .bind(credential.expires_at.map(|at| at.0))
-    .execute(on)
-    .await?;
-    Ok(())
-}
-
-/// The agent's secrets that are not revoked, the newest first.
-pub(crate) async fn credentials<'e>(
-    on: impl Executor<'e, Database = Any>,
-    agent_id: &str,
-) -> Result<Vec<Credential>, Refused> {
-    let rows = sqlx::query(
-        "SELECT id, secret_hash, sealed, expires_at FROM agent_credentials \
-         WHERE agent_id = $1 AND revoked_at IS NULL ORDER BY id DESC",
-    )
-    .bind(agent_id)
-    .fetch_all(on)
-    .await?;
-    let credential = |row: &AnyRow| Credential {
-        id: row.get("id"),
-        secret_hash: row.get("secret_hash"),
-        sealed: row.get("sealed"),
-        expires_at: row.get::<Option<i64>, _>("expires_at").map(Timestamp),
-    };
-    Ok(rows.iter().map(credential).collect())
-}
-
-/// Notes that a secret was used.
-pub(crate) async fn credential_used<'e>(
-    on: impl Executor<'e, Database = Any>,
-    id: &str,
-    at: Timestamp,
-) -> Result<(), Refused> {
-    sqlx::query("UPDATE agent_credentials SET last_used_at = $2 WHERE id = $1").bind(id).bind(at.0).execute(on).await?;
     Ok(())
 }
 

@@ -1,9 +1,10 @@
 //! The audit log: who did what to what, and how it ended. Only ever added to.
 
 use millrace_model::Timestamp;
-use sqlx::{Any, Executor};
+use sqlx::{Any, Executor, Row};
 use uuid::Uuid;
 
+use super::text::{given, stored};
 use crate::fault::Refused;
 
 /// One line of it.
@@ -40,9 +41,53 @@ pub(crate) async fn add<'e>(
     .bind(entry.address)
     .bind(entry.action)
     .bind(entry.object)
-    .bind(entry.detail)
+    .bind(stored(entry.detail))
     .bind(entry.outcome)
     .execute(on)
     .await?;
     Ok(())
+}
+
+/// A line as it was written.
+pub(crate) struct Line {
+    pub(crate) id: String,
+    pub(crate) at: Timestamp,
+    pub(crate) actor: String,
+    pub(crate) address: String,
+    pub(crate) action: String,
+    pub(crate) object: String,
+    pub(crate) detail: String,
+    pub(crate) outcome: String,
+}
+
+/// The account's lines, the newest first, and how many there are.
+pub(crate) async fn list(
+    pool: &sqlx::AnyPool,
+    account_id: &str,
+    (size, offset): (i64, i64),
+) -> Result<(Vec<Line>, i64), Refused> {
+    let rows = sqlx::query(
+        "SELECT id, at, actor, address, action, object, detail, outcome FROM audit_log WHERE account_id = $1 \
+         ORDER BY id DESC LIMIT $2 OFFSET $3",
+    )
+    .bind(account_id)
+    .bind(size)
+    .bind(offset)
+    .fetch_all(pool)
+    .await?;
+    let total = sqlx::query("SELECT COUNT(*) AS total FROM audit_log WHERE account_id = $1")
+        .bind(account_id)
+        .fetch_one(pool)
+        .await?;
+    let line = |row: &sqlx::any::AnyRow| Line {
+        id: row.get("id"),
+        at: Timestamp(row.get("at")),
+        actor: row.get("actor"),
+        address: row.get("address"),
+        action: row.get("action"),
+        object: row.get("object"),
+        detail: given(row.get("detail")),
+        outcome: row.get("outcome"),
+    };
+    Ok((rows.iter().map(line).collect(), total.get("total")))
 }

@@ -20,11 +20,12 @@ pub(crate) struct Command {
     pub(crate) issued_by: String,
     pub(crate) issued_at: Timestamp,
     pub(crate) expires_at: Timestamp,
+    pub(crate) finished_at: Option<Timestamp>,
     pub(crate) result: Option<String>,
 }
 
 const SELECT: &str = "SELECT id, account_id, agent_id, pipeline_id, kind, arguments, state, issued_by, issued_at, \
-     expires_at, result FROM commands ";
+     expires_at, finished_at, result FROM commands ";
 
 fn command(row: &AnyRow) -> Command {
     Command {
@@ -38,6 +39,7 @@ fn command(row: &AnyRow) -> Command {
         issued_by: row.get("issued_by"),
         issued_at: Timestamp(row.get("issued_at")),
         expires_at: Timestamp(row.get("expires_at")),
+        finished_at: row.get::<Option<i64>, _>("finished_at").map(Timestamp),
         result: row.get("result"),
     }
 }

@@ -2,8 +2,9 @@
 
 use millrace_model::Timestamp;
 use millrace_protocol::gateway::AgentEvent;
-use sqlx::{Any, Executor};
+use sqlx::{Any, Executor, Row};
 
+use super::text::{given, stored};
 use crate::fault::Refused;
 
 /// Stores it, unless it is there.
@@ -26,10 +27,54 @@ pub(crate) async fn add<'e>(
     .bind(at.0)
     .bind(&event.severity)
     .bind(&event.code)
-    .bind(&event.message)
-    .bind(&event.cure)
+    .bind(stored(&event.message))
+    .bind(stored(&event.cure))
     .bind(fields)
     .execute(on)
     .await?;
     Ok(())
+}
+
+/// An event as it was stored.
+pub(crate) struct Stored {
+    pub(crate) id: String,
+    pub(crate) agent_id: String,
+    pub(crate) at: Timestamp,
+    pub(crate) severity: String,
+    pub(crate) code: String,
+    pub(crate) message: String,
+    pub(crate) cure: String,
+    pub(crate) fields: String,
+}
+
+/// The pipeline's events, the newest first, and how many there are.
+pub(crate) async fn of_pipeline(
+    pool: &sqlx::AnyPool,
+    pipeline_id: &str,
+    (size, offset): (i64, i64),
+) -> Result<(Vec<Stored>, i64), Refused> {
+    let rows = sqlx::query(
+        "SELECT id, agent_id, at, severity, code, message, cure, fields FROM events WHERE pipeline_id = $1 \
+         ORDER BY received_at DESC, id DESC LIMIT $2 OFFSET $3",
+    )
+    .bind(pipeline_id)
+    .bind(size)
+    .bind(offset)
+    .fetch_all(pool)
+    .await?;
+    let total = sqlx::query("SELECT COUNT(*) AS total FROM events WHERE pipeline_id = $1")
+        .bind(pipeline_id)
+        .fetch_one(pool)
+        .await?;
+    let event = |row: &sqlx::any::AnyRow| Stored {
+        id: row.get("id"),
+        agent_id: row.get("agent_id"),
+        at: Timestamp(row.get("at")),
+        severity: row.get("severity"),
+        code: row.get("code"),
+        message: given(row.get("message")),
+        cure: given(row.get("cure")),
+        fields: row.get("fields"),
+    };
+    Ok((rows.iter().map(event).collect(), total.get("total")))
 }

@@ -4,6 +4,7 @@ use millrace_model::Timestamp;
 use sqlx::any::AnyRow;
 use sqlx::{Any, AnyConnection, Executor, Row};
 
+use super::text::{given, stored};
 use crate::fault::Refused;
 
 /// A pipeline with its newest revision.
@@ -60,11 +61,11 @@ fn pipeline(row: &AnyRow) -> Pipeline {
         id: row.get("id"),
         account_id: row.get("account_id"),
         project_id: row.get("project_id"),
-        name: row.get("name"),
+        name: given(row.get("name")),
         agent_id: row.get("agent_id"),
         wanted: row.get("wanted"),
         wish: row.get("wish"),
-        first_name: row.get("first_name"),
+        first_name: given(row.get("first_name")),
         revision: row.get("revision"),
         epoch: row.get("epoch"),
         given_to: row.get("given_to"),
@@ -90,11 +91,11 @@ pub(crate) async fn insert(on: &mut AnyConnection, pipeline: &Pipeline, author: 
     .bind(&pipeline.id)
     .bind(&pipeline.account_id)
     .bind(&pipeline.project_id)
-    .bind(&pipeline.name)
+    .bind(stored(&pipeline.name))
     .bind(&pipeline.agent_id)
     .bind(&pipeline.wanted)
     .bind(pipeline.wish)
-    .bind(&pipeline.first_name)
+    .bind(stored(&pipeline.first_name))
     .bind(pipeline.revision)
     .bind(pipeline.epoch)
     .bind(pipeline.created_at.0)
@@ -131,7 +132,7 @@ pub(crate) async fn revise(
 ) -> Result<(), sqlx::Error> {
     sqlx::query("UPDATE pipelines SET name = $2, agent_id = $3, revision = $4 WHERE id = $1")
         .bind(&pipeline.id)
-        .bind(&pipeline.name)
+        .bind(stored(&pipeline.name))
         .bind(&pipeline.agent_id)
         .bind(pipeline.revision)
         .execute(&mut *on)
@@ -206,6 +207,22 @@ pub(crate) async fn want<'e>(on: impl Executor<'e, Database = Any>, id: &str, wa
     Ok(())
 }
 
+/// Keeps other writers off it until this transaction ends. Whether it is there.
+pub(crate) async fn lock<'e>(
+    on: impl Executor<'e, Database = Any>,
+    project_id: &str,
+    id: &str,
+) -> Result<bool, Refused> {
+    // An update that changes nothing: the one lock that both databases know.
+    let locked =
+        sqlx::query("UPDATE pipelines SET wish = wish WHERE project_id = $1 AND id = $2 AND deleted_at IS NULL")
+            .bind(project_id)
+            .bind(id)
+            .execute(on)
+            .await?;
+    Ok(locked.rows_affected() > 0)
+}
+
 /// Deletes it; its name and its agent are free.
 pub(crate) async fn delete<'e>(on: impl Executor<'e, Database = Any>, id: &str, at: Timestamp) -> Result<(), Refused> {
     sqlx::query("UPDATE pipelines SET deleted_at = $2, wanted = 'stopped', wish = wish + 1 WHERE id = $1")
@@ -262,4 +279,40 @@ pub(crate) async fn report<'e>(
     .execute(on)
     .await?;
     Ok(())
+}
+
+/// One of its revisions.
+pub(crate) struct Revision {
+    pub(crate) revision: i64,
+    pub(crate) body: String,
+    pub(crate) author: String,
+    pub(crate) created_at: Timestamp,
+}
+
+/// Its revisions, the newest first, and how many there are.
+pub(crate) async fn revisions(
+    pool: &sqlx::AnyPool,
+    id: &str,
+    (size, offset): (i64, i64),
+) -> Result<(Vec<Revision>, i64), Refused> {
+    let rows = sqlx::query(
+        "SELECT revision, body, author, created_at FROM pipeline_revisions WHERE pipeline_id = $1 \
+         ORDER BY revision DESC LIMIT $2 OFFSET $3",
+    )
+    .bind(id)
+    .bind(size)
+    .bind(offset)
+    .fetch_all(pool)
+    .await?;
+    let total = sqlx::query("SELECT COUNT(*) AS total FROM pipeline_revisions WHERE pipeline_id = $1")
+        .bind(id)
+        .fetch_one(pool)
+        .await?;
+    let revision = |row: &AnyRow| Revision {
+        revision: row.get("revision"),
+        body: row.get("body"),
+        author: row.get("author"),
+        created_at: Timestamp(row.get("created_at")),
+    };
+    Ok((rows.iter().map(revision).collect(), total.get("total")))
 }

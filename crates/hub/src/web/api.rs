@@ -1,11 +1,21 @@
 //! The REST API: `rest-api.md` word for word, one file a resource.
 
 pub(crate) mod agents;
+pub(crate) mod audit;
+pub(crate) mod commands;
+pub(crate) mod credentials;
 pub(crate) mod health;
+pub(crate) mod history;
 pub(crate) mod pipelines;
+pub(crate) mod projects;
 pub(crate) mod token;
 
+use axum::http::{HeaderValue, header};
 use serde::Serialize;
+use serde_json::Value;
+
+use crate::fault::Refused;
+use crate::web::request::Page;
 
 /// A page of a list.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
@@ -14,4 +24,19 @@ pub(crate) struct Listed<T> {
     page: i64,
     size: i64,
     total: i64,
+}
+
+impl<T> Listed<T> {
+    fn new(results: Vec<T>, page: Page, total: i64) -> Self {
+        Self { results, page: page.page, size: page.size, total }
+    }
+}
+
+/// A header with a value of ours.
+fn with(name: header::HeaderName, value: &str) -> Result<[(header::HeaderName, HeaderValue); 1], Refused> {
+    Ok([(name, HeaderValue::from_str(value).map_err(|error| Refused::Failed(Box::new(error)))?)])
+}
+
+fn json(text: &str) -> Result<Value, Refused> {
+    serde_json::from_str(text).map_err(|error| Refused::Failed(Box::new(error)))
 }

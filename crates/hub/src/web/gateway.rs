@@ -11,6 +11,10 @@ use super::request::{Body, GatewayAgent};
 use crate::app::App;
 use crate::fault::Refused;
 
+/// A process of an agent asks for its lease.
+#[utoipa::path(post, path = "/agent/v1/session", operation_id = "sayHello", tag = "gateway",
+    request_body(content = Object, content_type = "application/json"),
+    responses((status = 200, description = "It has it", content_type = "application/json")))]
 pub(crate) async fn session(
     State(app): State<Arc<App>>,
     GatewayAgent(agent): GatewayAgent,
@@ -19,6 +23,10 @@ pub(crate) async fn session(
     app.hello(&agent, hello).await.map(Json)
 }
 
+/// Sign of life, report and question in one.
+#[utoipa::path(post, path = "/agent/v1/sync", operation_id = "sync", tag = "gateway",
+    request_body(content = Object, content_type = "application/json"),
+    responses((status = 200, description = "What is new", content_type = "application/json")))]
 pub(crate) async fn sync(
     State(app): State<Arc<App>>,
     GatewayAgent(agent): GatewayAgent,
@@ -27,6 +35,10 @@ pub(crate) async fn sync(
     app.sync(&agent, sync).await.map(Json)
 }
 
+/// The process ends.
+#[utoipa::path(post, path = "/agent/v1/goodbye", operation_id = "sayGoodbye", tag = "gateway",
+    request_body(content = Object, content_type = "application/json"),
+    responses((status = 204, description = "The lease has ended")))]
 pub(crate) async fn goodbye(
     State(app): State<Arc<App>>,
     GatewayAgent(agent): GatewayAgent,

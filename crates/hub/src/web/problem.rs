@@ -18,8 +18,7 @@ pub(crate) struct Problem {
     title: String,
     status: u16,
     detail: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    instance: Option<String>,
+    instance: String,
     code: String,
     trace_id: String,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -30,14 +29,15 @@ pub(crate) struct Problem {
 
 impl Problem {
     pub(crate) fn new(status: StatusCode, code: &str, detail: impl Into<String>) -> Self {
+        let occurrence = Uuid::now_v7();
         Self {
             kind: format!("/docs/problems/{code}"),
             title: status.canonical_reason().unwrap_or("Problem").to_owned(),
             status: status.as_u16(),
             detail: detail.into(),
-            instance: None,
+            instance: occurrence.urn().to_string(),
             code: code.to_owned(),
-            trace_id: Uuid::now_v7().simple().to_string(),
+            trace_id: occurrence.simple().to_string(),
             violations: Vec::new(),
             retry_after: None,
         }
@@ -55,6 +55,7 @@ impl From<Refused> for Problem {
             Refused::Forbidden(_) => Self::new(StatusCode::FORBIDDEN, "forbidden", detail),
             Refused::NotFound(_) => Self::new(StatusCode::NOT_FOUND, "not_found", detail),
             Refused::Conflict { code, .. } => Self::new(StatusCode::CONFLICT, code, detail),
+            Refused::Stale => Self::new(StatusCode::PRECONDITION_FAILED, "stale", detail),
             Refused::Gone { code, .. } => Self::new(StatusCode::GONE, code, detail),
             Refused::TooMany { retry_after } => Self {
                 retry_after: Some(retry_after),

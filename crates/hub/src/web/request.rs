@@ -1,14 +1,17 @@
-//! What a request carries beside its body: its caller, its page, and the way a body is read.
+//! What a request carries: its caller, ids in its path, its page, its body, and the headers that guard a write.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use axum::extract::{ConnectInfo, FromRequest, FromRequestParts, Query, Request};
+use axum::extract::{ConnectInfo, FromRequest, FromRequestParts, Path, RawPathParams, Request};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, header};
+use axum::http::{HeaderMap, HeaderValue, header};
 use serde::de::DeserializeOwned;
+use serde_json::Value;
+use sha2::{Digest, Sha256};
 
-use crate::app::App;
+use crate::app::repeats::Once;
+use crate::app::{App, is_id};
 use crate::auth::Caller;
 use crate::db::agents::Agent;
 use crate::fault::Refused;
@@ -22,6 +25,27 @@ pub(crate) struct GatewayAgent(pub(crate) Agent);
 /// A JSON body; anything wrong with it is a problem, not a plain text.
 pub(crate) struct Body<T>(pub(crate) T);
 
+/// The JSON body of a write, and its `Idempotency-Key`.
+pub(crate) struct Sent {
+    pub(crate) body: Value,
+    pub(crate) once: Option<Once>,
+}
+
+/// The `Idempotency-Key` of a write without a body.
+pub(crate) struct Key(pub(crate) Option<Once>);
+
+/// The ids in the path. A text that is none is of nothing that is there.
+pub(crate) struct Ids<T>(pub(crate) T);
+
+/// What the query asks for.
+pub(crate) struct Asked(Vec<(String, String)>);
+
+/// `If-Match`, where it was sent.
+pub(crate) struct IfMatch(Option<String>);
+
+/// Where the request came from.
+pub(crate) struct Address(pub(crate) String);
+
 /// Which page of a list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Page {
@@ -31,6 +55,15 @@ pub(crate) struct Page {
 
 const SIZE: i64 = 25;
 const LARGEST: i64 = 100;
+const LONGEST_KEY: usize = 255;
+
+impl FromRequestParts<Arc<App>> for Address {
+    type Rejection = Refused;
+
+    async fn from_request_parts(parts: &mut Parts, _app: &Arc<App>) -> Result<Self, Refused> {
+        Ok(Self(address_of(parts)))
+    }
+}
 
 pub(crate) fn address_of(parts: &Parts) -> String {
     parts.extensions.get::<ConnectInfo<SocketAddr>>().map_or_else(String::new, |info| info.0.ip().to_string())
@@ -52,6 +85,7 @@ impl FromRequestParts<Arc<App>> for ApiCaller {
         if let Some(account) = parts.headers.get("account-id")
             && account.as_bytes() != caller.account_id.as_bytes()
         {
+            app.audit_refusal(&caller, "account.mismatch").await?;
             return Err(Refused::Forbidden("the token belongs to another account than `account-id` names".into()));
         }
         Ok(Self(caller))
@@ -73,14 +107,103 @@ impl FromRequestParts<Arc<App>> for GatewayAgent {
     }
 }
 
+async fn bytes_of(request: Request, app: &Arc<App>) -> Result<axum::body::Bytes, Refused> {
+    axum::body::Bytes::from_request(request, app)
+        .await
+        .map_err(|error| Refused::invalid("", format!("the body cannot be read: {error}")))
+}
+
 impl<T: DeserializeOwned> FromRequest<Arc<App>> for Body<T> {
     type Rejection = Refused;
 
     async fn from_request(request: Request, app: &Arc<App>) -> Result<Self, Refused> {
-        let bytes = axum::body::Bytes::from_request(request, app)
-            .await
-            .map_err(|error| Refused::invalid("", format!("the body cannot be read: {error}")))?;
+        let bytes = bytes_of(request, app).await?;
         serde_json::from_slice(&bytes).map(Self).map_err(|error| Refused::invalid("", error.to_string()))
+    }
+}
+
+impl FromRequest<Arc<App>> for Sent {
+    type Rejection = Refused;
+
+    // The content type is not asked: existing automation may leave it out, and what is not JSON is refused anyway.
+    async fn from_request(request: Request, app: &Arc<App>) -> Result<Self, Refused> {
+        let key = request.headers().get("idempotency-key").cloned();
+        let path = request.uri().path().to_owned();
+        let bytes = bytes_of(request, app).await?;
+        let body = serde_json::from_slice(&bytes)
+            .map_err(|error| Refused::invalid("", format!("the body must be JSON: {error}")))?;
+        Ok(Self { body, once: once(key.as_ref(), &path, &bytes)? })
+    }
+}
+
+impl FromRequestParts<Arc<App>> for Key {
+    type Rejection = Refused;
+
+    async fn from_request_parts(parts: &mut Parts, _app: &Arc<App>) -> Result<Self, Refused> {
+        once(parts.headers.get("idempotency-key"), parts.uri.path(), &[]).map(Self)
+    }
+}
+
+fn once(key: Option<&HeaderValue>, path: &str, body: &[u8]) -> Result<Option<Once>, Refused> {
+    let Some(key) = key else { return Ok(None) };
+    let key = key.to_str().ok().filter(|key| (1..=LONGEST_KEY).contains(&key.len()));
+    let key = key.ok_or_else(|| {
+        Refused::invalid("Idempotency-Key", format!("must have 1 to {LONGEST_KEY} printable ASCII characters"))
+    })?;
+    let mut hash = Sha256::new();
+    hash.update(path.as_bytes());
+    hash.update([0]);
+    hash.update(body);
+    let fingerprint = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+    Ok(Some(Once { key: key.to_owned(), fingerprint }))
+}
+
+impl<T: DeserializeOwned + Send> FromRequestParts<Arc<App>> for Ids<T> {
+    type Rejection = Refused;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Refused> {
+        const NOTHING: Refused = Refused::NotFound("what the path names");
+        let written = RawPathParams::from_request_parts(parts, app).await.map_err(|_not_text| NOTHING)?;
+        if !written.iter().all(|(_, value)| is_id(value)) {
+            return Err(NOTHING);
+        }
+        let Path(ids) = Path::<T>::from_request_parts(parts, app).await.map_err(|_not_these| NOTHING)?;
+        Ok(Self(ids))
+    }
+}
+
+impl FromRequestParts<Arc<App>> for Asked {
+    type Rejection = Refused;
+
+    async fn from_request_parts(parts: &mut Parts, _app: &Arc<App>) -> Result<Self, Refused> {
+        let query = parts.uri.query().unwrap_or_default();
+        Ok(Self(form_urlencoded::parse(query.as_bytes()).into_owned().collect()))
+    }
+}
+
+impl Asked {
+    fn value(&self, name: &str) -> Option<&str> {
+        self.0.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+    }
+
+    /// `true` or `false`; absent is `false`.
+    pub(crate) fn flag(&self, name: &str) -> Result<bool, Refused> {
+        match self.value(name) {
+            None | Some("false") => Ok(false),
+            Some("true") => Ok(true),
+            Some(_) => Err(Refused::invalid(name, "must be `true` or `false`")),
+        }
+    }
+
+    fn number(&self, name: &str, default: i64, least: i64) -> Result<i64, Refused> {
+        let Some(text) = self.value(name) else { return Ok(default) };
+        let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+        // However far past the end: there is nothing there either.
+        let number = text.parse().unwrap_or(i64::MAX);
+        if digits && number >= least {
+            return Ok(number);
+        }
+        Err(Refused::invalid(name, format!("must be a whole number from {least}")))
     }
 }
 
@@ -88,16 +211,24 @@ impl FromRequestParts<Arc<App>> for Page {
     type Rejection = Refused;
 
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Refused> {
-        let Query(pairs) = Query::<Vec<(String, String)>>::from_request_parts(parts, app)
-            .await
-            .map_err(|error| Refused::invalid("", error.to_string()))?;
-        let number = |name: &str, default: i64, least: i64| match pairs.iter().find(|(key, _)| key == name) {
-            None => Ok(default),
-            Some((_, text)) => match text.parse::<i64>() {
-                Ok(number) if number >= least => Ok(number),
-                _ => Err(Refused::invalid(name, format!("must be a whole number from {least}"))),
-            },
-        };
-        Ok(Self { page: number("page", 0, 0)?, size: number("size", SIZE, 1)?.min(LARGEST) })
+        let asked = Asked::from_request_parts(parts, app).await?;
+        Ok(Self { page: asked.number("page", 0, 0)?, size: asked.number("size", SIZE, 1)?.min(LARGEST) })
+    }
+}
+
+impl FromRequestParts<Arc<App>> for IfMatch {
+    type Rejection = Refused;
+
+    async fn from_request_parts(parts: &mut Parts, _app: &Arc<App>) -> Result<Self, Refused> {
+        let sent = parts.headers.get(header::IF_MATCH);
+        // What is no text matches nothing.
+        Ok(Self(sent.map(|value| value.to_str().unwrap_or_default().to_owned())))
+    }
+}
+
+impl IfMatch {
+    /// Whether it asks for something else than `tag`.
+    pub(crate) fn is_stale(&self, tag: &str) -> bool {
+        self.0.as_deref().is_some_and(|sent| !sent.split(',').any(|one| one.trim() == tag || one.trim() == "*"))
     }
 }

@@ -1,4 +1,14 @@
-//! The hub from outside, by a plain HTTP client, in process.
+//! The hub from outside, by a plain HTTP client, in process, on SQLite and on PostgreSQL.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod agents;
+mod document;
+mod doors;
+mod guards;
+mod history;
 mod house;
+mod pipelines;
+mod running;
+mod tokens;
 mod walk;

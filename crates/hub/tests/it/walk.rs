@@ -3,7 +3,9 @@
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::house::{House, pipeline};
+use crate::house::{House, on_both_databases, pipeline};
+
+on_both_databases!(an_agent_is_created_runs_its_pipeline_is_watched_and_stopped);
 
 fn sync(session: &str, sequence: u64, held: &Value, report: Value) -> Value {
     let mut body = json!({"sessionId": session, "sequence": sequence, "sentAt": "2026-01-01T00:00:00.000Z",
@@ -18,9 +20,7 @@ fn report(pipeline_id: &str, status: &str) -> Value {
     json!({"pipelineId": pipeline_id, "status": status, "since": "2026-01-01T00:00:00.000Z", "revision": 1, "wish": 1})
 }
 
-#[tokio::test]
-async fn an_agent_is_created_runs_its_pipeline_is_watched_and_stopped() {
-    let house = House::open().await;
+async fn an_agent_is_created_runs_its_pipeline_is_watched_and_stopped(house: House) {
     let (agent, token) = house.agent("north").await;
     let agents = format!("/agents/{agent}");
     assert_eq!(house.expect(200, Method::GET, &agents, None).await["agentStatus"], "PENDING");

@@ -30,7 +30,7 @@ fn all_problems_are_reported_at_once_with_their_paths() {
     for expected in [
         "version: must be 1, not 2",
         "streamingSource.connection.port: must be a whole number from 1 to 65535, not `abc`",
-        "streamingSource.tables[1].tabel: is not a field of the pipeline file",
+        "streamingSource.tables[1].tabel: is not a field of the pipeline",
         "streamingSource.tables[1].table: is missing",
         "streamingTarget.compression: parquet files can be zstd, snappy, none, not `gzip`",
         "advancedProperties.commit.interval: must be a duration from 10ms to 24h, not `soon`",

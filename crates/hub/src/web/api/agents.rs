@@ -3,19 +3,20 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{Path, Query, State};
+use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
-use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde::Serialize;
+use sha2::{Digest, Sha256};
 
-use super::Listed;
+use super::{Listed, with};
 use crate::app::App;
 use crate::app::agents::{NewAgent, last_seen};
 use crate::app::status::AgentStatus;
 use crate::db::agents::Agent;
 use crate::fault::Refused;
-use crate::web::request::{ApiCaller, Body, Page};
+use crate::web::members::Members;
+use crate::web::request::{ApiCaller, Asked, Ids, IfMatch, Page, Sent};
 
 /// An agent on the wire.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
@@ -30,8 +31,10 @@ pub(crate) struct AgentView {
     agent_status: &'static str,
     connected: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     last_seen_at: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     version_details: Option<VersionDetails>,
 }
 
@@ -42,30 +45,11 @@ pub(crate) struct VersionDetails {
     agent_version: String,
 }
 
-/// Body of a POST.
-#[derive(Debug, Deserialize, utoipa::ToSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(crate) struct AgentToCreate {
-    name: String,
-    description: Option<String>,
-    deployment: String,
-    cloud_provider: String,
-    agent_type: String,
-}
-
-/// Body of a PATCH.
-#[derive(Debug, Deserialize, utoipa::ToSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(crate) struct AgentToChange {
-    name: Option<String>,
-    description: Option<String>,
-}
-
-/// Parameters of a DELETE.
-#[derive(Debug, Deserialize)]
-pub(crate) struct Removal {
-    #[serde(default)]
-    force: bool,
+/// Answer to a POST.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct CreatedAgent {
+    agent_id: String,
 }
 
 fn view(app: &App, agent: Agent) -> AgentView {
@@ -84,6 +68,19 @@ fn view(app: &App, agent: Agent) -> AgentView {
     }
 }
 
+/// Changes with everything that a person can change.
+fn tag(agent: &Agent) -> String {
+    let mut hash = Sha256::new();
+    hash.update(agent.name.as_bytes());
+    hash.update([0]);
+    hash.update(agent.description.as_bytes());
+    let digits: String = hash.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+    format!("\"rev-{digits}\"")
+}
+
+/// The account's agents, by creation.
+#[utoipa::path(get, path = "/agents", operation_id = "listAgents", tag = "agents",
+    responses((status = 200, description = "A page of them", body = Listed<AgentView>)))]
 pub(crate) async fn list(
     State(app): State<Arc<App>>,
     ApiCaller(caller): ApiCaller,
@@ -91,55 +88,73 @@ pub(crate) async fn list(
 ) -> Result<Json<Listed<AgentView>>, Refused> {
     let (agents, total) = app.agents(&caller, page.page, page.size).await?;
     let results = agents.into_iter().map(|agent| view(&app, agent)).collect();
-    Ok(Json(Listed { results, page: page.page, size: page.size, total }))
+    Ok(Json(Listed::new(results, page, total)))
 }
 
+/// Creates an agent. It is `PENDING` until its process first connects.
+#[utoipa::path(post, path = "/agents", operation_id = "createAgent", tag = "agents",
+    request_body(content = ref("#/components/schemas/NewAgent"), content_type = "application/json"),
+    responses((status = 201, description = "Its id", body = CreatedAgent)))]
 pub(crate) async fn create(
     State(app): State<Arc<App>>,
     ApiCaller(caller): ApiCaller,
-    Body(sent): Body<AgentToCreate>,
-) -> Result<(StatusCode, Json<Value>), Refused> {
-    let platform = (sent.cloud_provider.as_str(), sent.deployment.as_str(), sent.agent_type.as_str());
-    let new = NewAgent::check(&sent.name, sent.description.as_deref().unwrap_or_default(), platform)?;
-    let id = app.create_agent(&caller, new).await?;
-    Ok((StatusCode::CREATED, Json(json!({"agentId": id}))))
+    sent: Sent,
+) -> Result<(StatusCode, Json<CreatedAgent>), Refused> {
+    let mut members = Members::of(sent.body)?;
+    let name = members.required_text("name");
+    let description = members.text("description").unwrap_or_default();
+    let deployment = members.required_text("deployment");
+    let cloud_provider = members.required_text("cloudProvider");
+    let agent_type = members.required_text("agentType");
+    let new = members.also(NewAgent::check(&name, &description, (&cloud_provider, &deployment, &agent_type)))?;
+    members.finish()?;
+    let new = new.ok_or_else(|| Refused::failed("an agent was neither refused nor accepted"))?;
+    let agent_id = app.create_agent(&caller, new, sent.once.as_ref()).await?;
+    Ok((StatusCode::CREATED, Json(CreatedAgent { agent_id })))
 }
 
+/// An agent and its status.
+#[utoipa::path(get, path = "/agents/{id}", operation_id = "readAgent", tag = "agents",
+    responses((status = 200, description = "The agent", body = AgentView)))]
 pub(crate) async fn read(
     State(app): State<Arc<App>>,
     ApiCaller(caller): ApiCaller,
-    Path(id): Path<String>,
-) -> Result<Json<AgentView>, Refused> {
+    Ids(id): Ids<String>,
+) -> Result<impl IntoResponse, Refused> {
     let agent = app.agent(&caller, &id).await?;
-    Ok(Json(view(&app, agent)))
+    Ok((with(header::ETAG, &tag(&agent))?, Json(view(&app, agent))))
 }
 
+/// Changes name and description: absent is unchanged, `""` clears a description.
+#[utoipa::path(patch, path = "/agents/{id}", operation_id = "changeAgent", tag = "agents",
+    request_body(content = ref("#/components/schemas/AgentChange"), content_type = "application/json"),
+    responses((status = 202, description = "It is changed")))]
 pub(crate) async fn change(
     State(app): State<Arc<App>>,
     ApiCaller(caller): ApiCaller,
-    Path(id): Path<String>,
-    Body(sent): Body<AgentToChange>,
+    Ids(id): Ids<String>,
+    wanted: IfMatch,
+    sent: Sent,
 ) -> Result<StatusCode, Refused> {
-    app.change_agent(&caller, &id, (sent.name, sent.description)).await?;
+    let mut members = Members::of(sent.body)?;
+    let change = (members.text("name"), members.text("description"));
+    members.finish()?;
+    app.change_agent(&caller, &id, change, |agent| wanted.is_stale(&tag(agent))).await?;
     Ok(StatusCode::ACCEPTED)
 }
 
+/// Removes an agent. Refused while its pipeline is meant to run, unless forced.
+#[utoipa::path(delete, path = "/agents/{id}", operation_id = "removeAgent", tag = "agents",
+    params(("force" = inline(Option<bool>), Query, description = "also while its pipeline is meant to run")),
+    responses((status = 202, description = "It is removed")))]
 pub(crate) async fn remove(
     State(app): State<Arc<App>>,
     ApiCaller(caller): ApiCaller,
-    Path(id): Path<String>,
-    Query(removal): Query<Removal>,
+    Ids(id): Ids<String>,
+    wanted: IfMatch,
+    asked: Asked,
 ) -> Result<StatusCode, Refused> {
-    app.remove_agent(&caller, &id, removal.force).await?;
+    let force = asked.flag("force")?;
+    app.remove_agent(&caller, &id, force, |agent| wanted.is_stale(&tag(agent))).await?;
     Ok(StatusCode::ACCEPTED)
-}
-
-pub(crate) async fn credentials(
-    State(app): State<Arc<App>>,
-    ApiCaller(caller): ApiCaller,
-    Path(id): Path<String>,
-) -> Result<impl IntoResponse, Refused> {
-    let revealed = app.reveal_credentials(&caller, &id).await?;
-    let body = json!({"clientId": revealed.client_id, "clientSecret": revealed.client_secret});
-    Ok(([(header::CACHE_CONTROL, "no-store")], Json(body)))
 }

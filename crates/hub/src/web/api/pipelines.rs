@@ -3,25 +3,20 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{Path, State};
-use axum::http::StatusCode;
-use millrace_protocol::wire;
-use serde::Deserialize;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use millrace_protocol::{Problem, Problems, wire};
 use serde_json::{Map, Value, json};
 
-use super::Listed;
+use super::commands::location;
+use super::{Listed, with};
 use crate::app::App;
 use crate::app::pipelines::{NewPipeline, PipelineCommand};
 use crate::db::pipelines::Pipeline;
 use crate::fault::{Refused, Violation};
-use crate::web::request::{ApiCaller, Body, Page};
-
-/// Body of a command.
-#[derive(Debug, Deserialize, utoipa::ToSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct CommandToDo {
-    command: String,
-}
+use crate::web::members::Members;
+use crate::web::request::{ApiCaller, Asked, Ids, IfMatch, Page, Sent};
 
 /// A pipeline as it was sent, with its id.
 fn view(pipeline: &Pipeline) -> Result<Value, Refused> {
@@ -31,73 +26,117 @@ fn view(pipeline: &Pipeline) -> Result<Value, Refused> {
     Ok(Value::Object(body))
 }
 
-fn checked(sent: Value) -> Result<NewPipeline, Refused> {
-    let violation = |problem: &millrace_protocol::Problem| Violation {
-        field: problem.path.clone(),
-        message: if problem.cure.is_empty() {
-            problem.message.clone()
-        } else {
-            format!("{}; {}", problem.message, problem.cure)
-        },
+fn tag(pipeline: &Pipeline) -> String {
+    format!("\"rev-{}\"", pipeline.revision)
+}
+
+fn answer(pipeline: &Pipeline) -> Result<impl IntoResponse + use<>, Refused> {
+    Ok((with(header::ETAG, &tag(pipeline))?, Json(view(pipeline)?)))
+}
+
+/// What the contract's rules have found, below `prefix`.
+pub(super) fn violations(problems: &Problems, prefix: &str) -> Vec<Violation> {
+    let violation = |problem: &Problem| Violation {
+        field: format!("{prefix}{}", problem.path),
+        message: format!("{}; {}", problem.message, problem.cure),
     };
-    let body =
-        wire::pipeline_body(sent).map_err(|problems| Refused::Invalid(problems.0.iter().map(violation).collect()))?;
+    problems.0.iter().map(violation).collect()
+}
+
+fn checked(sent: Value, id: Option<&str>) -> Result<NewPipeline, Refused> {
+    let body = wire::pipeline_body(sent, id).map_err(|problems| Refused::Invalid(violations(&problems, "")))?;
     let text = |name: &str| body.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
     Ok(NewPipeline { name: text("name"), agent_id: text("agentId"), body })
 }
 
+/// The project's pipelines, by creation.
+#[utoipa::path(get, path = "/projects/{project}/streaming-pipelines", operation_id = "listPipelines",
+    tag = "pipelines", responses((status = 200, description = "A page of them", body = ref("#/components/schemas/PipelineList"), content_type = "application/json")))]
 pub(crate) async fn list(
     State(app): State<Arc<App>>,
     ApiCaller(caller): ApiCaller,
-    Path(project): Path<String>,
+    Ids(project): Ids<String>,
     page: Page,
 ) -> Result<Json<Listed<Value>>, Refused> {
     let (pipelines, total) = app.pipelines(&caller, &project, (page.page, page.size)).await?;
     let results = pipelines.iter().map(view).collect::<Result<_, _>>()?;
-    Ok(Json(Listed { results, page: page.page, size: page.size, total }))
+    Ok(Json(Listed::new(results, page, total)))
 }
 
+/// Creates a pipeline. It does not run before a `START`.
+#[utoipa::path(post, path = "/projects/{project}/streaming-pipelines", operation_id = "createPipeline",
+    tag = "pipelines",
+    request_body(content = ref("#/components/schemas/NewPipeline"), content_type = "application/json"),
+    responses((status = 201, description = "The pipeline", body = ref("#/components/schemas/Pipeline"),
+        content_type = "application/json")))]
 pub(crate) async fn create(
     State(app): State<Arc<App>>,
     ApiCaller(caller): ApiCaller,
-    Path(project): Path<String>,
-    Body(sent): Body<Value>,
-) -> Result<(StatusCode, Json<Value>), Refused> {
-    let pipeline = app.create_pipeline(&caller, &project, checked(sent)?).await?;
-    Ok((StatusCode::CREATED, Json(view(&pipeline)?)))
+    Ids(project): Ids<String>,
+    sent: Sent,
+) -> Result<impl IntoResponse, Refused> {
+    let pipeline = app.create_pipeline(&caller, &project, checked(sent.body, None)?, sent.once.as_ref()).await?;
+    Ok((StatusCode::CREATED, answer(&pipeline)?))
 }
 
+/// A pipeline.
+#[utoipa::path(get, path = "/projects/{project}/streaming-pipelines/{id}", operation_id = "readPipeline",
+    tag = "pipelines",
+    responses((status = 200, description = "The pipeline", body = ref("#/components/schemas/Pipeline"),
+        content_type = "application/json")))]
 pub(crate) async fn read(
     State(app): State<Arc<App>>,
     ApiCaller(caller): ApiCaller,
-    Path((project, id)): Path<(String, String)>,
-) -> Result<Json<Value>, Refused> {
-    Ok(Json(view(&app.pipeline(&caller, &project, &id).await?)?))
+    Ids((project, id)): Ids<(String, String)>,
+) -> Result<impl IntoResponse, Refused> {
+    answer(&app.pipeline(&caller, &project, &id).await?)
 }
 
+/// Replaces everything but the id. A running pipeline is restarted with it.
+#[utoipa::path(put, path = "/projects/{project}/streaming-pipelines/{id}", operation_id = "replacePipeline",
+    tag = "pipelines",
+    request_body(content = ref("#/components/schemas/NewPipeline"), content_type = "application/json"),
+    responses((status = 200, description = "The pipeline", body = ref("#/components/schemas/Pipeline"),
+        content_type = "application/json")))]
 pub(crate) async fn replace(
     State(app): State<Arc<App>>,
     ApiCaller(caller): ApiCaller,
-    Path((project, id)): Path<(String, String)>,
-    Body(sent): Body<Value>,
-) -> Result<Json<Value>, Refused> {
-    let pipeline = app.replace_pipeline(&caller, (&project, &id), checked(sent)?).await?;
-    Ok(Json(view(&pipeline)?))
+    Ids((project, id)): Ids<(String, String)>,
+    wanted: IfMatch,
+    sent: Sent,
+) -> Result<impl IntoResponse, Refused> {
+    let new = checked(sent.body, Some(&id))?;
+    let stale = |pipeline: &Pipeline| wanted.is_stale(&tag(pipeline));
+    answer(&app.replace_pipeline(&caller, (&project, &id), new, stale).await?)
 }
 
+/// Deletes a pipeline; one that runs is stopped first. The lake stays as it is.
+#[utoipa::path(delete, path = "/projects/{project}/streaming-pipelines/{id}", operation_id = "deletePipeline",
+    tag = "pipelines",
+    params(("cleanup" = inline(Option<bool>), Query, description = "also drop slot and publication in the source")),
+    responses((status = 204, description = "It is deleted")))]
 pub(crate) async fn remove(
     State(app): State<Arc<App>>,
     ApiCaller(caller): ApiCaller,
-    Path((project, id)): Path<(String, String)>,
+    Ids((project, id)): Ids<(String, String)>,
+    wanted: IfMatch,
+    asked: Asked,
 ) -> Result<StatusCode, Refused> {
-    app.delete_pipeline(&caller, &project, &id).await?;
+    let cleanup = asked.flag("cleanup")?;
+    let stale = |pipeline: &Pipeline| wanted.is_stale(&tag(pipeline));
+    app.delete_pipeline(&caller, (&project, &id), cleanup, stale).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
+/// Whether it runs, and why not.
+#[utoipa::path(get, path = "/projects/{project}/streaming-pipelines/{id}/status", operation_id = "readStatus",
+    tag = "pipelines",
+    responses((status = 200, description = "Status, reason, and the agent's last report", content_type = "application/json",
+        body = ref("#/components/schemas/PipelineStatus"))))]
 pub(crate) async fn status(
     State(app): State<Arc<App>>,
     ApiCaller(caller): ApiCaller,
-    Path((project, id)): Path<(String, String)>,
+    Ids((project, id)): Ids<(String, String)>,
 ) -> Result<Json<Value>, Refused> {
     let pipeline = app.pipeline(&caller, &project, &id).await?;
     let status = app.pipeline_status(&pipeline).await?;
@@ -112,17 +151,35 @@ pub(crate) async fn status(
     Ok(Json(body))
 }
 
+/// Starts, stops, or restarts with a new snapshot of some tables or all.
+#[utoipa::path(post, path = "/projects/{project}/streaming-pipelines/{id}/commands", operation_id = "commandPipeline",
+    tag = "pipelines",
+    request_body(content = ref("#/components/schemas/PipelineCommand"), content_type = "application/json"),
+    responses((status = 202, description = "It is taken down; a `RESTART` can be watched at `Location`")))]
 pub(crate) async fn command(
     State(app): State<Arc<App>>,
     ApiCaller(caller): ApiCaller,
-    Path((project, id)): Path<(String, String)>,
-    Body(sent): Body<CommandToDo>,
-) -> Result<StatusCode, Refused> {
-    let command = match sent.command.to_ascii_uppercase().as_str() {
-        "START" => PipelineCommand::Start,
-        "STOP" => PipelineCommand::Stop,
-        _ => return Err(Refused::invalid("command", "must be `START` or `STOP`")),
+    Ids((project, id)): Ids<(String, String)>,
+    sent: Sent,
+) -> Result<Response, Refused> {
+    let mut members = Members::of(sent.body)?;
+    let word = members.required_text("command").to_ascii_uppercase();
+    let tables = members.texts("tables");
+    if tables.is_some() && word != "RESTART" {
+        members.wrong("tables", "goes with `RESTART` only");
+    }
+    let command = match word.as_str() {
+        "START" => Ok(PipelineCommand::Start),
+        "STOP" => Ok(PipelineCommand::Stop),
+        "RESTART" => Ok(PipelineCommand::Restart(tables)),
+        _ => Err(Refused::invalid("command", "must be `START`, `STOP` or `RESTART`")),
     };
-    app.command_pipeline(&caller, (&project, &id), command).await?;
-    Ok(StatusCode::ACCEPTED)
+    let command = members.also(command)?;
+    members.finish()?;
+    let command = command.ok_or_else(|| Refused::failed("a command was neither refused nor accepted"))?;
+    let issued = app.command_pipeline(&caller, (&project, &id), command, sent.once.as_ref()).await?;
+    Ok(match issued {
+        Some(id) => (StatusCode::ACCEPTED, with(header::LOCATION, &location(&id))?).into_response(),
+        None => StatusCode::ACCEPTED.into_response(),
+    })
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use axum::Json;
+use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -13,8 +14,26 @@ use serde_json::json;
 use crate::app::App;
 use crate::auth::token::LIFETIME;
 use crate::web::Problem;
+use crate::web::request::Address;
 
-pub(crate) async fn token(State(app): State<Arc<App>>, headers: HeaderMap, body: String) -> Response {
+/// An access token for an API client or an agent (OAuth2 client credentials).
+#[utoipa::path(post, path = "/oauth/dpc/token", operation_id = "getToken", tag = "token", security(()),
+    request_body(content = ref("#/components/schemas/TokenRequest"),
+        content_type = "application/x-www-form-urlencoded"),
+    responses(
+        (status = 200, description = "The token", body = ref("#/components/schemas/Token"),
+            content_type = "application/json"),
+        (status = 400, description = "Another grant, or none", body = ref("#/components/schemas/TokenRefusal"),
+            content_type = "application/json"),
+        (status = 401, description = "No client with this id and secret",
+            body = ref("#/components/schemas/TokenRefusal"), content_type = "application/json"),
+    ))]
+pub(crate) async fn token(
+    State(app): State<Arc<App>>,
+    Address(address): Address,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
     let form: Vec<(String, String)> = form_pairs(&body);
     let field = |name: &str| form.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone());
     match field("grant_type").as_deref() {
@@ -24,7 +43,7 @@ pub(crate) async fn token(State(app): State<Arc<App>>, headers: HeaderMap, body:
     }
     let pair = basic(&headers).or_else(|| field("client_id").zip(field("client_secret")));
     let Some((client_id, client_secret)) = pair else { return invalid_client() };
-    match app.token(&client_id, &client_secret).await {
+    match app.token((&client_id, &client_secret), &address).await {
         Ok(Some(token)) => {
             let body = json!({"access_token": token, "token_type": "Bearer", "expires_in": LIFETIME});
             ([(header::CACHE_CONTROL, "no-store")], Json(body)).into_response()
@@ -47,11 +66,11 @@ fn basic(headers: &HeaderMap) -> Option<(String, String)> {
 }
 
 fn form_decoded(text: &str) -> Option<String> {
-    form_pairs(&format!("x={text}")).into_iter().next().map(|(_, value)| value)
+    form_pairs(format!("x={text}").as_bytes()).into_iter().next().map(|(_, value)| value)
 }
 
-fn form_pairs(body: &str) -> Vec<(String, String)> {
-    form_urlencoded::parse(body.as_bytes()).into_owned().collect()
+fn form_pairs(body: &[u8]) -> Vec<(String, String)> {
+    form_urlencoded::parse(body).into_owned().collect()
 }
 
 fn invalid_client() -> Response {

@@ -1,0 +1,115 @@
+//! Credentials of agents: revealed, rotated with two secrets alive at most, revoked.
+
+use uuid::Uuid;
+
+use super::repeats::Once;
+use super::{App, require};
+use crate::auth::{Caller, Role, secret};
+use crate::db::credentials::{self, Credential};
+use crate::db::{Writing, agents};
+use crate::fault::Refused;
+
+/// An agent's credentials as its process needs them.
+pub(crate) struct Revealed {
+    pub(crate) client_id: String,
+    pub(crate) client_secret: String,
+}
+
+/// Secrets of an agent that may be alive at once.
+const MOST: usize = 2;
+
+impl App {
+    pub(super) fn new_credential(&self, agent_id: &str, author: &str) -> Result<Credential, Refused> {
+        let plain = secret::new()?;
+        Ok(Credential {
+            id: Uuid::now_v7().to_string(),
+            secret_hash: secret::hash(&plain),
+            sealed: self.sealer.seal(plain.as_bytes(), agent_id)?,
+            created_at: self.now(),
+            created_by: author.to_owned(),
+            last_used_at: None,
+            expires_at: None,
+            revoked_at: None,
+        })
+    }
+
+    /// The credentials that the agent's process needs: the newest secret.
+    pub(crate) async fn reveal_credentials(&self, caller: &Caller, id: &str) -> Result<Revealed, Refused> {
+        require(caller, Role::Editor)?;
+        let agent = self.agent(caller, id).await?;
+        let newest = credentials::live(self.db.pool(), id).await?.into_iter().next();
+        let newest = newest.ok_or(Refused::NotFound("a secret of this agent"))?;
+        let plain = self.sealer.open(&newest.sealed, id)?;
+        let client_secret = String::from_utf8(plain).map_err(|_| Refused::failed("a sealed secret is not text"))?;
+        let mut writing = self.db.write().await?;
+        self.audit(&mut writing, caller, ("credentials.reveal", &format!("agent:{id}"), &newest.id)).await?;
+        writing.commit().await?;
+        Ok(Revealed { client_id: agent.client_id, client_secret })
+    }
+
+    /// Makes a second secret beside the one that is in use; from now on it is the one that is revealed.
+    pub(crate) async fn rotate_credentials(
+        &self,
+        caller: &Caller,
+        id: &str,
+        once: Option<&Once>,
+    ) -> Result<(), Refused> {
+        require(caller, Role::Editor)?;
+        let mut writing = self.db.write().await?;
+        if self.done_before(&mut writing, caller, once).await?.is_some() {
+            return Ok(());
+        }
+        let live = self.locked_credentials(&mut writing, caller, id).await?;
+        if live.len() >= MOST {
+            let message = format!("{MOST} secrets are alive already; revoke the old one first");
+            return Err(Refused::conflict("too_many_credentials", message));
+        }
+        let credential = self.new_credential(id, &caller.actor())?;
+        credentials::insert(writing.on(), id, &credential).await?;
+        self.note_done(&mut writing, caller, once, &credential.id).await?;
+        self.audit(&mut writing, caller, ("credentials.rotate", &format!("agent:{id}"), &credential.id)).await?;
+        writing.commit().await
+    }
+
+    /// All secrets that the agent has and had, without the secrets.
+    pub(crate) async fn credentials(&self, caller: &Caller, id: &str) -> Result<Vec<Credential>, Refused> {
+        self.agent(caller, id).await?;
+        credentials::all(self.db.pool(), id).await
+    }
+
+    /// Ends a secret at once. The last one stays: an agent without any could never come back.
+    pub(crate) async fn revoke_credential(
+        &self,
+        caller: &Caller,
+        id: &str,
+        credential_id: &str,
+    ) -> Result<(), Refused> {
+        require(caller, Role::Editor)?;
+        let mut writing = self.db.write().await?;
+        let live = self.locked_credentials(&mut writing, caller, id).await?;
+        if !live.iter().any(|credential| credential.id == credential_id) {
+            return Err(Refused::NotFound("the secret"));
+        }
+        if live.len() == 1 {
+            return Err(Refused::conflict("last_credential", "it is the agent's only secret; rotate first"));
+        }
+        credentials::revoke(writing.on(), credential_id, self.now()).await?;
+        self.audit(&mut writing, caller, ("credentials.revoke", &format!("agent:{id}"), credential_id)).await?;
+        writing.commit().await?;
+        self.notifier.ring(id);
+        Ok(())
+    }
+
+    /// The agent's live secrets, with nobody else at them.
+    async fn locked_credentials(
+        &self,
+        writing: &mut Writing,
+        caller: &Caller,
+        id: &str,
+    ) -> Result<Vec<Credential>, Refused> {
+        if !agents::lock(writing.on(), &caller.account_id, id).await? {
+            return Err(Refused::NotFound("the agent"));
+        }
+        credentials::live(writing.on(), id).await
+    }
+}

@@ -1,0 +1,88 @@
+//! The members of a flat body, read one by one, so that everything that is wrong with it is said at once.
+
+use serde_json::{Map, Value};
+
+use crate::fault::{Refused, Violation};
+
+/// What was sent, and what was found wrong with it so far.
+pub(crate) struct Members {
+    members: Map<String, Value>,
+    known: Vec<&'static str>,
+    violations: Vec<Violation>,
+}
+
+impl Members {
+    /// `null` is as good as absent.
+    pub(crate) fn of(sent: Value) -> Result<Self, Refused> {
+        let Value::Object(mut members) = sent else { return Err(Refused::invalid("", "must be a JSON object")) };
+        members.retain(|_, value| !value.is_null());
+        Ok(Self { members, known: Vec::new(), violations: Vec::new() })
+    }
+
+    /// A text that may be absent.
+    pub(crate) fn text(&mut self, name: &'static str) -> Option<String> {
+        match self.take(name)? {
+            Value::String(text) => Some(text),
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => {
+                self.wrong(name, "must be a text");
+                None
+            }
+        }
+    }
+
+    /// A text that must be there; empty where it is not, which is noted.
+    pub(crate) fn required_text(&mut self, name: &'static str) -> String {
+        if !self.members.contains_key(name) {
+            self.wrong(name, "is missing");
+        }
+        self.text(name).unwrap_or_default()
+    }
+
+    /// A list of at least one text.
+    pub(crate) fn texts(&mut self, name: &'static str) -> Option<Vec<String>> {
+        let value = self.take(name)?;
+        let list = value.as_array().map(Vec::as_slice).unwrap_or_default();
+        let texts: Vec<String> =
+            list.iter().filter_map(Value::as_str).filter(|text| !text.is_empty()).map(str::to_owned).collect();
+        if texts.is_empty() || texts.len() != list.len() {
+            self.wrong(name, "must be a list of at least one text");
+        }
+        Some(texts)
+    }
+
+    /// Whatever it is.
+    pub(crate) fn take(&mut self, name: &'static str) -> Option<Value> {
+        self.known.push(name);
+        self.members.remove(name)
+    }
+
+    /// Notes a problem.
+    pub(crate) fn wrong(&mut self, name: &str, message: impl Into<String>) {
+        self.violations.push(Violation { field: name.to_owned(), message: message.into() });
+    }
+
+    /// Adds what a rule has found, unless that member is known to be wrong already.
+    pub(crate) fn also<T>(&mut self, checked: Result<T, Refused>) -> Result<Option<T>, Refused> {
+        match checked {
+            Ok(checked) => Ok(Some(checked)),
+            Err(Refused::Invalid(found)) => {
+                let new = found.into_iter().filter(|one| self.violations.iter().all(|other| other.field != one.field));
+                let new: Vec<_> = new.collect();
+                self.violations.extend(new);
+                Ok(None)
+            }
+            Err(refused) => Err(refused),
+        }
+    }
+
+    /// Refuses everything that was wrong, and every member that nobody has asked for.
+    pub(crate) fn finish(mut self) -> Result<(), Refused> {
+        let known = self.known.join(", ");
+        let unknown = self
+            .members
+            .keys()
+            .map(|name| Violation { field: name.clone(), message: format!("is not known here; known: {known}") });
+        self.violations.extend(unknown);
+        if self.violations.is_empty() { Ok(()) } else { Err(Refused::Invalid(self.violations)) }
+    }
+}

@@ -1,0 +1,160 @@
+//! The OpenAPI document: paths and answers come from the handlers, and here is added what holds for all of them, and the
+//! bodies whose rules stand elsewhere: in the contract's shape of a pipeline, and in the rules of agents.
+
+use millrace_protocol::wire;
+use serde_json::{Map, Value, json};
+use utoipa::openapi::OpenApi;
+
+use crate::app::agents::PLATFORMS;
+
+const ABOUT: &str = "\
+Agents and pipelines of a hub. Every path below `/dpc/v1` is also there below `/v1`, and the token endpoint also at \
+`/oauth/token`. Times are RFC 3339 in UTC. In a request `null` means absent, words are taken in any case, and unknown \
+members are refused. The header `account-id` may be sent with every call; it has to be the token's account. A POST may \
+carry an `Idempotency-Key`: sent again within 24 hours it is done once. Where an answer has an `ETag`, a write with \
+`If-Match` is refused with 412 when that is no longer the newest.";
+
+/// What White_Space is in Unicode, for a pattern.
+const WHITE_SPACE: &str = r"\t\n\x0b\f\r \x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000";
+
+/// Adds to `document` what the handlers do not say.
+pub(super) fn complete(document: OpenApi) -> Value {
+    // What serde cannot write down is not in our document.
+    let mut document = serde_json::to_value(document).unwrap_or_default();
+    document["openapi"] = "3.1.0".into();
+    document["info"] = json!({"title": "Millrace hub", "version": env!("CARGO_PKG_VERSION"), "description": ABOUT,
+        "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"}});
+    document["servers"] = json!([{"url": "/"}]);
+    document["security"] = json!([{"token": []}]);
+    document["components"]["securitySchemes"] = json!({"token": {"type": "http", "scheme": "bearer"}});
+    document["components"]["responses"]["Problem"] = json!({"description": "Refused",
+        "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}});
+    if let Some(schemas) = document["components"]["schemas"].as_object_mut() {
+        schemas.extend(bodies());
+    }
+    for (path, operations) in document["paths"].as_object_mut().into_iter().flatten() {
+        for (method, operation) in operations.as_object_mut().into_iter().flatten() {
+            refusals(path, method, operation);
+            parameters(path, operation);
+        }
+    }
+    document
+}
+
+/// What any call may be answered with, beside what it says itself.
+fn refusals(path: &str, method: &str, operation: &mut Value) {
+    let statuses: &[&str] = match (path, method) {
+        ("/livez" | "/readyz", _) => &[],
+        ("/oauth/dpc/token", _) => &["429"],
+        (_, "get") => &["400", "401", "403", "404", "429"],
+        (path, _) if path.starts_with("/agent/") => &["400", "401", "409", "410", "429"],
+        _ => &["400", "401", "403", "404", "409", "412", "429"],
+    };
+    for status in statuses {
+        operation["responses"][*status] = json!({"$ref": "#/components/responses/Problem"});
+    }
+    if *statuses != [] as [&str; 0] {
+        operation["responses"]["500"] = json!({"$ref": "#/components/responses/Problem"});
+    }
+}
+
+/// Ids in the path, and the page of a list.
+fn parameters(path: &str, operation: &mut Value) {
+    let id = operation["operationId"].as_str().unwrap_or_default();
+    let is_list = id.starts_with("list") && id != "listCredentials" || id == "readAuditLog";
+    let mut parameters = operation["parameters"].as_array().cloned().unwrap_or_default();
+    for name in path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}')) {
+        parameters.push(json!({"name": name, "in": "path", "required": true,
+            "schema": {"type": "string", "format": "uuid"}}));
+    }
+    if is_list {
+        parameters.push(json!({"name": "page", "in": "query", "description": "from 0",
+            "schema": {"type": "integer", "minimum": 0, "default": 0}}));
+        parameters.push(json!({"name": "size", "in": "query", "description": "of a page; more than 100 is 100",
+            "schema": {"type": "integer", "minimum": 1, "default": 25}}));
+    }
+    operation["parameters"] = parameters.into();
+}
+
+fn bodies() -> Map<String, Value> {
+    let pipeline = wire::pipeline_schema(false);
+    let sent = wire::pipeline_schema(true);
+    let mut asked = sent.clone();
+    asked["required"] = json!(["streamingSource", "streamingTarget"]);
+    let text = json!({"type": "string"});
+    let number = json!({"type": "integer", "minimum": 0});
+    let bodies = json!({
+        "Pipeline": pipeline,
+        "NewPipeline": sent,
+        "PipelineList": object(&["results", "page", "size", "total"], json!({
+            "results": {"type": "array", "items": {"$ref": "#/components/schemas/Pipeline"}},
+            "page": number, "size": number, "total": number})),
+        "PipelineCommand": {"oneOf": [
+            closed(&["command"], json!({"command": {"enum": ["START", "STOP"]}})),
+            closed(&["command"], json!({"command": {"enum": ["RESTART"]}, "tables": {"type": ["array", "null"],
+                "minItems": 1, "items": {"type": "string", "minLength": 1},
+                "description": "`schema.table`, those that are read anew; absent: all"}})),
+        ]},
+        "PipelineStatus": object(&["status"], json!({
+            "status": {"enum": ["STARTING", "SNAPSHOTTING", "STREAMING", "STOPPING", "NOT_RUNNING", "UNKNOWN"]},
+            "reason": object(&["code", "message", "cure"], json!({"code": text, "message": text, "cure": text,
+                "fault": {"type": "string", "description": "code with a page of its own"}})),
+            "report": {"type": "object", "description": "the agent's last, see docs/specs/agent-protocol.md"},
+            "reportedAt": text})),
+        "NewAgent": {"oneOf": PLATFORMS.iter().map(|(cloud, places)| new_agent(cloud, places)).collect::<Vec<_>>()},
+        "AgentChange": closed(&[], json!({"name": nullable(agent_name()), "description": nullable(description())})),
+        "Check": closed(&["spec"], json!({"spec": asked})),
+        "Discovery": closed(&["spec"], json!({"spec": asked, "schema": {"type": ["string", "null"],
+            "description": "only this one; absent: all"}})),
+        "TokenRequest": {"type": "object", "required": ["grant_type"], "properties": {
+            "grant_type": {"enum": ["client_credentials"]},
+            "client_id": {"type": "string", "description": "where it is not in the `Authorization` header"},
+            "client_secret": {"type": "string"},
+            "audience": {"type": "string", "description": "any"}}},
+        "Token": object(&["access_token", "token_type", "expires_in"], json!({"access_token": text,
+            "token_type": {"enum": ["Bearer"]}, "expires_in": {"type": "integer", "description": "seconds"}})),
+        "TokenRefusal": object(&["error", "error_description"], json!({"error": text, "error_description": text})),
+        "Problem": object(&["type", "title", "status", "detail", "instance", "code", "traceId"], json!({
+            "type": text, "title": text, "status": {"type": "integer"}, "detail": text, "instance": text,
+            "code": {"type": "string", "description": "stable, for programs"},
+            "traceId": {"type": "string", "description": "also in the hub's log"},
+            "violations": {"type": "array", "items": object(&["field", "message"],
+                json!({"field": text, "message": text}))}})),
+    });
+    match bodies {
+        Value::Object(bodies) => bodies,
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => Map::new(),
+    }
+}
+
+fn object(required: &[&str], properties: Value) -> Value {
+    json!({"type": "object", "required": required, "properties": properties})
+}
+
+fn closed(required: &[&str], properties: Value) -> Value {
+    let mut schema = object(required, properties);
+    schema["additionalProperties"] = false.into();
+    schema
+}
+
+fn nullable(mut schema: Value) -> Value {
+    schema["type"] = json!([schema["type"], "null"]);
+    schema
+}
+
+fn new_agent(cloud: &str, places: &[&str]) -> Value {
+    closed(
+        &["name", "deployment", "cloudProvider", "agentType"],
+        json!({"name": agent_name(), "description": nullable(description()), "cloudProvider": {"enum": [cloud]},
+            "deployment": {"enum": places}, "agentType": {"enum": ["streaming"]}}),
+    )
+}
+
+fn agent_name() -> Value {
+    json!({"type": "string", "minLength": 1, "maxLength": 30,
+        "pattern": format!("^[A-Za-z0-9_-][A-Za-z0-9_{WHITE_SPACE}-]*$")})
+}
+
+fn description() -> Value {
+    json!({"type": "string", "maxLength": 500})
+}
