@@ -4,6 +4,7 @@
 
 pub(crate) mod agents;
 pub(crate) mod gateway;
+mod ledger;
 mod notify;
 pub(crate) mod pipelines;
 pub(crate) mod setup;
@@ -30,6 +31,7 @@ pub(crate) struct App {
     pub(crate) tokens: Tokens,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) notifier: notify::Notifier,
+    pub(crate) ledger: ledger::Ledger,
 }
 
 impl App {
@@ -39,7 +41,15 @@ impl App {
         let sealer = Sealer::open_or_create(&settings.key_file())?;
         let db = Db::open(&settings.place()).await?;
         let tokens = Tokens::open(&db, &sealer, clock.now()).await?;
-        Ok(Self { settings, db, sealer, tokens, clock, notifier: notify::Notifier::default() })
+        Ok(Self {
+            settings,
+            db,
+            sealer,
+            tokens,
+            clock,
+            notifier: notify::Notifier::default(),
+            ledger: ledger::Ledger::default(),
+        })
     }
 
     /// Now, by the hub's clock.
