@@ -1,60 +1,60 @@
-//! What the agent keeps over a restart, in `STATE_DIR`: the pipeline that it was given last, so that it goes on while the
-//! hub is away. Never a secret: the definition holds references only.
+//! What the agent keeps over a restart, in `STATE_DIR`: the last definition that it could take, so that it goes on while
+//! the hub is away, and to which host each secret was first sent. Never a secret: only references to them.
 
-use std::io::ErrorKind;
-use std::path::PathBuf;
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{ErrorKind, Write};
+use std::path::{Path, PathBuf};
 
 use millrace_protocol::gateway::DesiredPipeline;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use tracing::warn;
 
 use crate::fault::Cause;
 
-/// The file; nothing is kept without a folder.
+const PIPELINE: &str = "pipeline.json";
+const BINDINGS: &str = "bindings.json";
+
+/// Hosts that a secret may be sent to, by the secret.
+pub(crate) type Bindings = BTreeMap<String, BTreeSet<String>>;
+
+/// The folder; nothing is kept without one.
 pub(crate) struct Cache {
-    file: Option<PathBuf>,
+    folder: Option<PathBuf>,
 }
 
-const FILE: &str = "pipeline.json";
+/// A definition that could be taken.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Kept {
+    pub(crate) pipeline: DesiredPipeline,
+    /// The first snapshots of all its tables were finished once.
+    pub(crate) whole: bool,
+}
 
 impl Cache {
     /// In `folder`, which is made.
     pub(crate) fn open(folder: Option<&PathBuf>) -> Result<Self, Cause> {
-        let Some(folder) = folder else { return Ok(Self { file: None }) };
-        std::fs::create_dir_all(folder).map_err(|error| Cause::File { path: folder.clone(), error })?;
-        Ok(Self { file: Some(folder.join(FILE)) })
+        if let Some(folder) = folder {
+            std::fs::create_dir_all(folder).map_err(|error| Cause::File { path: folder.clone(), error })?;
+        }
+        Ok(Self { folder: folder.cloned() })
     }
 
-    /// What was kept; a file that cannot be understood is as good as none.
-    pub(crate) fn read(&self) -> Option<DesiredPipeline> {
-        let file = self.file.as_ref()?;
-        match std::fs::read(file) {
-            Ok(bytes) => serde_json::from_slice(&bytes)
-                .inspect_err(|error| {
-                    warn!(
-                        code = "AG-003",
-                        "the kept definition `{}` is damaged ({error}); the hub has it",
-                        file.display()
-                    );
-                })
-                .ok(),
-            Err(error) if error.kind() == ErrorKind::NotFound => None,
-            Err(error) => {
-                warn!(code = "AG-003", "the kept definition `{}` cannot be read: {error}", file.display());
-                None
-            }
-        }
+    /// What was kept; a file that cannot be understood is as good as none: the hub has it.
+    pub(crate) fn read(&self) -> Option<Kept> {
+        let file = self.folder.as_ref()?.join(PIPELINE);
+        read(&file)
+            .inspect_err(|reason| warn!(code = "AG-003", "the kept definition is not used: {reason}; the hub has it"))
+            .ok()?
     }
 
     /// Keeps it, or that there is none. It is a convenience: a full disk must not stop a pipeline.
-    pub(crate) fn keep(&self, pipeline: Option<&DesiredPipeline>) {
-        let Some(file) = &self.file else { return };
-        let written = match pipeline {
-            Some(pipeline) => {
-                let beside = file.with_extension("new");
-                let text = serde_json::to_vec(pipeline).unwrap_or_default();
-                std::fs::write(&beside, text).and_then(|()| std::fs::rename(&beside, file))
-            }
-            None => match std::fs::remove_file(file) {
+    pub(crate) fn keep(&self, kept: Option<&Kept>) {
+        let Some(folder) = &self.folder else { return };
+        let file = folder.join(PIPELINE);
+        let written = match kept {
+            Some(kept) => write(&file, kept),
+            None => match std::fs::remove_file(&file) {
                 Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
                 _ => Ok(()),
             },
@@ -63,4 +63,41 @@ impl Cache {
             warn!(code = "AG-003", "the definition cannot be kept in `{}`: {error}", file.display());
         }
     }
+
+    /// To which hosts secrets were bound. A damaged file is not passed over: it would unbind them all.
+    pub(crate) fn bindings(&self) -> Result<Bindings, Cause> {
+        let Some(folder) = &self.folder else { return Ok(Bindings::new()) };
+        let path = folder.join(BINDINGS);
+        match read(&path) {
+            Ok(bindings) => Ok(bindings.unwrap_or_default()),
+            Err(reason) => Err(Cause::Policy { path, reason }),
+        }
+    }
+
+    /// Keeps a binding.
+    pub(crate) fn bind(&self, bindings: &Bindings) -> Result<(), Cause> {
+        let Some(folder) = &self.folder else { return Ok(()) };
+        let path = folder.join(BINDINGS);
+        write(&path, bindings).map_err(|error| Cause::File { path, error })
+    }
+}
+
+fn read<T: DeserializeOwned>(file: &Path) -> Result<Option<T>, String> {
+    match std::fs::read(file) {
+        Ok(bytes) => match serde_json::from_slice(&bytes) {
+            Ok(read) => Ok(Some(read)),
+            Err(error) => Err(format!("`{}` is damaged: {error}", file.display())),
+        },
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(format!("`{}` cannot be read: {error}", file.display())),
+    }
+}
+
+/// Whole or not at all, also when the machine goes down meanwhile.
+fn write(file: &Path, content: &impl Serialize) -> std::io::Result<()> {
+    let beside = file.with_extension("new");
+    let mut open = std::fs::File::create(&beside)?;
+    open.write_all(&serde_json::to_vec(content)?)?;
+    open.sync_all()?;
+    std::fs::rename(&beside, file)
 }

@@ -47,6 +47,9 @@ pub enum Cause {
     /// The policy forbids what the hub wants.
     #[error("{0}")]
     Forbidden(String),
+    /// A command that cannot be done as things stand.
+    #[error("not done: {0}")]
+    NotNow(String),
     /// The address.
     #[error("cannot listen at `{address}`: {error}")]
     Listen {
@@ -78,6 +81,7 @@ impl From<Cause> for Fault {
                 ("AG-008", Refusal::Busy, "stop the other process, or give this one an agent of its own")
             }
             Cause::Forbidden(_) => ("AG-009", Refusal::Permission, "widen the policy file where that is meant"),
+            Cause::NotNow(_) => ("AG-015", Refusal::Check, "stop the pipeline where it runs, and ask again"),
             Cause::Listen { .. } => {
                 ("AG-010", Refusal::Settings, "set LISTEN to an address of this machine and a free port")
             }

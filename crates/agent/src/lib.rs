@@ -16,17 +16,19 @@ mod policy;
 pub mod preflight;
 pub mod results;
 pub mod retry;
+mod run;
 mod session;
 mod settings;
+mod standing;
 mod supervisor;
 mod told;
 pub mod wiring;
 
-use std::pin::pin;
 use std::sync::Arc;
 
 use millrace_engine::{Stop, StopHandle};
-use millrace_model::Fault;
+use millrace_model::{Fault, Refusal, Remedy};
+use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tracing::info;
@@ -36,7 +38,8 @@ use hub::HubClient;
 use listen::Listening;
 use policy::Policy;
 use session::Session;
-use supervisor::{Shared, Supervisor};
+use standing::Shared;
+use supervisor::{House, Supervisor};
 
 pub use fault::Cause;
 pub use settings::{ClientSecret, DEFAULT_LISTEN, Settings};
@@ -55,39 +58,61 @@ pub async fn run(settings: &Settings, mut stop: Stop) -> Result<(), Fault> {
         .await
         .map_err(|error| Cause::Listen { address: settings.listen.clone(), error })?;
     info!(code = "listening", address = listening.address(), "answering /metrics, /livez and /readyz");
-    let shared = Arc::new(Shared::new());
-    let kept = cache.read();
+    let shared = Arc::new(Shared::default());
+    let kept = cache.read().map(|kept| kept.pipeline);
     let (wish, wishes) = watch::channel(None);
     let (command, commands) = mpsc::channel(COMMANDS);
-    let mut session = Session::new(hub, Arc::clone(&shared), wish, command);
-    if let Some(kept) = kept {
-        info!(code = "started", pipeline = kept.held.pipeline_id, "going on with the definition that was kept");
-        session.wishes.send_replace(Some(kept));
-    }
+    let mut session = Session::new(hub, Arc::clone(&shared), wish, command, kept);
     let (halt, halted): (StopHandle, Stop) = Stop::new();
-    let supervisor = Supervisor {
-        shared: Arc::clone(&shared),
-        policy,
-        cache,
-        folder: settings.state_dir.clone().unwrap_or_default(),
-        wishes,
-        commands,
-        tasks: JoinSet::new(),
-        stop_running: None,
-    };
+    let folder = settings.state_dir.clone().unwrap_or_default();
+    let house = House { bindings: cache.bindings()?, policy, cache, folder };
+    let supervisor = Supervisor::new(house, Arc::clone(&shared), wishes, commands);
     let mut beside = JoinSet::new();
-    let watched = Arc::clone(&shared);
-    beside.spawn(listening.serve(Arc::new(move || watched.meter())));
-    // Beside the session in one task: it waits more than it works, and the engine has a thread of its own.
-    let mut supervised = pin!(supervisor.run(halted));
-    let (ended, supervisor_ended) = tokio::select! {
-        refused = session.talk() => (refused.map(|never| match never {}), false),
-        ended = &mut supervised => (ended, true),
-        () = stop.requested() => (Ok(()), false),
+    let (meters, watched) = (Arc::clone(&shared), Arc::clone(&shared));
+    beside.spawn(listening.serve_agent(Arc::new(move || meters.meter()), Arc::new(move || watched.is_connected())));
+    let mut supervised = JoinSet::new();
+    let runtime = Handle::current();
+    // On a thread of its own: whatever it has to wait for or to compute, signs of life go on beside it.
+    supervised.spawn_blocking(move || runtime.block_on(supervisor.run(halted)));
+    let first = tokio::select! {
+        refused = session.talk() => Some(refused.map(|never| match never {})),
+        ended = over(&mut supervised) => Some(ended),
+        () = stop.requested() => None,
     };
     halt.request();
-    let stopped = if supervisor_ended { Ok(()) } else { supervised.await };
-    let ended = ended.and(stopped);
-    session.goodbye(if ended.is_ok() { "stopped" } else { "fault" }).await;
+    let ended = match first {
+        // Its signs of life go on until what it runs has ended.
+        None => tokio::select! {
+            ended = over(&mut supervised) => ended,
+            refused = session.talk() => {
+                let refused = refused.map(|never| match never {});
+                over(&mut supervised).await.and(refused)
+            }
+        },
+        Some(first) => first.and(over(&mut supervised).await),
+    };
+    session.goodbye(farewell(&ended)).await;
     ended
+}
+
+/// Waits for the supervisor's end; one that has ended before has said how.
+async fn over(supervised: &mut JoinSet<Result<(), Fault>>) -> Result<(), Fault> {
+    match supervised.join_next().await {
+        None => Ok(()),
+        Some(ended) => {
+            ended.unwrap_or_else(|panic| Err(Fault::defect("AG-014", format!("the supervisor broke down: {panic}"))))
+        }
+    }
+}
+
+/// Why the process ends, in the word for it.
+fn farewell(ended: &Result<(), Fault>) -> &'static str {
+    match ended {
+        Ok(()) => "stopped",
+        Err(fault) => match fault.remedy {
+            Remedy::Operator(Refusal::Fenced) => "fenced",
+            Remedy::Operator(Refusal::Busy) => "busy",
+            _ => "fault",
+        },
+    }
 }

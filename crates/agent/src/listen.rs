@@ -27,6 +27,8 @@ const REST: Duration = Duration::from_millis(200);
 
 /// Gives the numbers of what runs at the moment, if anything does.
 pub type Running = Arc<dyn Fn() -> Option<Arc<Meter>> + Send + Sync>;
+/// Says whether the hub answered the last call.
+pub type Connected = Arc<dyn Fn() -> bool + Send + Sync>;
 
 /// An open address.
 pub struct Listening(TcpListener);
@@ -57,10 +59,15 @@ impl Listening {
 
     /// Answers for what runs until it is dropped.
     pub async fn serve(self, running: Running) {
-        self.serve_within(DEADLINE, running).await;
+        self.serve_within(DEADLINE, running, None).await;
     }
 
-    async fn serve_within(self, deadline: Duration, running: Running) {
+    /// The same for an agent: what it says of its hub too.
+    pub async fn serve_agent(self, running: Running, connected: Connected) {
+        self.serve_within(DEADLINE, running, Some(connected)).await;
+    }
+
+    async fn serve_within(self, deadline: Duration, running: Running, connected: Option<Connected>) {
         let mut answering = JoinSet::new();
         loop {
             while answering.len() >= AT_ONCE {
@@ -69,9 +76,10 @@ impl Listening {
             match self.0.accept().await {
                 Ok((stream, _)) => {
                     let meter = running();
+                    let connected = connected.as_ref().map(|connected| connected());
                     answering.spawn(async move {
                         // A client that goes away, or does not ask in time, gets no answer.
-                        let _gone = tokio::time::timeout(deadline, converse(stream, meter.as_deref())).await;
+                        let _gone = tokio::time::timeout(deadline, converse(stream, meter.as_deref(), connected)).await;
                     });
                 }
                 Err(_) => tokio::time::sleep(REST).await,
@@ -81,14 +89,14 @@ impl Listening {
     }
 }
 
-async fn converse(mut stream: TcpStream, meter: Option<&Meter>) -> std::io::Result<()> {
+async fn converse(mut stream: TcpStream, meter: Option<&Meter>, connected: Option<bool>) -> std::io::Result<()> {
     let mut head = Vec::new();
     let (answer, with_body) = loop {
         let mut piece = [0; 1024];
         let read = stream.read(&mut piece).await?;
         head.extend_from_slice(piece.get(..read).unwrap_or_default());
         if head.windows(4).any(|four| four == b"\r\n\r\n") {
-            break answer(&head, meter);
+            break answer(&head, meter, connected);
         }
         if read == 0 {
             return Ok(());
@@ -111,7 +119,7 @@ async fn converse(mut stream: TcpStream, meter: Option<&Meter>) -> std::io::Resu
 }
 
 /// The answer to a request, and whether its body is wanted.
-fn answer(head: &[u8], meter: Option<&Meter>) -> (Answer, bool) {
+fn answer(head: &[u8], meter: Option<&Meter>, connected: Option<bool>) -> (Answer, bool) {
     let head = String::from_utf8_lossy(head);
     let mut words = head.lines().next().unwrap_or_default().split(' ');
     let (method, target, version) = (words.next(), words.next(), words.next());
@@ -126,7 +134,8 @@ fn answer(head: &[u8], meter: Option<&Meter>) -> (Answer, bool) {
         "/metrics" => Answer {
             status: "200 OK",
             kind: metrics::CONTENT_TYPE,
-            body: meter.map_or_else(metrics::idle, metrics::page),
+            body: meter.map_or_else(metrics::idle, metrics::page)
+                + &connected.map(metrics::hub_connected).unwrap_or_default(),
         },
         "/livez" => Answer::text("200 OK", "live"),
         "/readyz" => readiness(meter),
@@ -210,7 +219,7 @@ mod tests {
         let listening = Listening::open("127.0.0.1:0").await.unwrap();
         let address = listening.address();
         let mut tasks = JoinSet::new();
-        tasks.spawn(listening.serve_within(Duration::from_millis(50), shop()));
+        tasks.spawn(listening.serve_within(Duration::from_millis(50), shop(), None));
         let mut silent = Vec::new();
         for _ in 0..AT_ONCE * 2 {
             silent.push(TcpStream::connect(&address).await.unwrap());

@@ -11,7 +11,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use millrace_engine::{Event, Observer};
-use millrace_model::{CommitKind, LogWaiting, Position, Round, Timestamp};
+use millrace_model::{CommitKind, LogWaiting, Position, Registry, Round, Timestamp};
 
 pub use histogram::Histogram;
 use lag::Lag;
@@ -66,6 +66,10 @@ pub struct Reading {
     pub tables: Tables,
     /// Tables of the newest commit whose snapshot is not finished.
     pub tables_remaining: u64,
+    /// Whether that is known yet.
+    pub tables_known: bool,
+    /// Each table of the newest commit, and whether its snapshot is finished.
+    pub members: Vec<(String, bool)>,
     pub commits: BTreeMap<&'static str, u64>,
     pub commit_durations: Histogram,
     /// From the commit in the source to the commit that has it, one for each transaction.
@@ -94,6 +98,20 @@ impl Meter {
     /// The numbers now. Nothing that waits may be done while they are held.
     pub fn read(&self) -> MutexGuard<'_, Reading> {
         self.reading.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether tables are to be read that were not yet.
+    pub fn snapshots(&self) -> bool {
+        self.snapshots
+    }
+
+    /// What the lake has before this run does anything, and how many tables it is yet to have.
+    pub fn begins_with(&self, registry: &Registry, absent: u64) {
+        let mut reading = self.read();
+        reading.members(registry, self.snapshots);
+        if self.snapshots {
+            reading.tables_remaining += absent;
+        }
     }
 
     /// Nobody answered at `stage`.
@@ -133,6 +151,7 @@ impl Observer for Meter {
             Event::ChunkCommitted(chunk) => reading.tables.chunk_committed(chunk),
             Event::SnapshotAgain { table } => reading.tables.snapshot_ended(&table.to_string()),
             Event::Leaving { tables } => {
+                reading.members.clear();
                 tables.iter().for_each(|table| reading.tables.snapshot_ended(&table.to_string()));
             }
             Event::Retrying { stage } => reading.retrying(stage),
@@ -172,8 +191,19 @@ impl Reading {
         while self.recent.front().is_some_and(|(then, _)| at.duration_since(*then) > WINDOW) {
             self.recent.pop_front();
         }
-        let unread = round.registry.entries().filter(|entry| entry.snapshot.is_none()).count();
+        self.members(&round.registry, snapshots);
+    }
+
+    fn members(&mut self, registry: &Registry, snapshots: bool) {
+        let unread = registry.entries().filter(|entry| entry.snapshot.is_none()).count();
+        let known = self.members.iter().filter(|(_, finished)| !finished).count();
+        // Names are made anew only when something has changed: commits are many, and so are tables.
+        if known != unread || self.members.len() != registry.entries().count() {
+            let named = registry.entries().map(|entry| (entry.table.to_string(), entry.snapshot.is_some()));
+            self.members = named.collect();
+        }
         self.tables_remaining = if snapshots { unread as u64 } else { 0 };
+        self.tables_known = true;
     }
 
     /// Transactions that committed in the source at these times are durable. Two clocks may differ: never less than nothing.

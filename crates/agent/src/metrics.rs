@@ -61,6 +61,15 @@ pub fn page(meter: &Meter) -> String {
     page.text
 }
 
+/// What an agent adds to its page: whether the hub answered its last call.
+pub fn hub_connected(connected: bool) -> String {
+    format!(
+        "# HELP millrace_hub_connected 1 while the hub answers.\n# TYPE millrace_hub_connected gauge\n\
+         millrace_hub_connected {}\n",
+        u8::from(connected)
+    )
+}
+
 /// The page of an agent that runs nothing at the moment.
 pub fn idle() -> String {
     let mut page = Page { text: String::new(), pipeline: String::new() };

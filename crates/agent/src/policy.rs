@@ -1,13 +1,15 @@
 //! What this agent may do, as its operator wrote it down beside it. The hub cannot widen it.
 //!
 //! A breached hub could point a database's secret at somebody else's host. So hosts, secret names and targets may be listed
-//! here, with `*` for any characters; a list that is absent allows everything of its kind.
+//! here, with `*` for any characters; a list that is absent allows everything of its kind. And a secret stays with the
+//! host that it was first sent to, until the operator lists another host by name.
 
 use std::path::Path;
 
-use millrace_protocol::{PipelineSpec, SourceSpec, StoreSpec};
+use millrace_protocol::{ConnectionSpec, PipelineSpec, SourceSpec, StoreSpec};
 use serde::Deserialize;
 
+use crate::cache::Bindings;
 use crate::fault::Cause;
 
 /// The three lists.
@@ -30,7 +32,7 @@ impl Policy {
 
     /// Whether the pipeline keeps to it; otherwise the line that would have to be added.
     pub(crate) fn allows(&self, spec: &PipelineSpec) -> Result<(), Cause> {
-        let (SourceSpec::Postgres { connection, .. } | SourceSpec::Mysql { connection }) = &spec.source;
+        let connection = connection(spec);
         check(self.allowed_hosts.as_ref(), "allowedHosts", &connection.host)?;
         if let Some(secret) = &connection.password {
             check(self.allowed_secrets.as_ref(), "allowedSecrets", &secret.name)?;
@@ -42,6 +44,38 @@ impl Policy {
         };
         check(self.allowed_targets.as_ref(), "allowedTargets", &target)
     }
+
+    /// Whether the secret goes to a host that it is bound to, or that the operator wrote down as it stands. The binding
+    /// that a run of it would add, if it would.
+    pub(crate) fn binds(&self, spec: &PipelineSpec, bindings: &Bindings) -> Result<Option<(String, String)>, Cause> {
+        let connection = connection(spec);
+        let Some(secret) = &connection.password else { return Ok(None) };
+        let name = match &secret.key {
+            Some(key) => format!("{}:{}:{key}", secret.store, secret.name),
+            None => format!("{}:{}", secret.store, secret.name),
+        };
+        let host = connection.host.to_lowercase();
+        let Some(bound) = bindings.get(&name) else { return Ok(Some((name, host))) };
+        if bound.contains(&host) {
+            return Ok(None);
+        }
+        // A pattern is not enough: it was there before anybody thought of this host.
+        if self.allowed_hosts.iter().flatten().any(|allowed| allowed.to_lowercase() == host) {
+            return Ok(Some((name, host)));
+        }
+        let bound: Vec<&str> = bound.iter().map(String::as_str).collect();
+        Err(Cause::Forbidden(format!(
+            "the secret `{}` was first sent to {} and is not sent to `{host}`; the line `- \"{host}\"` under \
+             `allowedHosts` in the agent's policy file would allow it",
+            secret.name,
+            bound.join(", "),
+        )))
+    }
+}
+
+fn connection(spec: &PipelineSpec) -> &ConnectionSpec {
+    let (SourceSpec::Postgres { connection, .. } | SourceSpec::Mysql { connection }) = &spec.source;
+    connection
 }
 
 fn check(list: Option<&Vec<String>>, name: &str, value: &str) -> Result<(), Cause> {
@@ -66,6 +100,44 @@ fn matches(pattern: &str, value: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn spec(host: &str, secret: &str) -> PipelineSpec {
+        let text = format!(
+            "version: 1\nname: shop\nstreamingSource:\n  type: postgres\n  connection: {{host: {host}, port: 5432, \
+             database: shop, username: u, password: {{secretType: env, secretName: {secret}}}}}\n  \
+             tables: [{{schema: public, table: t}}]\nstreamingTarget: {{type: local, path: /lake}}\n"
+        );
+        PipelineSpec::parse(&text, millrace_protocol::Notation::Yaml, "/".as_ref()).unwrap()
+    }
+
+    #[test]
+    fn a_secret_stays_with_its_host_until_the_operator_names_another() {
+        let open = Policy::default();
+        let mut bindings = Bindings::new();
+        let (secret, host) = open.binds(&spec("db.internal", "A"), &bindings).unwrap().unwrap();
+        bindings.entry(secret).or_default().insert(host);
+        assert_eq!(open.binds(&spec("DB.internal", "A"), &bindings).unwrap(), None);
+        assert!(open.binds(&spec("evil.example", "B"), &bindings).unwrap().is_some());
+        let refused = open.binds(&spec("evil.example", "A"), &bindings).unwrap_err().to_string();
+        assert!(refused.contains("- \"evil.example\""), "{refused}");
+        let wide = Policy { allowed_hosts: Some(vec!["*".into()]), ..Policy::default() };
+        assert!(wide.binds(&spec("evil.example", "A"), &bindings).is_err());
+        let named = Policy { allowed_hosts: Some(vec!["db2.internal".into()]), ..Policy::default() };
+        assert!(named.binds(&spec("db2.internal", "A"), &bindings).unwrap().is_some());
+    }
+
+    #[test]
+    fn a_list_refuses_what_it_does_not_hold_with_the_line_to_add() {
+        let policy: Policy =
+            serde_saphyr::from_str("allowedHosts: [db.internal]\nallowedSecrets: [A*]\nallowedTargets: [/lake]")
+                .unwrap();
+        policy.allows(&spec("db.internal", "AB")).unwrap();
+        for (host, secret, line) in [("other", "AB", "- \"other\""), ("db.internal", "B", "- \"B\"")] {
+            let refused = policy.allows(&spec(host, secret)).unwrap_err().to_string();
+            assert!(refused.contains(line), "{refused}");
+        }
+        assert!(serde_saphyr::from_str::<Policy>("allowedHost: []").is_err());
+    }
 
     #[test]
     fn a_star_stands_for_any_characters() {

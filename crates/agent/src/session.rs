@@ -15,10 +15,12 @@ use uuid::Uuid;
 use crate::clock::SystemClock;
 use crate::fault::Cause;
 use crate::hub::{Answer, HubClient};
-use crate::supervisor::Shared;
+use crate::standing::Shared;
 
 /// How long the hub may hold a sync.
 const HOLD: Duration = Duration::from_secs(15);
+/// A hub that is there says this soon whether what was kept is still to run.
+const FIRST_ANSWER: Duration = Duration::from_secs(5);
 /// While something is in flux, it is told this often at most.
 const AT_MOST_EVERY: Duration = Duration::from_millis(500);
 /// A second process gives up after so long.
@@ -39,6 +41,8 @@ pub(crate) struct Session {
     pub(crate) wishes: watch::Sender<Option<DesiredPipeline>>,
     pub(crate) commands: mpsc::Sender<Command>,
     pub(crate) instance: String,
+    /// What was kept from the last process, until the hub has spoken or stays away.
+    kept: Option<DesiredPipeline>,
     id: Option<String>,
     sequence: u64,
     pause: Duration,
@@ -53,8 +57,10 @@ impl Session {
         shared: Arc<Shared>,
         wishes: watch::Sender<Option<DesiredPipeline>>,
         commands: mpsc::Sender<Command>,
+        kept: Option<DesiredPipeline>,
     ) -> Self {
         Self {
+            kept,
             hub,
             shared,
             wishes,
@@ -71,20 +77,41 @@ impl Session {
 
     /// Talks until the hub refuses for good, or another process has the lease for too long.
     pub(crate) async fn talk(&mut self) -> Result<Infallible, Fault> {
+        let began = Instant::now();
         loop {
-            let answered = match self.id.clone() {
-                None => self.hello().await,
-                Some(id) => self.sync(id).await,
+            let left = FIRST_ANSWER.saturating_sub(began.elapsed());
+            let waits = self.kept.is_some() && self.id.is_none();
+            let asked = async {
+                match self.id.clone() {
+                    None => self.hello().await,
+                    Some(id) => self.sync(id).await,
+                }
             };
+            let answered = if waits { tokio::time::timeout(left, asked).await } else { Ok(asked.await) };
             match answered {
-                Ok(()) => self.pause = FIRST_PAUSE,
-                Err(answer) => self.unanswered(answer).await?,
+                Ok(Ok(())) => {
+                    self.shared.connected(true);
+                    self.pause = FIRST_PAUSE;
+                }
+                Ok(Err(answer)) => {
+                    self.shared.connected(!matches!(answer, Answer::Later(..)));
+                    self.unanswered(answer).await?;
+                }
+                Err(_) => self.go_on(),
             }
         }
     }
 
+    /// The hub is away, or waits for this agent's own old lease: what was kept goes on.
+    fn go_on(&mut self) {
+        if let Some(kept) = self.kept.take() {
+            info!(code = "kept", pipeline = kept.held.pipeline_id, "going on with the definition that was kept");
+            self.wishes.send_replace(Some(kept));
+        }
+    }
+
     async fn hello(&mut self) -> Result<(), Answer> {
-        let held = self.wishes.borrow().as_ref().map(|wish| wish.held.clone());
+        let held = self.wishes.borrow().as_ref().or(self.kept.as_ref()).map(|wish| wish.held.clone());
         let hello = Hello {
             protocol: PROTOCOL,
             instance: self.instance.clone(),
@@ -101,23 +128,30 @@ impl Session {
         Ok(())
     }
 
-    /// One sync. Something new in the agent lets it go early, so that the next one tells it.
-    async fn sync(&mut self, session_id: String) -> Result<(), Answer> {
-        let begun = Instant::now();
+    /// What is said in the next sync.
+    fn said(&self, session_id: String, wait: Duration) -> Sync {
         let now = SystemClock::time();
         let (events, results) = self.shared.outbox.next(now);
-        self.sequence += 1;
-        let sync = Sync {
+        Sync {
             session_id,
             sequence: self.sequence,
-            wait_ms: u64::try_from(HOLD.as_millis()).unwrap_or_default(),
+            wait_ms: u64::try_from(wait.as_millis()).unwrap_or_default(),
             sent_at: now.to_string(),
             held: self.shared.held(),
             report: self.shared.report(),
             events,
             results,
-            conditions: None,
-        };
+            conditions: Some(self.shared.conditions()),
+        }
+    }
+
+    /// One sync. Something new in the agent lets it go early, so that the next one tells it.
+    async fn sync(&mut self, session_id: String) -> Result<(), Answer> {
+        let begun = Instant::now();
+        self.sequence += 1;
+        // Whatever rang until now is said in this one.
+        let _rang = tokio::time::timeout(Duration::ZERO, self.shared.outbox.bell.notified()).await;
+        let sync = self.said(session_id, HOLD);
         let synced = tokio::select! {
             synced = self.hub.sync(&sync) => synced?,
             () = self.shared.outbox.bell.notified() => {
@@ -132,18 +166,24 @@ impl Session {
 
     async fn take(&mut self, synced: Synced) {
         self.shared.outbox.acknowledged(&synced.acknowledged_events, &synced.acknowledged_commands);
+        let kept = self.kept.take();
         if let Some(desired) = synced.desired {
             self.wishes.send_if_modified(|wish| {
                 let news = wish.as_ref().map(|wish| &wish.held) != desired.pipeline.as_ref().map(|wish| &wish.held);
                 *wish = desired.pipeline;
                 news
             });
-            // The supervisor rings when it has taken it; until then there is nothing to add, but the lease goes on.
+            // The supervisor rings when it has taken it; until then there is nothing to add.
             let _slow = tokio::time::timeout(TAKEN_WITHIN, self.shared.outbox.bell.notified()).await;
+        } else if kept.is_some() && self.shared.held().is_none() {
+            // It is not this agent's any more.
+            self.wishes.send_replace(None);
         }
         for command in synced.commands {
             // The hub repeats a command until it has its result.
-            if self.done.insert(command.id.clone()) && self.commands.try_send(command).is_err() {
+            let id = command.id.clone();
+            if self.done.insert(id.clone()) && self.commands.try_send(command).is_err() {
+                self.done.remove(&id);
                 warn!(code = "command", "a command came while others wait; it is left for later");
             }
         }
@@ -162,11 +202,14 @@ impl Session {
                     return Err(Cause::Duplicate(said).into());
                 }
                 warn!(code = "retrying", stage = "session", "{said}");
+                self.go_on();
                 tokio::time::sleep(DUPLICATE_PAUSE).await;
                 Ok(())
             }
             // A secret that was good is being rotated, or the hub was set back: that passes.
-            Answer::Final(cause @ Cause::SignInRefused { .. }) if self.signed_in => {
+            Answer::Final(cause @ (Cause::SignInRefused { .. } | Cause::File { .. } | Cause::Settings(_)))
+                if self.signed_in =>
+            {
                 self.wait(&cause.to_string(), None).await
             }
             Answer::Final(cause) => Err(cause.into()),
@@ -179,6 +222,7 @@ impl Session {
         let milliseconds = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX);
         warn!(code = "retrying", stage = "hub", wait_ms = milliseconds, "no answer from the hub: {said}");
         self.pause = (self.pause * 2).min(LONGEST_PAUSE);
+        self.go_on();
         tokio::time::sleep(pause).await;
         Ok(())
     }
@@ -187,19 +231,8 @@ impl Session {
     pub(crate) async fn goodbye(&mut self, reason: &str) {
         let Some(session_id) = self.id.clone() else { return };
         let last = async {
-            let now = SystemClock::time();
-            let (events, results) = self.shared.outbox.next(now);
-            let sync = Sync {
-                session_id: session_id.clone(),
-                sequence: self.sequence + 1,
-                wait_ms: 0,
-                sent_at: now.to_string(),
-                held: self.shared.held(),
-                report: self.shared.report(),
-                events,
-                results,
-                conditions: None,
-            };
+            self.sequence += 1;
+            let sync = self.said(session_id.clone(), Duration::ZERO);
             let told = self.hub.sync(&sync).await.map(drop);
             let said = self.hub.goodbye(&Goodbye { session_id: session_id.clone(), reason: reason.to_owned() }).await;
             told.and(said)

@@ -1,213 +1,208 @@
 //! Runs the one pipeline as the hub wishes: starts it, stops it, gives it a new revision, and says how it is.
 //!
 //! A fault of the pipeline never ends the process: it is reported, and a new START or a new revision tries again. Only who
-//! else writes the lake (exit 75, 76) ends it. A revision that cannot be taken leaves the last good one running.
+//! else writes the lake (exit 75, 76) ends it. A revision that cannot be taken leaves the last good one running. It works
+//! beside the session: whatever takes long here holds up no sign of life, and a newer wish ends what it makes pointless.
+
+mod commands;
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
-use millrace_engine::{Engine, Restart, Stop, StopHandle, observed};
-use millrace_model::{Fault, Refusal, Remedy, Timestamp};
+use millrace_engine::{Stop, StopHandle, observed};
+use millrace_model::{Fault, Refusal, Remedy};
 use millrace_protocol::gateway::{
-    Command, CommandResult, DesiredPipeline, HeldPipeline, Reason, RefusedRevision, Report, Wanted,
+    Command, CommandResult, DesiredPipeline, HeldPipeline, Reason, RefusedRevision, Wanted,
 };
 use millrace_protocol::{Notation, PipelineSpec, SnapshotMode};
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 use tracing::{info, warn};
 
-use crate::cache::Cache;
+use crate::cache::{Bindings, Cache, Kept};
 use crate::clock::SystemClock;
 use crate::fault::Cause;
 use crate::meter::Meter;
-use crate::outbox::Outbox;
 use crate::policy::Policy;
-use crate::told::{Witness, failed, fault_event, idle};
-use crate::wiring::{self, Identity};
-use crate::{preflight, results};
+use crate::preflight;
+use crate::run::{Ended, Run, wired};
+use crate::standing::Shared;
+use crate::told::{Witness, failed, fault_event, idle, of_finding, reason};
 
 /// A new revision is asked this long whether it can run before the old one is stopped for it.
 const APPLY_WITHIN: Duration = Duration::from_secs(60);
 
-/// What the session reads of the supervisor.
-pub(crate) struct Shared {
-    /// What it was told last and has taken.
-    held: Mutex<Option<HeldPipeline>>,
-    standing: Mutex<Standing>,
-    pub(crate) outbox: Arc<Outbox>,
-}
-
-/// What the pipeline is at.
-#[derive(Default)]
-struct Standing {
-    running: Option<Arc<Witness>>,
-    idle: Option<Report>,
-    refused: Option<RefusedRevision>,
-}
-
-/// A definition that was read and is allowed.
-struct Accepted {
-    spec: PipelineSpec,
-    held: HeldPipeline,
-}
-
-/// One run of the engine.
-struct Run {
-    spec: PipelineSpec,
-    held: HeldPipeline,
-    folder: PathBuf,
-    meter: Arc<Meter>,
-    stop: Stop,
-}
-
-impl Run {
-    /// Checks, and streams until it is stopped or a fault ends it.
-    async fn to_its_end(self) -> Result<(), Fault> {
-        let source = wiring::source(&self.spec, &self.folder).await?;
-        let identity = Identity { pipeline: self.held.pipeline_id, epoch: Some(self.held.epoch) };
-        let engine = wiring::engine(&self.spec, &identity, source, false)?;
-        let mut stopped = self.stop.clone();
-        let findings = tokio::select! {
-            findings = preflight::ask(&engine, &self.meter) => findings?,
-            () = stopped.requested() => return Ok(()),
-        };
-        preflight::report(&findings);
-        if let Some(finding) = preflight::gravest(&findings) {
-            let message = format!("{}: {}", finding.subject, finding.message);
-            return Err(Fault::refused(finding.code, finding.refusal, message, finding.cure.clone()));
-        }
-        engine.run(self.stop).await
-    }
-}
-
-impl Shared {
-    pub(crate) fn new() -> Self {
-        Self { held: Mutex::default(), standing: Mutex::default(), outbox: Arc::default() }
-    }
-
-    /// What it was told last and has taken.
-    pub(crate) fn held(&self) -> Option<HeldPipeline> {
-        lock(&self.held).clone()
-    }
-
-    /// What the pipeline does now.
-    pub(crate) fn report(&self) -> Option<Report> {
-        let standing = lock(&self.standing);
-        let mut report = match &standing.running {
-            Some(witness) => Some(witness.report()),
-            None => standing.idle.clone(),
-        }?;
-        // A wish that changed nothing for what runs is answered all the same.
-        if let Some(held) = lock(&self.held).as_ref().filter(|held| held.pipeline_id == report.pipeline_id) {
-            report.wish = held.wish;
-        }
-        report.refused.clone_from(&standing.refused);
-        Some(report)
-    }
-
-    /// The numbers of what runs.
-    pub(crate) fn meter(&self) -> Option<Arc<Meter>> {
-        lock(&self.standing).running.as_ref().map(|witness| Arc::clone(&witness.meter))
-    }
-
-    fn set(&self, change: impl FnOnce(&mut Standing)) {
-        change(&mut lock(&self.standing));
-        self.outbox.bell.notify_one();
-    }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 /// The supervisor.
 pub(crate) struct Supervisor {
-    pub(crate) shared: Arc<Shared>,
-    pub(crate) policy: Policy,
-    pub(crate) cache: Cache,
+    shared: Arc<Shared>,
+    policy: Policy,
+    bindings: Bindings,
+    cache: Cache,
     /// Secret files are relative to it.
-    pub(crate) folder: PathBuf,
+    folder: PathBuf,
     /// What is wanted; `None`: no pipeline.
-    pub(crate) wishes: watch::Receiver<Option<DesiredPipeline>>,
-    pub(crate) commands: mpsc::Receiver<Command>,
-    pub(crate) tasks: JoinSet<Result<(), Fault>>,
-    pub(crate) stop_running: Option<StopHandle>,
+    wishes: watch::Receiver<Option<DesiredPipeline>>,
+    commands: mpsc::Receiver<Command>,
+    /// The one run, if there is one.
+    running: JoinSet<Ended>,
+    stop_running: Option<StopHandle>,
+    /// Commands that stand in nobody's way.
+    asked: JoinSet<CommandResult>,
+    /// The definition that runs or ran last, and whether its first snapshots were all finished once.
+    kept: Option<Kept>,
+}
+
+/// What the supervisor works with beside its channels.
+pub(crate) struct House {
+    pub(crate) policy: Policy,
+    pub(crate) bindings: Bindings,
+    pub(crate) cache: Cache,
+    pub(crate) folder: PathBuf,
 }
 
 impl Supervisor {
+    pub(crate) fn new(
+        house: House,
+        shared: Arc<Shared>,
+        wishes: watch::Receiver<Option<DesiredPipeline>>,
+        commands: mpsc::Receiver<Command>,
+    ) -> Self {
+        let House { policy, bindings, cache, folder } = house;
+        let kept = cache.read();
+        Self {
+            shared,
+            policy,
+            bindings,
+            cache,
+            folder,
+            wishes,
+            commands,
+            running: JoinSet::new(),
+            stop_running: None,
+            asked: JoinSet::new(),
+            kept,
+        }
+    }
+
     /// Runs until `stop` is said (`Ok`) or until another process writes the lake.
     pub(crate) async fn run(mut self, mut stop: Stop) -> Result<(), Fault> {
         loop {
             tokio::select! {
+                // A wish comes before a command that came with it.
+                biased;
+                () = stop.requested() => return self.halt().await,
                 changed = self.wishes.changed() => {
                     if changed.is_err() {
-                        return Ok(());
+                        return self.halt().await;
                     }
                     let wish = self.wishes.borrow_and_update().clone();
-                    self.apply(wish).await?;
+                    self.apply(wish, &mut stop).await?;
                 }
-                Some(ended) = self.tasks.join_next() => self.ended(ended)?,
-                Some(command) = self.commands.recv() => self.command(command).await?,
-                () = stop.requested() => return self.halt(None).await,
+                Some(ended) = self.running.join_next() => self.ended(ended)?,
+                Some(result) = self.asked.join_next() => {
+                    if let Ok(result) = result {
+                        self.shared.outbox.result(result);
+                    }
+                }
+                Some(command) = self.commands.recv() => self.command(command, &mut stop).await?,
             }
         }
     }
 
     /// Does what is wanted now.
-    async fn apply(&mut self, wish: Option<DesiredPipeline>) -> Result<(), Fault> {
+    async fn apply(&mut self, wish: Option<DesiredPipeline>, stop: &mut Stop) -> Result<(), Fault> {
         let Some(wish) = wish else {
-            self.halt(Some(reason("no_pipeline", "the agent has no pipeline any more", ""))).await?;
-            *lock(&self.shared.held) = None;
-            self.cache.keep(None);
-            self.shared.outbox.bell.notify_one();
+            self.halt().await?;
+            self.shared.clear(reason("no_pipeline", "the agent has no pipeline any more", ""));
+            self.keep(None);
             return Ok(());
         };
-        let held = wish.held.clone();
-        self.cache.keep(Some(&wish));
-        if held.wanted == Wanted::Stopped {
-            *lock(&self.shared.held) = Some(held.clone());
-            self.halt(None).await?;
-            let stopped = reason("stopped", "it was stopped", "start it");
-            self.shared.set(|standing| standing.idle = Some(idle(&held, SystemClock::time(), Some(stopped))));
-            return Ok(());
-        }
-        let runs = lock(&self.shared.standing).running.as_ref().map(|witness| witness.held.clone());
-        *lock(&self.shared.held) = Some(held.clone());
-        if runs.as_ref().is_some_and(|runs| is_same(runs, &held)) {
-            // Started while it runs: it goes on.
-            self.shared.set(|standing| standing.refused = None);
-            return Ok(());
-        }
-        let replaces = runs.as_ref().is_some_and(|runs| runs.pipeline_id == held.pipeline_id);
-        match self.accept(&wish, replaces).await {
-            Ok(accepted) => {
-                self.halt(None).await?;
-                self.start(accepted).await;
+        self.shared.begin(&wish.held);
+        match wish.held.wanted {
+            Wanted::Stopped => {
+                self.halt().await?;
+                let whole = self.is_whole(&wish.held);
+                self.keep(Some(Kept { pipeline: wish.clone(), whole }));
+                self.shared.refuses(None);
+                let stopped = reason("stopped", "it was stopped", "start it");
+                self.shared.rests(idle(&wish.held, SystemClock::time(), Some(stopped)));
             }
-            Err(reason) if replaces && runs.as_ref().is_some_and(|runs| runs.revision != held.revision) => {
-                warn!(code = "AG-013", revision = held.revision, "a revision is not taken: {}", reason.message);
-                let refused = RefusedRevision { revision: held.revision, reason };
-                self.shared.set(|standing| standing.refused = Some(refused));
+            Wanted::Running => self.take(wish, stop).await?,
+        }
+        self.shared.done();
+        Ok(())
+    }
+
+    /// Takes a definition that is to run.
+    async fn take(&mut self, wish: DesiredPipeline, stop: &mut Stop) -> Result<(), Fault> {
+        let runs = self.shared.running().map(|witness| witness.held.clone());
+        if runs.as_ref().is_some_and(|runs| is_same(runs, &wish.held)) {
+            // Started while it runs: it goes on.
+            self.shared.refuses(None);
+            return Ok(());
+        }
+        let replaces = runs.as_ref().is_some_and(|runs| runs.pipeline_id == wish.held.pipeline_id);
+        let mut newer = self.wishes.clone();
+        let accepted = tokio::select! {
+            accepted = self.accept(&wish, replaces) => accepted,
+            // It makes this one pointless; the loop takes it up.
+            _ = newer.changed() => return Ok(()),
+            () = stop.requested() => return Ok(()),
+        };
+        match accepted {
+            Ok(spec) => {
+                self.halt().await?;
+                self.shared.refuses(None);
+                self.start(wish, spec);
             }
             Err(reason) => {
-                warn!(code = "AG-013", "the pipeline does not start: {}", reason.message);
-                self.halt(None).await?;
-                self.shared.set(|standing| standing.idle = Some(idle(&held, SystemClock::time(), Some(reason))));
+                warn!(code = "AG-013", revision = wish.held.revision, "a revision is not taken: {}", reason.message);
+                self.refuse(wish, runs, reason).await?;
             }
         }
         Ok(())
     }
 
-    /// Reads a definition, holds it against the policy, and, where an older one runs, asks whether it could run.
-    async fn accept(&self, wish: &DesiredPipeline, replaces: bool) -> Result<Accepted, Reason> {
+    /// Goes on with the last good revision, if there is one.
+    async fn refuse(&mut self, wish: DesiredPipeline, runs: Option<HeldPipeline>, reason: Reason) -> Result<(), Fault> {
+        let held = wish.held;
+        let is_older = |other: &HeldPipeline| other.pipeline_id == held.pipeline_id && other.revision != held.revision;
+        let refused = RefusedRevision { revision: held.revision, reason: reason.clone() };
+        if runs.as_ref().is_some_and(is_older) {
+            self.shared.refuses(Some(refused));
+            return Ok(());
+        }
+        self.halt().await?;
+        let good = self.kept.clone().filter(|kept| is_older(&kept.pipeline.held));
+        let good = good.and_then(|kept| Some((self.allowed(&kept.pipeline).ok()?, kept.pipeline)));
+        if let Some((spec, mut pipeline)) = good {
+            pipeline.held = HeldPipeline { revision: pipeline.held.revision, ..held };
+            self.start(pipeline, spec);
+            self.shared.refuses(Some(refused));
+        } else {
+            self.shared.refuses(None);
+            self.shared.rests(idle(&held, SystemClock::time(), Some(reason)));
+        }
+        Ok(())
+    }
+
+    /// Reads a definition and holds it against the policy.
+    fn allowed(&self, wish: &DesiredPipeline) -> Result<PipelineSpec, Reason> {
         let spec = read(wish)?;
         self.policy.allows(&spec).map_err(|cause| failed("policy", &cause.into()))?;
+        self.policy.binds(&spec, &self.bindings).map_err(|cause| failed("policy", &cause.into()))?;
+        Ok(spec)
+    }
+
+    /// A definition that may run; where an older one runs, it is asked whether it could.
+    async fn accept(&self, wish: &DesiredPipeline, replaces: bool) -> Result<PipelineSpec, Reason> {
+        let spec = self.allowed(wish)?;
         if replaces {
             let asked = async {
-                let engine = self.engine(&spec, &wish.held).await?;
+                let engine = wired(&spec, &wish.held, &self.folder).await?;
                 preflight::ask(&engine, &Meter::new("", false)).await
             };
             match tokio::time::timeout(APPLY_WITHIN, asked).await {
@@ -223,141 +218,100 @@ impl Supervisor {
                 }
             }
         }
-        Ok(Accepted { spec, held: wish.held.clone() })
+        Ok(spec)
     }
 
-    async fn engine(&self, spec: &PipelineSpec, held: &HeldPipeline) -> Result<Engine, Fault> {
-        let source = wiring::source(spec, &self.folder).await?;
-        let identity = Identity { pipeline: held.pipeline_id.clone(), epoch: Some(held.epoch) };
-        wiring::engine(spec, &identity, source, false)
-    }
-
-    async fn start(&mut self, Accepted { spec, held }: Accepted) {
+    fn start(&mut self, wish: DesiredPipeline, spec: PipelineSpec) {
+        let held = wish.held.clone();
+        if let Err(cause) = self.bind(&spec) {
+            let reason = failed("policy", &cause.into());
+            self.shared.rests(idle(&held, SystemClock::time(), Some(reason)));
+            return;
+        }
+        let new_lake = wish.new_lake;
+        let whole = !new_lake && self.is_whole(&held);
+        self.keep(Some(Kept { pipeline: wish, whole }));
         let snapshots = spec.advanced.snapshot_mode == SnapshotMode::Initial;
         let meter = Arc::new(Meter::new(&spec.name, snapshots));
-        let witness = Arc::new(Witness::new(Arc::clone(&meter), held.clone(), Arc::clone(&self.shared.outbox)));
+        let outbox = Arc::clone(&self.shared.outbox);
+        let witness = Arc::new(Witness::new(Arc::clone(&meter), held.clone(), outbox, whole));
         let (handle, stop) = Stop::new();
         self.stop_running = Some(handle);
-        let run = Run { spec, held, folder: self.folder.clone(), meter, stop };
+        let look = snapshots && !whole;
+        let run = Run { spec, held, folder: self.folder.clone(), meter, stop, new_lake, look };
         let observer = Arc::clone(&witness);
         let runtime = Handle::current();
         // On a thread of its own: an engine is one task that may compute for long, and the session must go on beside it.
-        self.tasks.spawn_blocking(move || runtime.block_on(observed(observer, run.to_its_end())));
-        self.shared.set(|standing| *standing = Standing { running: Some(witness), ..Standing::default() });
+        self.running.spawn_blocking(move || runtime.block_on(observed(observer, run.to_its_end())));
+        self.shared.runs(witness);
+    }
+
+    /// The first run with a secret binds it to its host.
+    fn bind(&mut self, spec: &PipelineSpec) -> Result<(), Cause> {
+        if let Some((secret, host)) = self.policy.binds(spec, &self.bindings)? {
+            self.bindings.entry(secret).or_default().insert(host);
+            self.cache.bind(&self.bindings)?;
+        }
+        Ok(())
+    }
+
+    fn keep(&mut self, kept: Option<Kept>) {
+        self.cache.keep(kept.as_ref());
+        self.kept = kept;
+    }
+
+    /// Whether the first snapshots of this pipeline's tables were all finished once, as far as is known here.
+    fn is_whole(&self, held: &HeldPipeline) -> bool {
+        self.kept.as_ref().is_some_and(|kept| kept.whole && kept.pipeline.held.pipeline_id == held.pipeline_id)
     }
 
     /// Stops what runs and waits for its end; what is whole is committed.
-    async fn halt(&mut self, reason: Option<Reason>) -> Result<(), Fault> {
+    async fn halt(&mut self) -> Result<(), Fault> {
         if let Some(handle) = self.stop_running.take() {
             handle.request();
         }
-        while let Some(ended) = self.tasks.join_next().await {
+        while let Some(ended) = self.running.join_next().await {
             self.ended(ended)?;
-        }
-        if let Some(reason) = reason {
-            let held = lock(&self.shared.held).clone();
-            self.shared.set(|standing| {
-                standing.idle = held.map(|held| idle(&held, SystemClock::time(), Some(reason)));
-            });
         }
         Ok(())
     }
 
     /// A run is over: says why, and passes on what ends the process.
-    fn ended(&mut self, ended: Result<Result<(), Fault>, tokio::task::JoinError>) -> Result<(), Fault> {
-        let ended =
-            ended.unwrap_or_else(|panic| Err(Fault::defect("AG-014", format!("the pipeline broke down: {panic}"))));
-        let Some(held) = lock(&self.shared.standing).running.as_ref().map(|witness| witness.held.clone()) else {
-            return ended;
-        };
-        let reason = match &ended {
+    fn ended(&mut self, ended: Result<Ended, JoinError>) -> Result<(), Fault> {
+        let Ended { ended, shown_epoch } = ended.unwrap_or_else(|panic| {
+            let ended = Err(Fault::defect("AG-014", format!("the pipeline broke down: {panic}")));
+            Ended { ended, shown_epoch: None }
+        });
+        let Some(witness) = self.shared.running() else { return ended };
+        let held = &witness.held;
+        if witness.is_whole()
+            && let Some(kept) = self.kept.clone().filter(|kept| !kept.whole)
+        {
+            self.keep(Some(Kept { whole: true, ..kept }));
+        }
+        let why = match &ended {
             Ok(()) => reason("stopped", "it was stopped", "start it"),
             Err(fault) => {
                 self.shared.outbox.event(fault_event(&held.pipeline_id, fault));
                 failed(word_of(fault), fault)
             }
         };
-        let now: Timestamp = SystemClock::time();
-        self.shared.set(|standing| {
-            standing.running = None;
-            standing.idle = Some(idle(&held, now, Some(reason)));
-        });
+        let last = witness.report();
+        let mut report = idle(held, SystemClock::time(), Some(why));
+        report.checkpoint = last.checkpoint;
+        report.tables = last.tables;
+        // The hub gives a higher one than it is shown, if the pipeline is still this agent's.
+        report.epoch = shown_epoch.unwrap_or(held.epoch);
+        self.shared.rests(report);
         match ended {
-            Err(fault) if matches!(fault.remedy, Remedy::Operator(Refusal::Busy | Refusal::Fenced)) => Err(fault),
+            Err(fault) if shown_epoch.is_none() && ends_the_process(&fault) => Err(fault),
             _ => Ok(()),
         }
     }
+}
 
-    /// Does a command, and puts its result into the outbox.
-    async fn command(&mut self, command: Command) -> Result<(), Fault> {
-        info!(code = "command", kind = command.kind, "the hub asks for a command");
-        let done = match command.kind.as_str() {
-            "check" => self.check(&command.arguments).await,
-            "discover" => self.discover(&command.arguments).await,
-            "restart" => self.restart(&command.arguments).await,
-            "cleanup" => self.cleanup().await,
-            other => Err(Cause::NotSpoken(format!("a command `{other}`")).into()),
-        };
-        let result = match done {
-            Ok(result) => CommandResult { id: command.id, done: true, result },
-            Err(fault) => CommandResult { id: command.id, done: false, result: json!(failed("failed", &fault)) },
-        };
-        self.shared.outbox.result(result);
-        Ok(())
-    }
-
-    /// A definition that comes with a command, as strict as one that is to run.
-    fn given(&self, arguments: &Value) -> Result<PipelineSpec, Fault> {
-        let body = arguments.get("spec").cloned().unwrap_or(Value::Null);
-        let name = body.get("name").and_then(Value::as_str).unwrap_or("check").to_owned();
-        let spec = parse(body)?;
-        self.policy.allows(&spec)?;
-        Ok(PipelineSpec { name, ..spec })
-    }
-
-    async fn check(&self, arguments: &Value) -> Result<Value, Fault> {
-        let spec = self.given(arguments)?;
-        let source = wiring::source(&spec, &self.folder).await?;
-        let mut findings = wiring::file_findings(&spec, Some(&source)).await;
-        let engine = wiring::engine(&spec, &Identity::of_name(&spec), source, false)?;
-        findings.extend(engine.source.check().await?);
-        findings.extend(engine.target.check().await?);
-        findings.sort_by(|one, other| other.severity.cmp(&one.severity).then_with(|| one.subject.cmp(&other.subject)));
-        Ok(results::check(&findings))
-    }
-
-    async fn discover(&self, arguments: &Value) -> Result<Value, Fault> {
-        let spec = self.given(arguments)?;
-        let source = wiring::source(&spec, &self.folder).await?;
-        let schema = arguments.get("schema").and_then(Value::as_str);
-        Ok(results::discover(&source.discover(schema).await?))
-    }
-
-    async fn restart(&mut self, arguments: &Value) -> Result<Value, Fault> {
-        let wish = self.wishes.borrow().clone().ok_or_else(no_pipeline)?;
-        let spec = read(&wish).map_err(|reason| Fault::from(Cause::Forbidden(reason.message)))?;
-        self.policy.allows(&spec)?;
-        self.halt(None).await?;
-        let engine = self.engine(&spec, &wish.held).await?;
-        let tables = arguments.get("tables").and_then(Value::as_array);
-        let names = tables.map(|tables| tables.iter().filter_map(Value::as_str).map(str::to_owned).collect());
-        let (_handle, stop) = Stop::new();
-        let restarted = engine.restart(&Restart { tables: names, adopt: false }, stop).await;
-        // Whatever became of it: the wish stands.
-        if wish.held.wanted == Wanted::Running {
-            self.start(Accepted { spec, held: wish.held }).await;
-        }
-        Ok(results::restart(&restarted?))
-    }
-
-    async fn cleanup(&mut self) -> Result<Value, Fault> {
-        let wish = self.wishes.borrow().clone().ok_or_else(no_pipeline)?;
-        let spec = read(&wish).map_err(|reason| Fault::from(Cause::Forbidden(reason.message)))?;
-        self.policy.allows(&spec)?;
-        self.halt(None).await?;
-        let source = wiring::source(&spec, &self.folder).await?;
-        Ok(results::cleanup(&source.cleanup().await?))
-    }
+fn ends_the_process(fault: &Fault) -> bool {
+    matches!(fault.remedy, Remedy::Operator(Refusal::Busy | Refusal::Fenced))
 }
 
 /// Whether what runs is what is wanted; another wish alone is no reason to begin anew.
@@ -380,23 +334,6 @@ fn parse(mut body: Value) -> Result<PipelineSpec, Fault> {
     }
     let spec = PipelineSpec::parse(&body.to_string(), Notation::Json, "/".as_ref())?;
     Ok(spec.runnable()?)
-}
-
-fn no_pipeline() -> Fault {
-    Cause::Forbidden("the agent has no pipeline".into()).into()
-}
-
-fn reason(code: &str, message: &str, cure: &str) -> Reason {
-    Reason { code: code.into(), message: message.into(), cure: cure.into(), fault: None }
-}
-
-fn of_finding(finding: &millrace_model::Finding) -> Reason {
-    Reason {
-        code: "failed".into(),
-        message: format!("{}: {}", finding.subject, finding.message),
-        cure: finding.cure.clone(),
-        fault: Some(finding.code.to_owned()),
-    }
 }
 
 /// The word for what ended a run.

@@ -3,17 +3,18 @@
 //! Codes, names of tables and numbers only. The words of a database's own error stay in the agent's log: they may quote a
 //! value.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use millrace_engine::{Event, Observer};
-use millrace_model::{Fault, Timestamp};
+use millrace_model::{Fault, Finding, Refusal, Remedy, Timestamp};
 use millrace_protocol::gateway::{AgentEvent, HeldPipeline, Reason, Report, ReportedCheckpoint, ReportedTable};
 use serde_json::{Map, Value, json};
 
 use crate::clock::SystemClock;
-use crate::meter::{Meter, Phase};
+use crate::meter::{Meter, Phase, Reading};
 use crate::outbox::{Outbox, new_event};
 
 /// A stage that is tried again and again is told this often.
@@ -21,19 +22,32 @@ const SAY_AGAIN: Duration = Duration::from_secs(60);
 /// So many tables are named in a report: it stays below the hub's limit.
 const TABLES: usize = 2_000;
 
+/// Codes whose message ends with the words of the server, and its SQLSTATE in brackets.
+const QUOTING: [&str; 4] = ["PG-002", "PG-003", "PG-005", "PG-029"];
+/// Code of a chain that belongs to another source: reading that one anew takes more than a restart.
+const OTHER_SOURCE: &str = "EN-002";
+
 /// The observer of one run.
 pub(crate) struct Witness {
     pub(crate) meter: Arc<Meter>,
     pub(crate) held: HeldPipeline,
-    pub(crate) since: Mutex<(String, Timestamp)>,
+    /// The status that was told last, and since when.
+    since: Mutex<(&'static str, Timestamp)>,
+    /// The first snapshots of all tables were finished once: what joins later is read beside the stream.
+    whole: AtomicBool,
     outbox: Arc<Outbox>,
     said: Mutex<BTreeMap<&'static str, Instant>>,
 }
 
 impl Witness {
-    pub(crate) fn new(meter: Arc<Meter>, held: HeldPipeline, outbox: Arc<Outbox>) -> Self {
-        let since = Mutex::new(("STARTING".to_owned(), SystemClock::time()));
-        Self { meter, held, since, outbox, said: Mutex::default() }
+    pub(crate) fn new(meter: Arc<Meter>, held: HeldPipeline, outbox: Arc<Outbox>, whole: bool) -> Self {
+        let since = Mutex::new(("STARTING", SystemClock::time()));
+        Self { meter, held, since, whole: AtomicBool::new(whole), outbox, said: Mutex::default() }
+    }
+
+    /// Whether the first snapshots of all tables were finished once.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.whole.load(Ordering::Relaxed)
     }
 
     fn say(&self, severity: &str, code: &str, message: String, fields: Value) {
@@ -55,19 +69,39 @@ impl Witness {
         true
     }
 
+    /// The status of a reading.
+    fn word(&self, reading: &Reading) -> &'static str {
+        let begins =
+            !self.is_whole() && self.meter.snapshots() && (reading.tables_remaining > 0 || !reading.tables_known);
+        match reading.phase() {
+            Phase::Starting => "STARTING",
+            Phase::Retrying if reading.commit == 0 => "STARTING",
+            Phase::Stopping => "STOPPING",
+            Phase::Snapshotting | Phase::Retrying | Phase::Streaming if begins => "SNAPSHOTTING",
+            Phase::Snapshotting | Phase::Retrying | Phase::Streaming => "STREAMING",
+        }
+    }
+
+    /// Tells a new status at once.
+    fn look(&self) {
+        let reading = self.meter.read();
+        if reading.tables_known && reading.tables_remaining == 0 {
+            self.whole.store(true, Ordering::Relaxed);
+        }
+        let word = self.word(&reading);
+        drop(reading);
+        let before = self.since.lock().unwrap_or_else(PoisonError::into_inner).0;
+        if word != before {
+            self.since(word, SystemClock::time());
+            self.outbox.bell.notify_one();
+        }
+    }
+
     /// What it does now.
     pub(crate) fn report(&self) -> Report {
         let reading = self.meter.read();
         let now = SystemClock::time();
-        let phase = reading.phase();
-        let word = match phase {
-            Phase::Starting => "STARTING",
-            Phase::Retrying if reading.commit == 0 => "STARTING",
-            Phase::Stopping => "STOPPING",
-            Phase::Snapshotting => "SNAPSHOTTING",
-            Phase::Retrying | Phase::Streaming if reading.tables_remaining > 0 => "SNAPSHOTTING",
-            Phase::Retrying | Phase::Streaming => "STREAMING",
-        };
+        let word = self.word(&reading);
         let reason = reading.waits_for().map(|stage| Reason {
             code: "retrying".into(),
             message: format!("nobody answers at `{stage}`; it is tried again"),
@@ -95,18 +129,7 @@ impl Witness {
             sequence: reading.sequence,
             at: at.to_string(),
         });
-        let tables = reading.tables.each().take(TABLES).map(|(table, totals, snapshot)| ReportedTable {
-            table: short(table).to_owned(),
-            snapshot: match snapshot {
-                None => "none",
-                Some(snapshot) if snapshot.finished => "finished",
-                Some(_) => "running",
-            }
-            .into(),
-            snapshot_rows: snapshot.map_or(0, |snapshot| snapshot.rows_done),
-            snapshot_rows_estimate: snapshot.map_or(0, |snapshot| snapshot.rows_in_all()),
-            rows: totals.rows,
-        });
+        let tables = self.tables(&reading);
         Report {
             pipeline_id: self.held.pipeline_id.clone(),
             status: word.into(),
@@ -118,15 +141,41 @@ impl Witness {
             epoch: self.held.epoch,
             checkpoint,
             figures,
-            tables: tables.collect(),
+            tables,
         }
     }
 
+    /// Each table that the lake has, or whose snapshot has begun.
+    fn tables(&self, reading: &Reading) -> Vec<ReportedTable> {
+        let snapshots: HashMap<&str, _> =
+            reading.tables.snapshots().iter().map(|snapshot| (snapshot.table.as_str(), snapshot)).collect();
+        let mut tables: BTreeMap<&str, bool> = reading.tables.names().map(|name| (name, false)).collect();
+        tables.extend(reading.members.iter().map(|(name, finished)| (name.as_str(), *finished)));
+        let told = tables.into_iter().take(TABLES).map(|(table, finished)| {
+            let snapshot = snapshots.get(table);
+            let word = match snapshot {
+                _ if finished => "finished",
+                Some(snapshot) if snapshot.finished => "finished",
+                Some(_) => "running",
+                None if self.meter.snapshots() => "pending",
+                None => "none",
+            };
+            ReportedTable {
+                table: short(table).to_owned(),
+                snapshot: word.into(),
+                snapshot_rows: snapshot.map_or(0, |snapshot| snapshot.rows_done),
+                snapshot_rows_estimate: snapshot.map_or(0, |snapshot| snapshot.rows_in_all()),
+                rows: reading.tables.of(table).rows,
+            }
+        });
+        told.collect()
+    }
+
     /// Since when it is in this status.
-    fn since(&self, word: &str, now: Timestamp) -> Timestamp {
+    fn since(&self, word: &'static str, now: Timestamp) -> Timestamp {
         let mut since = self.since.lock().unwrap_or_else(PoisonError::into_inner);
         if since.0 != word {
-            *since = (word.to_owned(), now);
+            *since = (word, now);
         }
         since.1
     }
@@ -166,6 +215,11 @@ impl Observer for Witness {
             }
             _ => {}
         }
+        // These come with every row or so, and change no status.
+        if !matches!(event, Event::SnapshotRead { .. } | Event::Filling { .. } | Event::Closed | Event::Spilled { .. })
+        {
+            self.look();
+        }
     }
 }
 
@@ -173,8 +227,8 @@ impl Observer for Witness {
 pub(crate) fn fault_event(pipeline_id: &str, fault: &Fault) -> AgentEvent {
     let mut event = new_event(SystemClock::time(), "error", fault.code);
     event.pipeline_id = Some(pipeline_id.to_owned());
-    event.message = fault.message.clone();
-    event.cure = fault.cure.clone();
+    event.message = spoken(fault.code, &fault.message);
+    event.cure = cure(fault);
     event
 }
 
@@ -182,9 +236,46 @@ pub(crate) fn fault_event(pipeline_id: &str, fault: &Fault) -> AgentEvent {
 pub(crate) fn failed(code: &str, fault: &Fault) -> Reason {
     Reason {
         code: code.into(),
-        message: fault.message.clone(),
-        cure: fault.cure.clone(),
+        message: spoken(fault.code, &fault.message),
+        cure: cure(fault),
         fault: Some(fault.code.to_owned()),
+    }
+}
+
+/// Why a pipeline does not run: what stands in its way.
+pub(crate) fn of_finding(finding: &Finding) -> Reason {
+    Reason {
+        code: "failed".into(),
+        message: format!("{}: {}", finding.subject, spoken(finding.code, &finding.message)),
+        cure: finding.cure.clone(),
+        fault: Some(finding.code.to_owned()),
+    }
+}
+
+/// A reason without a fault.
+pub(crate) fn reason(code: &str, message: &str, cure: &str) -> Reason {
+    Reason { code: code.into(), message: message.into(), cure: cure.into(), fault: None }
+}
+
+/// The message without the words of a server, which may quote a value; its SQLSTATE stays.
+pub(crate) fn spoken(code: &str, message: &str) -> String {
+    if !QUOTING.contains(&code) {
+        return message.to_owned();
+    }
+    let ours = message.split(": ").next().unwrap_or_default();
+    let state = message.rsplit_once('(').and_then(|(_, state)| state.strip_suffix(')'));
+    let state = state.filter(|state| state.len() == 5 && state.chars().all(|c| c.is_ascii_alphanumeric()));
+    let state = state.map_or_else(String::new, |state| format!(" (SQLSTATE {state})"));
+    format!("{ours}{state}; its words stand in the agent's log")
+}
+
+/// What to do about it, for somebody at the hub.
+fn cure(fault: &Fault) -> String {
+    match fault.remedy {
+        Remedy::Operator(Refusal::Gap) if fault.code != OTHER_SOURCE => {
+            "RESTART: all tables are read anew behind a new slot, and their files so far leave the lake".into()
+        }
+        _ => fault.cure.clone(),
     }
 }
 
@@ -206,9 +297,30 @@ pub(crate) fn idle(held: &HeldPipeline, since: Timestamp, reason: Option<Reason>
 }
 
 /// A table's name without the database, which is the same for all.
-fn short(table: &str) -> &str {
+pub(crate) fn short(table: &str) -> &str {
     match table.split_once('.') {
         Some((_, rest)) if rest.contains('.') => rest,
         _ => table,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_words_of_a_server_stay_here_and_its_state_is_told() {
+        let message =
+            "the server refused a statement: invalid input syntax for type integer: \"my: secret (a)\" (22P02)";
+        let told = spoken("PG-029", message);
+        assert_eq!(told, "the server refused a statement (SQLSTATE 22P02); its words stand in the agent's log");
+        assert_eq!(spoken("EN-010", "a: b"), "a: b");
+    }
+
+    #[test]
+    fn a_lost_log_offers_a_restart_and_another_source_does_not() {
+        let gap = |code| Fault::refused(code, Refusal::Gap, "gone", "the cure of the file");
+        assert!(failed("log_lost", &gap("EN-005")).cure.starts_with("RESTART"));
+        assert_eq!(failed("log_lost", &gap(OTHER_SOURCE)).cure, "the cure of the file");
     }
 }

@@ -95,7 +95,10 @@ CREATE TABLE leases (
     sequence BIGINT NOT NULL,
     granted_at BIGINT NOT NULL,
     renewed_at BIGINT NOT NULL,
-    expires_at BIGINT NOT NULL
+    expires_at BIGINT NOT NULL,
+    -- Another process of the same agent that asked for the lease while it was alive, and when it asked last.
+    rival TEXT,
+    rival_at BIGINT
 );
 CREATE TABLE agent_reports (
     agent_id TEXT PRIMARY KEY REFERENCES agents (id),
@@ -120,6 +123,8 @@ CREATE TABLE pipelines (
     epoch BIGINT NOT NULL,
     given_to TEXT,
     holder TEXT,
+    -- The revision that moved the target to another root, until a report has shown a commit there.
+    new_lake BIGINT,
     created_at BIGINT NOT NULL,
     deleted_at BIGINT
 );

@@ -8,6 +8,7 @@ pub(crate) mod commands;
 pub(crate) mod credentials;
 mod failures;
 pub(crate) mod gateway;
+mod ledger;
 mod notify;
 pub(crate) mod pipelines;
 pub(crate) mod repeats;
@@ -36,6 +37,7 @@ pub(crate) struct App {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) notifier: notify::Notifier,
     pub(crate) failures: failures::Failures,
+    pub(crate) ledger: ledger::Ledger,
 }
 
 impl App {
@@ -53,6 +55,7 @@ impl App {
             clock,
             notifier: notify::Notifier::default(),
             failures: failures::Failures::default(),
+            ledger: ledger::Ledger::default(),
         })
     }
 

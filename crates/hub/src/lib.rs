@@ -32,6 +32,7 @@ pub fn openapi() -> serde_json::Value {
 pub struct Hub {
     listener: TcpListener,
     router: axum::Router,
+    app: Arc<App>,
 }
 
 impl Hub {
@@ -41,7 +42,7 @@ impl Hub {
         let app = Arc::new(App::open(settings, clock).await?);
         let listener =
             TcpListener::bind(&address).await.map_err(|error| Cause::Listen { address: address.clone(), error })?;
-        Ok(Self { listener, router: web::router(app) })
+        Ok(Self { listener, router: web::router(Arc::clone(&app)), app })
     }
 
     /// Where it listens.
@@ -54,9 +55,12 @@ impl Hub {
         let address = self.address()?;
         info!(code = "listening", address = %address, "the hub answers");
         let service = self.router.into_make_service_with_connect_info::<SocketAddr>();
-        axum::serve(self.listener, service)
-            .with_graceful_shutdown(stop)
-            .await
-            .map_err(|error| Cause::Listen { address: address.to_string(), error }.into())
+        let serving = async { axum::serve(self.listener, service).with_graceful_shutdown(stop).await };
+        let served = tokio::select! {
+            served = serving => served,
+            () = self.app.keep_books() => Ok(()),
+        };
+        self.app.write_down().await;
+        served.map_err(|error| Cause::Listen { address: address.to_string(), error }.into())
     }
 }

@@ -302,6 +302,10 @@ pub struct DesiredPipeline {
     pub held: HeldPipeline,
     /// Default slot and publication are named after this, however often the pipeline is renamed.
     pub default_name: String,
+    /// Its target was moved to another root, and no report has shown a commit there yet: before it runs, a new lake is
+    /// begun, with a new slot and new snapshots.
+    #[serde(default)]
+    pub new_lake: bool,
     /// Body of the REST API's pipeline.
     pub spec: Value,
 }
@@ -317,6 +321,9 @@ pub struct Command {
     /// What the kind needs.
     #[serde(default)]
     pub arguments: Value,
+    /// The pipeline that it is about, also one that is stopped or deleted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pipeline: Option<DesiredPipeline>,
     /// After so many seconds nobody waits for it any more.
     pub expires_in_seconds: u64,
 }

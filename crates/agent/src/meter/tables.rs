@@ -134,17 +134,19 @@ impl Tables {
     }
 
     /// Each table that was written or is being read, by name.
-    pub fn each(&self) -> impl Iterator<Item = (&str, TableTotals, Option<&TableSnapshot>)> {
+    pub fn names(&self) -> impl Iterator<Item = &str> {
         let names: BTreeSet<&str> = self
             .totals
             .keys()
             .chain(self.snapshots.iter().map(|snapshot| &snapshot.table))
             .map(String::as_str)
             .collect();
-        names.into_iter().map(|name| {
-            let snapshot = self.snapshots.iter().find(|snapshot| snapshot.table == name);
-            (name, self.totals.get(name).copied().unwrap_or_default(), snapshot)
-        })
+        names.into_iter()
+    }
+
+    /// What was written of a table.
+    pub fn of(&self, table: &str) -> TableTotals {
+        self.totals.get(table).copied().unwrap_or_default()
     }
 
     /// The tables by name, and under no name what is left.

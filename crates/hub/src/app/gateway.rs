@@ -15,13 +15,15 @@ use uuid::Uuid;
 
 use super::{App, later, pipelines::word, status};
 use crate::db::agents::{self, Agent, SelfReport};
+use crate::db::commands;
 use crate::db::leases::{self, Lease};
-use crate::db::pipelines::{self, Pipeline, StoredReport};
-use crate::db::{Writing, commands, events};
+use crate::db::pipelines::{self, Pipeline};
 use crate::fault::Refused;
 
+/// Commands that are about a pipeline, which goes with them.
+const ON_PIPELINES: [&str; 2] = ["restart", "cleanup"];
 /// An agent's clock that differs by more than this is worth a condition.
-const SKEW: i64 = 30_000;
+pub(super) const SKEW: i64 = 30_000;
 
 impl App {
     /// Grants the lease to a new process of the agent.
@@ -33,6 +35,8 @@ impl App {
         let mut writing = self.db.write().await?;
         let before = leases::of(writing.on(), &agent.id).await?;
         if let Some(lease) = before.filter(|lease| lease.expires_at > now && lease.instance != hello.instance) {
+            leases::rival(writing.on(), &agent.id, &hello.instance, now).await?;
+            writing.commit().await?;
             return Err(Refused::Conflict {
                 code: refusal::DUPLICATE_INSTANCE,
                 message: format!(
@@ -61,8 +65,10 @@ impl App {
             && pipeline.id == held.pipeline_id
         {
             pipeline.epoch = pipeline.epoch.max(i64::try_from(held.epoch).unwrap_or(0));
+            pipelines::raise(writing.on(), &pipeline.id, pipeline.epoch).await?;
             let running = held.wanted == Wanted::Running && pipeline.wanted == word(Wanted::Running);
-            if running {
+            let free = pipeline.holder.as_deref().is_none_or(|holder| holder == agent.id);
+            if running && free {
                 pipelines::give(writing.on(), &pipeline, &lease.session_id, pipeline.epoch).await?;
             }
         }
@@ -79,8 +85,11 @@ impl App {
     pub(crate) async fn sync(&self, agent: &Agent, sync: Sync) -> Result<Synced, Refused> {
         let bell = self.notifier.bell(&agent.id);
         let asked = self.now();
+        if agent.session_id.as_deref() != Some(&sync.session_id) {
+            return Err(Refused::conflict(refusal::UNKNOWN_SESSION, "this session is not known any more; say hello"));
+        }
         self.take_in(agent, &sync).await?;
-        let until = later(asked, Duration::from_millis(sync.wait_ms).min(self.settings.poll));
+        let until = later(asked, Duration::from_millis(sync.wait_ms).min(spread(self.settings.poll)));
         loop {
             let (desired, commands) = self.news(agent, &sync).await?;
             let now = self.now();
@@ -104,84 +113,24 @@ impl App {
         }
     }
 
-    async fn take_in(&self, agent: &Agent, sync: &Sync) -> Result<(), Refused> {
-        let now = self.now();
-        let mut writing = self.db.write().await?;
-        let lease = leases::of(writing.on(), &agent.id).await?.filter(|lease| lease.session_id == sync.session_id);
-        let Some(lease) = lease else {
-            return Err(Refused::conflict(refusal::UNKNOWN_SESSION, "this session is not known any more; say hello"));
-        };
-        let sequence = i64::try_from(sync.sequence).unwrap_or(i64::MAX);
-        let expires_at = later(now, self.settings.lease);
-        leases::renew(writing.on(), &lease.session_id, sequence, (now, expires_at)).await?;
-        if let Some(conditions) = &sync.conditions {
-            let skew = Timestamp::parse(&sync.sent_at).map_or(0, |sent| (sent.0 - now.0) / 1000);
-            let report = SelfReport {
-                version: agent.version.as_deref().unwrap_or_default(),
-                platform: "{}",
-                conditions: &serde_json::to_string(conditions).unwrap_or_default(),
-                clock_skew_ms: if skew.abs() > SKEW { skew } else { 0 },
-            };
-            agents::report(writing.on(), &agent.id, report, now).await?;
-        }
-        if let Some(report) = &sync.report {
-            self.keep_report(&mut writing, agent, (&lease.session_id, report), now).await?;
-        }
-        for event in &sync.events {
-            events::add(writing.on(), (&agent.account_id, &agent.id), event, now).await?;
-        }
-        for result in &sync.results {
-            let text = result.result.to_string();
-            commands::finish(writing.on(), (&agent.id, &result.id), (result.done, &text), now).await?;
-        }
-        writing.commit().await
-    }
-
-    /// Keeps a report, and hears from it that a pipeline runs here no more.
-    async fn keep_report(
-        &self,
-        writing: &mut Writing,
-        agent: &Agent,
-        (session_id, report): (&str, &Report),
-        now: Timestamp,
-    ) -> Result<(), Refused> {
-        let own = pipelines::of_agent(writing.on(), &agent.id).await?;
-        if own.as_ref().is_some_and(|pipeline| pipeline.id == report.pipeline_id) {
-            let text = serde_json::to_string(report).map_err(|error| Refused::Failed(Box::new(error)))?;
-            let stored = StoredReport {
-                agent_id: agent.id.clone(),
-                session_id: session_id.to_owned(),
-                report: text,
-                updated_at: now,
-            };
-            pipelines::report(writing.on(), &report.pipeline_id, &stored).await?;
-        }
-        if report.status == "NOT_RUNNING" {
-            for held in pipelines::held_by(writing.on(), &agent.id).await? {
-                let wanted_here =
-                    held.agent_id == agent.id && held.deleted_at.is_none() && held.wanted == word(Wanted::Running);
-                if held.id == report.pipeline_id && !wanted_here {
-                    pipelines::let_go(writing.on(), &held.id, &agent.id).await?;
-                    self.notifier.ring(&held.agent_id);
-                }
-            }
-        }
-        Ok(())
-    }
-
     /// What the agent does not know yet.
     async fn news(&self, agent: &Agent, sync: &Sync) -> Result<(Option<Desired>, Vec<Command>), Refused> {
         let now = self.now();
-        let queued = commands::queued(self.db.pool(), &agent.id, now).await?;
-        let commands = queued
-            .into_iter()
-            .map(|command| Command {
+        let mut commands = Vec::new();
+        for command in commands::queued(self.db.pool(), &agent.id, now).await? {
+            // Also of one that is stopped or deleted by now.
+            let about = match command.pipeline_id.as_deref().filter(|_| ON_PIPELINES.contains(&command.kind.as_str())) {
+                Some(id) => pipelines::by_id(self.db.pool(), &agent.account_id, id).await?,
+                None => None,
+            };
+            commands.push(Command {
                 expires_in_seconds: seconds(command.expires_at, now),
                 arguments: serde_json::from_str(&command.arguments).unwrap_or(Value::Null),
                 id: command.id,
                 kind: command.kind,
-            })
-            .collect();
+                pipeline: about.map(|pipeline| desired(pipeline.epoch, pipeline)),
+            });
+        }
         let Some(pipeline) = pipelines::of_agent(self.db.pool(), &agent.id).await? else {
             let desired = sync.held.is_some().then_some(Desired { pipeline: None });
             return Ok((desired, commands));
@@ -193,21 +142,11 @@ impl App {
             return Ok((desired, commands));
         }
         let epoch = if running { self.epoch_for(&pipeline, &sync.session_id).await? } else { pipeline.epoch };
-        let wanted = HeldPipeline {
-            pipeline_id: pipeline.id.clone(),
-            revision: u64::try_from(pipeline.revision).unwrap_or_default(),
-            epoch: u64::try_from(epoch).unwrap_or_default(),
-            wanted: if running { Wanted::Running } else { Wanted::Stopped },
-            wish: u64::try_from(pipeline.wish).unwrap_or_default(),
-        };
-        if sync.held.as_ref() == Some(&wanted) {
+        let wanted = desired(epoch, pipeline);
+        if sync.held.as_ref() == Some(&wanted.held) {
             return Ok((None, commands));
         }
-        let spec: Value = serde_json::from_str(&pipeline.body).unwrap_or_else(|_| json!({}));
-        Ok((
-            Some(Desired { pipeline: Some(DesiredPipeline { held: wanted, default_name: pipeline.first_name, spec }) }),
-            commands,
-        ))
+        Ok((Some(Desired { pipeline: Some(wanted) }), commands))
     }
 
     /// Whether another agent holds the pipeline, and is neither gone nor lapsed.
@@ -260,6 +199,29 @@ impl App {
         waiting.iter().for_each(|agent_id| self.notifier.ring(agent_id));
         Ok(())
     }
+}
+
+/// A pipeline as its agent is told of it.
+fn desired(epoch: i64, pipeline: Pipeline) -> DesiredPipeline {
+    let running = pipeline.wanted == word(Wanted::Running) && pipeline.deleted_at.is_none();
+    DesiredPipeline {
+        held: HeldPipeline {
+            pipeline_id: pipeline.id,
+            revision: u64::try_from(pipeline.revision).unwrap_or_default(),
+            epoch: u64::try_from(epoch).unwrap_or_default(),
+            wanted: if running { Wanted::Running } else { Wanted::Stopped },
+            wish: u64::try_from(pipeline.wish).unwrap_or_default(),
+        },
+        default_name: pipeline.first_name,
+        new_lake: pipeline.new_lake.is_some(),
+        spec: serde_json::from_str(&pipeline.body).unwrap_or_else(|_| json!({})),
+    }
+}
+
+/// A fifth more or less, so that agents that came together do not stay together.
+fn spread(hold: Duration) -> Duration {
+    let byte = Uuid::new_v4().into_bytes().first().copied().unwrap_or_default();
+    hold.mul_f64(0.8 + 0.4 * f64::from(byte) / 255.0)
 }
 
 /// Whole seconds from `earlier` to `later`, none if it is not.

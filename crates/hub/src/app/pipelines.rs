@@ -65,6 +65,7 @@ impl App {
             epoch: 0,
             given_to: None,
             holder: None,
+            new_lake: None,
             created_at: now,
             deleted_at: None,
             body: Value::Object(new.body).to_string(),
@@ -103,10 +104,13 @@ impl App {
         if new.agent_id != before.agent_id {
             self.known_agent(&mut writing, caller, &new.agent_id).await?;
         }
+        let revision = before.revision + 1;
+        let moved = status::root_of(&before) != status::root(&new.body);
         let after = Pipeline {
             name: new.name,
             agent_id: new.agent_id,
-            revision: before.revision + 1,
+            revision,
+            new_lake: if moved { Some(revision) } else { before.new_lake },
             body: Value::Object(new.body).to_string(),
             ..before.clone()
         };

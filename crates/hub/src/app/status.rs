@@ -1,8 +1,9 @@
 //! The statuses of agents and pipelines: functions of what was stored and of the hub's clock, of nothing else.
 
 use millrace_model::Timestamp;
-use millrace_protocol::gateway::{Reason, Report};
+use millrace_protocol::gateway::{Condition, Reason, Report};
 use millrace_protocol::wire;
+use serde_json::{Map, Value};
 
 use crate::db::agents::Agent;
 use crate::db::pipelines::Pipeline;
@@ -113,9 +114,9 @@ fn of_wish_and_report(pipeline: &Pipeline, agent: Option<&Agent>, now: Timestamp
                 Some((report, _)) if is_older(report, pipeline) => match (wanted, report.status == NOT_RUNNING) {
                     (true, true) => status("STARTING", None),
                     (false, false) => status("STOPPING", None),
-                    _ => status(&report.status, report.reason.clone()),
+                    _ => status(&report.status, reason_of(report)),
                 },
-                Some((report, _)) => status(&report.status, report.reason.clone()),
+                Some((report, _)) => status(&report.status, reason_of(report)),
                 None if wanted => status("STARTING", None),
                 None => status(NOT_RUNNING, idle(false, "")),
             }
@@ -126,6 +127,64 @@ fn of_wish_and_report(pipeline: &Pipeline, agent: Option<&Agent>, now: Timestamp
 /// Whether the report does not answer the newest wish yet.
 fn is_older(report: &Report, pipeline: &Pipeline) -> bool {
     i64::try_from(report.wish).unwrap_or(i64::MAX) < pipeline.wish
+}
+
+/// Why it is as it is: also that a revision was refused while the one before goes on.
+fn reason_of(report: &Report) -> Option<Reason> {
+    let refused = report.refused.as_ref().map(|refused| Reason {
+        message: format!("revision {} is not taken: {}", refused.revision, refused.reason.message),
+        ..refused.reason.clone()
+    });
+    report.reason.clone().or(refused)
+}
+
+/// What is not as it should be beside the pipeline, at `now`: what the agent says, and what only the hub can know.
+pub(crate) fn conditions(agent: &Agent, now: Timestamp) -> Vec<Condition> {
+    let mut conditions: Vec<Condition> =
+        agent.conditions.as_deref().and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
+    let mut add = |kind: &str, since: Timestamp, message: String| {
+        conditions.push(Condition { kind: kind.into(), message, since: since.to_string() });
+    };
+    if let Some((rival, at)) = &agent.rival
+        && now.0 - at.0 < SHOWN
+    {
+        let holder = agent.instance.as_deref().unwrap_or("none");
+        add(
+            "duplicate_instance",
+            *at,
+            format!("two processes run as this agent: {holder} has the lease, {rival} asked for it; stop one of them"),
+        );
+    }
+    if let Some(skew) = agent.clock_skew_ms.filter(|skew| *skew != 0) {
+        let direction = if skew > 0 { "ahead of" } else { "behind" };
+        let since = agent.lease.map_or(now, |(renewed_at, _)| renewed_at);
+        add("clock_skew", since, format!("the agent's clock is {} s {direction} the hub's", skew.abs() / 1000));
+    }
+    if let Some(end) = agent.credentials_end.filter(|end| end.0 - now.0 < SOON) {
+        let word = if end > now { "expires" } else { "has expired" };
+        add("credentials_expire", now, format!("the agent's secret {word} ({end}); rotate it"));
+    }
+    conditions
+}
+
+/// A rival that has not asked for so long is gone (microseconds).
+const SHOWN: i64 = 120 * 1_000_000;
+/// A secret that ends within 30 days is to be rotated (microseconds).
+const SOON: i64 = 30 * 24 * 3600 * 1_000_000;
+
+/// Where the target of a pipeline's body lies: a lake lives at a root.
+pub(crate) fn root(body: &Map<String, Value>) -> Vec<String> {
+    let target = body.get("streamingTarget");
+    let part = |name: &&str| {
+        let text = target.and_then(|target| target.get(*name)).and_then(Value::as_str).unwrap_or_default();
+        text.trim_end_matches('/').to_owned()
+    };
+    ["type", "path", "bucket", "container", "accountName", "prefix"].iter().map(part).collect()
+}
+
+/// The same of a stored pipeline.
+pub(crate) fn root_of(pipeline: &Pipeline) -> Vec<String> {
+    serde_json::from_str(&pipeline.body).map(|body| root(&body)).unwrap_or_default()
 }
 
 /// Why a pipeline does not run where no agent says so.

@@ -25,6 +25,13 @@ pub(crate) struct Agent {
     pub(crate) removed_at: Option<Timestamp>,
     /// The newest lease's last renewal and its end.
     pub(crate) lease: Option<(Timestamp, Timestamp)>,
+    /// The process that has or had the lease, and its session.
+    pub(crate) instance: Option<String>,
+    pub(crate) session_id: Option<String>,
+    /// Another process that asked for it in vain, and when.
+    pub(crate) rival: Option<(String, Timestamp)>,
+    /// When the newest of its secrets ends.
+    pub(crate) credentials_end: Option<Timestamp>,
     pub(crate) version: Option<String>,
     pub(crate) conditions: Option<String>,
     pub(crate) clock_skew_ms: Option<i64>,
@@ -32,7 +39,9 @@ pub(crate) struct Agent {
 
 const SELECT: &str = "SELECT a.id, a.account_id, a.name, a.description, a.cloud_provider, a.deployment, a.agent_type, \
      a.client_id, a.created_at, a.first_connected_at, a.goodbye_at, a.goodbye_reason, a.removed_at, \
-     l.renewed_at, l.expires_at, r.version, r.conditions, r.clock_skew_ms \
+     l.renewed_at, l.expires_at, l.instance, l.session_id, l.rival, l.rival_at, r.version, r.conditions, \
+     r.clock_skew_ms, (SELECT c.expires_at FROM agent_credentials c WHERE c.agent_id = a.id AND c.revoked_at IS NULL \
+     ORDER BY c.id DESC LIMIT 1) AS credentials_end \
      FROM agents a LEFT JOIN leases l ON l.agent_id = a.id LEFT JOIN agent_reports r ON r.agent_id = a.id ";
 
 macro_rules! select {
@@ -58,6 +67,10 @@ fn agent(row: &AnyRow) -> Agent {
         goodbye_reason: row.get("goodbye_reason"),
         removed_at: time("removed_at"),
         lease: time("renewed_at").zip(time("expires_at")),
+        instance: row.get("instance"),
+        session_id: row.get("session_id"),
+        rival: row.get::<Option<String>, _>("rival").zip(time("rival_at")),
+        credentials_end: time("credentials_end"),
         version: row.get("version"),
         conditions: row.get("conditions"),
         clock_skew_ms: row.get("clock_skew_ms"),
@@ -251,5 +264,22 @@ pub(crate) async fn report<'e>(
     .bind(at.0)
     .execute(on)
     .await?;
+    Ok(())
+}
+
+/// What an agent says of itself with each sign of life.
+pub(crate) async fn conditions<'e>(
+    on: impl Executor<'e, Database = Any>,
+    id: &str,
+    (conditions, clock_skew_ms): (&str, i64),
+    at: Timestamp,
+) -> Result<(), Refused> {
+    sqlx::query("UPDATE agent_reports SET conditions = $2, clock_skew_ms = $3, updated_at = $4 WHERE agent_id = $1")
+        .bind(id)
+        .bind(conditions)
+        .bind(clock_skew_ms)
+        .bind(at.0)
+        .execute(on)
+        .await?;
     Ok(())
 }

@@ -31,6 +31,22 @@ pub(crate) async fn of<'e>(on: impl Executor<'e, Database = Any>, agent_id: &str
     }))
 }
 
+/// Notes that another process asked for it in vain.
+pub(crate) async fn rival<'e>(
+    on: impl Executor<'e, Database = Any>,
+    agent_id: &str,
+    instance: &str,
+    at: Timestamp,
+) -> Result<(), Refused> {
+    sqlx::query("UPDATE leases SET rival = $2, rival_at = $3 WHERE agent_id = $1")
+        .bind(agent_id)
+        .bind(instance)
+        .bind(at.0)
+        .execute(on)
+        .await?;
+    Ok(())
+}
+
 /// Grants it.
 pub(crate) async fn grant<'e>(
     on: impl Executor<'e, Database = Any>,
@@ -41,7 +57,8 @@ pub(crate) async fn grant<'e>(
         "INSERT INTO leases (agent_id, session_id, instance, sequence, granted_at, renewed_at, expires_at) \
          VALUES ($1, $2, $3, $4, $5, $5, $6) ON CONFLICT (agent_id) DO UPDATE SET session_id = excluded.session_id, \
          instance = excluded.instance, sequence = excluded.sequence, granted_at = excluded.granted_at, \
-         renewed_at = excluded.renewed_at, expires_at = excluded.expires_at",
+         renewed_at = excluded.renewed_at, expires_at = excluded.expires_at, \
+         rival = CASE WHEN leases.rival = excluded.instance THEN NULL ELSE leases.rival END",
     )
     .bind(agent_id)
     .bind(&lease.session_id)

@@ -27,6 +27,8 @@ pub(crate) struct Pipeline {
     pub(crate) given_to: Option<String>,
     /// Agent that has not yet said that it runs no more.
     pub(crate) holder: Option<String>,
+    /// The revision that moved the target to another root, until a report has shown a commit there.
+    pub(crate) new_lake: Option<i64>,
     pub(crate) created_at: Timestamp,
     pub(crate) deleted_at: Option<Timestamp>,
     /// As it was sent, without what was `null`.
@@ -45,7 +47,7 @@ pub(crate) struct StoredReport {
 }
 
 const SELECT: &str = "SELECT p.id, p.account_id, p.project_id, p.name, p.agent_id, p.wanted, p.wish, p.first_name, p.revision, \
-     p.epoch, p.given_to, p.holder, p.created_at, p.deleted_at, v.body, r.agent_id AS report_agent, \
+     p.epoch, p.given_to, p.holder, p.new_lake, p.created_at, p.deleted_at, v.body, r.agent_id AS report_agent, \
      r.session_id AS report_session, r.report, r.updated_at \
      FROM pipelines p JOIN pipeline_revisions v ON v.pipeline_id = p.id AND v.revision = p.revision \
      LEFT JOIN pipeline_reports r ON r.pipeline_id = p.id ";
@@ -70,6 +72,7 @@ fn pipeline(row: &AnyRow) -> Pipeline {
         epoch: row.get("epoch"),
         given_to: row.get("given_to"),
         holder: row.get("holder"),
+        new_lake: row.get("new_lake"),
         created_at: Timestamp(row.get("created_at")),
         deleted_at: row.get::<Option<i64>, _>("deleted_at").map(Timestamp),
         body: row.get("body"),
@@ -130,11 +133,12 @@ pub(crate) async fn revise(
     author: &str,
     at: Timestamp,
 ) -> Result<(), sqlx::Error> {
-    sqlx::query("UPDATE pipelines SET name = $2, agent_id = $3, revision = $4 WHERE id = $1")
+    sqlx::query("UPDATE pipelines SET name = $2, agent_id = $3, revision = $4, new_lake = $5 WHERE id = $1")
         .bind(&pipeline.id)
         .bind(stored(&pipeline.name))
         .bind(&pipeline.agent_id)
         .bind(pipeline.revision)
+        .bind(pipeline.new_lake)
         .execute(&mut *on)
         .await?;
     insert_revision(on, pipeline, author, at).await
@@ -250,6 +254,40 @@ pub(crate) async fn give<'e>(
     Ok(())
 }
 
+/// A report has shown a commit at the root of a revision that moved the target there.
+pub(crate) async fn lake_begun<'e>(
+    on: impl Executor<'e, Database = Any>,
+    id: &str,
+    revision: i64,
+) -> Result<(), Refused> {
+    sqlx::query("UPDATE pipelines SET new_lake = NULL WHERE id = $1 AND new_lake <= $2")
+        .bind(id)
+        .bind(revision)
+        .execute(on)
+        .await?;
+    Ok(())
+}
+
+/// Raises the epoch: a chain has shown a higher one.
+pub(crate) async fn raise<'e>(on: impl Executor<'e, Database = Any>, id: &str, epoch: i64) -> Result<(), Refused> {
+    sqlx::query("UPDATE pipelines SET epoch = $2 WHERE id = $1 AND epoch < $2")
+        .bind(id)
+        .bind(epoch)
+        .execute(on)
+        .await?;
+    Ok(())
+}
+
+/// Any pipeline of the account, also a deleted one.
+pub(crate) async fn by_id<'e>(
+    on: impl Executor<'e, Database = Any>,
+    account_id: &str,
+    id: &str,
+) -> Result<Option<Pipeline>, Refused> {
+    let row = select!("WHERE p.account_id = $1 AND p.id = $2").bind(account_id).bind(id).fetch_optional(on).await?;
+    Ok(row.as_ref().map(pipeline))
+}
+
 /// The agent runs it no more.
 pub(crate) async fn let_go<'e>(on: impl Executor<'e, Database = Any>, id: &str, agent_id: &str) -> Result<(), Refused> {
     sqlx::query("UPDATE pipelines SET holder = NULL, given_to = NULL WHERE id = $1 AND holder = $2")
@@ -315,4 +353,21 @@ pub(crate) async fn revisions(
         created_at: Timestamp(row.get("created_at")),
     };
     Ok((rows.iter().map(revision).collect(), total.get("total")))
+}
+
+/// Keeps newer figures of the session that reported last.
+pub(crate) async fn newer_figures<'e>(
+    on: impl Executor<'e, Database = Any>,
+    id: &str,
+    (session_id, report): (&str, &str),
+    at: Timestamp,
+) -> Result<(), Refused> {
+    sqlx::query("UPDATE pipeline_reports SET report = $3, updated_at = $4 WHERE pipeline_id = $1 AND session_id = $2")
+        .bind(id)
+        .bind(session_id)
+        .bind(report)
+        .bind(at.0)
+        .execute(on)
+        .await?;
+    Ok(())
 }

@@ -12,7 +12,7 @@ use sha2::{Digest, Sha256};
 use super::{Listed, with};
 use crate::app::App;
 use crate::app::agents::{NewAgent, last_seen};
-use crate::app::status::AgentStatus;
+use crate::app::status::{AgentStatus, conditions};
 use crate::db::agents::Agent;
 use crate::fault::Refused;
 use crate::web::members::Members;
@@ -36,6 +36,9 @@ pub(crate) struct AgentView {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     version_details: Option<VersionDetails>,
+    /// What is not as it should be: `kind`, `message`, `since`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    conditions: Vec<Value>,
 }
 
 /// What runs there.
@@ -57,6 +60,7 @@ fn view(app: &App, agent: Agent) -> AgentView {
     AgentView {
         agent_status: status.as_str(),
         connected: status == AgentStatus::Running,
+        conditions: conditions(&agent, app.now()).iter().map(|condition| json!(condition)).collect(),
         last_seen_at: last_seen(&agent).map(|at| at.to_string()),
         version_details: agent.version.map(|agent_version| VersionDetails { agent_version }),
         agent_id: agent.id,
