@@ -3,8 +3,10 @@
 //! Handlers in `web` parse, call this, and render; SQL stands in `db` only. A status is computed here, never stored.
 
 pub(crate) mod agents;
+pub(crate) mod console;
 pub(crate) mod gateway;
 mod notify;
+pub(crate) mod people;
 pub(crate) mod pipelines;
 pub(crate) mod setup;
 pub(crate) mod sign_in;
@@ -16,6 +18,7 @@ use std::time::Duration;
 use millrace_model::{Clock, Timestamp};
 
 use crate::auth::seal::Sealer;
+use crate::auth::throttle::Throttle;
 use crate::auth::token::Tokens;
 use crate::auth::{Caller, Role};
 use crate::db::{Db, audit};
@@ -30,6 +33,7 @@ pub(crate) struct App {
     pub(crate) tokens: Tokens,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) notifier: notify::Notifier,
+    pub(crate) throttle: Throttle,
 }
 
 impl App {
@@ -39,7 +43,15 @@ impl App {
         let sealer = Sealer::open_or_create(&settings.key_file())?;
         let db = Db::open(&settings.place()).await?;
         let tokens = Tokens::open(&db, &sealer, clock.now()).await?;
-        Ok(Self { settings, db, sealer, tokens, clock, notifier: notify::Notifier::default() })
+        Ok(Self {
+            settings,
+            db,
+            sealer,
+            tokens,
+            clock,
+            notifier: notify::Notifier::default(),
+            throttle: Throttle::default(),
+        })
     }
 
     /// Now, by the hub's clock.

@@ -1,6 +1,7 @@
-//! The hub's doors: the REST API, the agents' gateway, the token endpoint. `router` is the table of contents.
+//! The hub's doors: the REST API, the agents' gateway, the token endpoint, the console. `router` is the table of contents.
 
 pub(crate) mod api;
+mod console;
 mod gateway;
 mod problem;
 mod request;
@@ -41,6 +42,7 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .route("/agent/v1/goodbye", post(gateway::goodbye))
         .route("/livez", get(api::health::alive))
         .route("/readyz", get(api::health::ready))
+        .merge(console::routes(&app))
         .fallback(problem::no_such_path)
         .method_not_allowed_fallback(problem::no_such_method)
         .layer(DefaultBodyLimit::max(BODY_LIMIT))

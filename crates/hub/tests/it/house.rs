@@ -11,6 +11,10 @@ use tempfile::TempDir;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
+/// The owner of every hub here.
+pub const OWNER: &str = "owner@example.com";
+pub const PASSWORD: &str = "correct horse battery staple";
+
 /// Wall-clock time.
 pub struct WallClock;
 
@@ -40,7 +44,12 @@ impl House {
     }
 
     pub async fn with(settings: Settings, folder: TempDir) -> Self {
-        let asked = Bootstrap { account: "Acme".into(), project: "Main".into(), api_client: "tests".into() };
+        let asked = Bootstrap {
+            account: "Acme".into(),
+            project: "Main".into(),
+            api_client: "tests".into(),
+            owner: Some((OWNER.into(), PASSWORD.into())),
+        };
         let set_up = bootstrap(settings.clone(), Arc::new(WallClock), asked).await.expect("an empty hub is set up");
         let hub = Hub::open(settings, Arc::new(WallClock)).await.expect("the hub opens");
         let url = format!("http://{}", hub.address().expect("the hub listens"));

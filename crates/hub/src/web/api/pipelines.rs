@@ -31,7 +31,7 @@ fn view(pipeline: &Pipeline) -> Result<Value, Refused> {
     Ok(Value::Object(body))
 }
 
-fn checked(sent: Value) -> Result<NewPipeline, Refused> {
+pub(crate) fn checked(sent: Value) -> Result<NewPipeline, Refused> {
     let violation = |problem: &millrace_protocol::Problem| Violation {
         field: problem.path.clone(),
         message: if problem.cure.is_empty() {
