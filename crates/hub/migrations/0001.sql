@@ -39,7 +39,7 @@ CREATE TABLE sessions (
 -- One-time links: the first owner's, and invitations.
 CREATE TABLE invitations (
     token_hash TEXT PRIMARY KEY,
-    account_id TEXT NOT NULL REFERENCES accounts (id),
+    account_id TEXT REFERENCES accounts (id),
     email TEXT,
     role TEXT NOT NULL,
     created_at BIGINT NOT NULL,
@@ -144,6 +144,16 @@ CREATE TABLE pipeline_reports (
     agent_id TEXT NOT NULL,
     session_id TEXT NOT NULL,
     report TEXT NOT NULL,
+    updated_at BIGINT NOT NULL
+);
+-- Pipelines that someone is still filling in: `body` as the API would take it, `notes` what else the wizard remembers.
+CREATE TABLE drafts (
+    id TEXT PRIMARY KEY,
+    account_id TEXT NOT NULL REFERENCES accounts (id),
+    project_id TEXT NOT NULL REFERENCES projects (id),
+    person_id TEXT NOT NULL REFERENCES people (id),
+    body TEXT NOT NULL,
+    notes TEXT NOT NULL,
     updated_at BIGINT NOT NULL
 );
 CREATE TABLE commands (

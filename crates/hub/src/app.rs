@@ -7,9 +7,11 @@ pub(crate) mod agents;
 pub(crate) mod commands;
 pub(crate) mod credentials;
 mod failures;
+pub(crate) mod console;
 pub(crate) mod gateway;
 mod ledger;
 mod notify;
+pub(crate) mod people;
 pub(crate) mod pipelines;
 pub(crate) mod repeats;
 pub(crate) mod setup;
@@ -22,6 +24,7 @@ use std::time::Duration;
 use millrace_model::{Clock, Timestamp};
 
 use crate::auth::seal::Sealer;
+use crate::auth::throttle::Throttle;
 use crate::auth::token::Tokens;
 use crate::auth::{Caller, Role};
 use crate::db::{Db, audit};
@@ -38,6 +41,7 @@ pub(crate) struct App {
     pub(crate) notifier: notify::Notifier,
     pub(crate) failures: failures::Failures,
     pub(crate) ledger: ledger::Ledger,
+    pub(crate) throttle: Throttle,
 }
 
 impl App {
@@ -56,6 +60,7 @@ impl App {
             notifier: notify::Notifier::default(),
             failures: failures::Failures::default(),
             ledger: ledger::Ledger::default(),
+            throttle: Throttle::default(),
         })
     }
 

@@ -1,7 +1,10 @@
-//! Who is asking: secrets and their hashes, access tokens, and the key that seals what must be readable again.
+//! Who is asking: people's passwords and sessions, secrets and their hashes, access tokens, and the key that seals what must be readable again.
 
+pub(crate) mod password;
 pub(crate) mod seal;
 pub(crate) mod secret;
+pub(crate) mod session;
+pub(crate) mod throttle;
 pub(crate) mod token;
 
 /// A caller of the API or the gateway, known by its token.

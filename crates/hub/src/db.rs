@@ -8,13 +8,17 @@ pub(crate) mod agents;
 pub(crate) mod audit;
 pub(crate) mod commands;
 pub(crate) mod credentials;
+pub(crate) mod drafts;
 pub(crate) mod events;
 pub(crate) mod keys;
 pub(crate) mod leases;
 mod migrate;
+pub(crate) mod people;
 pub(crate) mod pipelines;
 pub(crate) mod repeats;
 pub(crate) mod text;
+pub(crate) mod sessions;
+pub(crate) mod timeline;
 
 use std::path::Path;
 use std::sync::Arc;

@@ -40,6 +40,7 @@ impl Hub {
     pub async fn open(settings: Settings, clock: Arc<dyn Clock>) -> Result<Self, Fault> {
         let address = settings.listen.clone();
         let app = Arc::new(App::open(settings, clock).await?);
+        app.show_owner_link().await.map_err(|refused| Cause::Damaged(refused.to_string()))?;
         let listener =
             TcpListener::bind(&address).await.map_err(|error| Cause::Listen { address: address.clone(), error })?;
         Ok(Self { listener, router: web::router(Arc::clone(&app)), app })

@@ -1,6 +1,7 @@
-//! The hub's doors: the REST API, the agents' gateway, the token endpoint. `routes` is the table of contents.
+//! The hub's doors: the REST API, the agents' gateway, the token endpoint, the console. `routes` is the table of contents.
 
 pub(crate) mod api;
+mod console;
 mod gateway;
 mod last_resort;
 mod members;
@@ -74,6 +75,7 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .nest("/v1", contract().into())
         .route("/oauth/token", post(api::token::token))
         .route("/openapi.json", get(move || async move { Json(document.as_ref().clone()) }))
+        .merge(console::routes(&app))
         .fallback(problem::no_such_path)
         .method_not_allowed_fallback(problem::no_such_method)
         .layer(DefaultBodyLimit::max(BODY_LIMIT))

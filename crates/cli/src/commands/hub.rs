@@ -69,7 +69,13 @@ async fn serve(settings: Settings) -> Result<u8, Failure> {
 }
 
 async fn set_up(settings: Settings, asked: BootstrapArguments, console: &Console) -> Result<u8, Failure> {
-    let asked = Bootstrap { account: asked.account, project: asked.project, api_client: asked.api_client };
+    let file = asked.owner_password_file;
+    let password = std::fs::read_to_string(&file).map_err(|error| {
+        let message = format!("the owner's password cannot be read from `{}`: {error}", file.display());
+        Failure::Fault(Fault::refused("CL-001", Refusal::Spec, message, "name a file that holds it on one line"))
+    })?;
+    let owner = Some((asked.owner_email, password.trim_end_matches(['\r', '\n']).to_owned()));
+    let asked = Bootstrap { account: asked.account, project: asked.project, api_client: asked.api_client, owner };
     let set_up =
         bootstrap(settings, Arc::new(SystemClock), asked).await.map_err(|cause| Failure::Fault(cause.into()))?;
     console.result(&json!(set_up), |result, _| format!("{:#}\nthe secret is shown this once", result))?;

@@ -7,9 +7,11 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use super::App;
-use crate::auth::{Role, secret};
+use super::people::{address, check_joining};
+use crate::auth::{Role, password, secret};
 use crate::db::accounts::{self, ApiClient, Named};
-use crate::fault::{Cause, Refused};
+use crate::db::people::{self, Person};
+use crate::fault::{Cause, Refused, Violation};
 use crate::settings::Settings;
 
 /// What `hub bootstrap` is told.
@@ -21,6 +23,8 @@ pub struct Bootstrap {
     pub project: String,
     /// Name of its API client.
     pub api_client: String,
+    /// E-mail address and password of the first owner. Absent: a one-time link is made in place of it.
+    pub owner: Option<(String, String)>,
 }
 
 /// What `hub bootstrap` prints, once.
@@ -35,6 +39,8 @@ pub struct Bootstrapped {
     pub client_id: String,
     /// Its secret; not kept.
     pub client_secret: String,
+    /// Where the first owner begins: the one-time link, or the page to sign in at where the owner has a password.
+    pub setup_url: String,
 }
 
 /// Sets up an empty hub.
@@ -43,6 +49,7 @@ pub async fn bootstrap(settings: Settings, clock: Arc<dyn Clock>, asked: Bootstr
     app.bootstrap(asked).await.map_err(|refused| match refused {
         Refused::Conflict { .. } => Cause::SetUpAlready,
         Refused::Failed(cause) => Cause::Damaged(cause.to_string()),
+        Refused::Invalid(violations) => Cause::Settings(described(&violations)),
         other => Cause::Settings(other.to_string()),
     })
 }
@@ -50,6 +57,14 @@ pub async fn bootstrap(settings: Settings, clock: Arc<dyn Clock>, asked: Bootstr
 impl App {
     async fn bootstrap(&self, asked: Bootstrap) -> Result<Bootstrapped, Refused> {
         let now = self.now();
+        let owner = match &asked.owner {
+            None => None,
+            Some((email, given)) => {
+                let email = address(email);
+                check_joining(&email, given, &asked.account)?;
+                Some(Person { id: Uuid::now_v7().to_string(), password_hash: password::hash(given).await?, email })
+            }
+        };
         let account = Named { id: Uuid::now_v7().to_string(), name: asked.account };
         let project = Named { id: Uuid::now_v7().to_string(), name: asked.project };
         let client_secret = secret::new()?;
@@ -66,7 +81,25 @@ impl App {
         accounts::insert(writing.on(), &account, now).await?;
         accounts::insert_project(writing.on(), &account.id, &project, now).await?;
         accounts::insert_client(writing.on(), &client, &asked.api_client, now).await?;
+        if let Some(owner) = &owner {
+            people::insert(writing.on(), owner, (&account.id, Role::Owner.as_str()), now).await?;
+        }
         writing.commit().await?;
-        Ok(Bootstrapped { account_id: account.id, project_id: project.id, client_id: client.id, client_secret })
+        let setup_url = match self.owner_link().await? {
+            Some(link) => link,
+            None => format!("{}/sign-in", self.settings.public_url),
+        };
+        Ok(Bootstrapped {
+            account_id: account.id,
+            project_id: project.id,
+            client_id: client.id,
+            client_secret,
+            setup_url,
+        })
     }
+}
+
+fn described(violations: &[Violation]) -> String {
+    let all: Vec<String> = violations.iter().map(|wrong| format!("{} {}", wrong.field, wrong.message)).collect();
+    all.join("; ")
 }

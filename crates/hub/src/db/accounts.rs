@@ -27,6 +27,18 @@ pub(crate) async fn any<'e>(on: impl Executor<'e, Database = Any>) -> Result<boo
     Ok(sqlx::query("SELECT 1 FROM accounts LIMIT 1").fetch_optional(on).await?.is_some())
 }
 
+/// The account that was made first.
+pub(crate) async fn first<'e>(on: impl Executor<'e, Database = Any>) -> Result<Option<Named>, Refused> {
+    let row = sqlx::query("SELECT id, name FROM accounts ORDER BY created_at, id LIMIT 1").fetch_optional(on).await?;
+    Ok(row.map(|row| named(&row)))
+}
+
+/// The account of that id.
+pub(crate) async fn of_id<'e>(on: impl Executor<'e, Database = Any>, id: &str) -> Result<Option<Named>, Refused> {
+    let row = sqlx::query("SELECT id, name FROM accounts WHERE id = $1").bind(id).fetch_optional(on).await?;
+    Ok(row.map(|row| named(&row)))
+}
+
 /// A new account.
 pub(crate) async fn insert<'e>(
     on: impl Executor<'e, Database = Any>,

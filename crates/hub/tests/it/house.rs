@@ -27,6 +27,9 @@ macro_rules! on_both_databases {
     };
 }
 pub(crate) use on_both_databases;
+/// The owner of every hub here.
+pub const OWNER: &str = "owner@example.com";
+pub const PASSWORD: &str = "correct horse battery staple";
 
 /// Which database a hub has.
 #[derive(Clone, Copy)]
@@ -98,9 +101,14 @@ impl House {
         Self::with(settings, folder).await
     }
 
-    async fn with(settings: Settings, folder: TempDir) -> Self {
+    pub async fn with(settings: Settings, folder: TempDir) -> Self {
         let clock = Arc::new(TestClock::default());
-        let asked = Bootstrap { account: "Acme".into(), project: "Main".into(), api_client: "tests".into() };
+        let asked = Bootstrap {
+            account: "Acme".into(),
+            project: "Main".into(),
+            api_client: "tests".into(),
+            owner: Some((OWNER.into(), PASSWORD.into())),
+        };
         let set_up = bootstrap(settings.clone(), clock.clone(), asked).await.expect("an empty hub is set up");
         let hub = Hub::open(settings.clone(), clock.clone()).await.expect("the hub opens");
         let url = format!("http://{}", hub.address().expect("the hub listens"));

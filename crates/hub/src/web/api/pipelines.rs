@@ -43,7 +43,7 @@ pub(super) fn violations(problems: &Problems, prefix: &str) -> Vec<Violation> {
     problems.0.iter().map(violation).collect()
 }
 
-fn checked(sent: Value, id: Option<&str>) -> Result<NewPipeline, Refused> {
+pub(crate) fn checked(sent: Value, id: Option<&str>) -> Result<NewPipeline, Refused> {
     let body = wire::pipeline_body(sent, id).map_err(|problems| Refused::Invalid(violations(&problems, "")))?;
     let text = |name: &str| body.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
     Ok(NewPipeline { name: text("name"), agent_id: text("agentId"), body })

@@ -1,0 +1,67 @@
+// What is nicer with a script: copy buttons, deployments that fit the cloud, a menu that opens where its button is, and
+// pages that do not renew themselves under someone's hands. Nothing here is needed to get anything done.
+"use strict";
+
+function copyButton(block) {
+  const button = document.createElement("button");
+  button.type = "button";
+  button.className = "copy small";
+  button.textContent = "Copy";
+  button.addEventListener("click", async () => {
+    const text = block.querySelector("code").textContent.trimEnd();
+    try {
+      await navigator.clipboard.writeText(text);
+      button.textContent = "Copied";
+    } catch {
+      const range = document.createRange();
+      range.selectNodeContents(block.querySelector("code"));
+      getSelection().removeAllRanges();
+      getSelection().addRange(range);
+      button.textContent = "Selected";
+    }
+    setTimeout(() => { button.textContent = "Copy"; }, 2000);
+  });
+  block.append(button);
+}
+
+function fitDeployments(form) {
+  const cloud = form.elements.cloudProvider;
+  const deployment = form.elements.deployment;
+  const fit = () => {
+    for (const group of deployment.querySelectorAll("optgroup")) {
+      group.hidden = group.disabled = group.dataset.key !== cloud.value;
+    }
+    if (deployment.selectedOptions[0]?.parentElement.disabled) {
+      deployment.value = deployment.querySelector("optgroup:not([disabled]) option").value;
+    }
+  };
+  cloud.addEventListener("change", fit);
+  fit();
+}
+
+function placeMenu(event) {
+  const menu = event.target;
+  if (event.newState !== "open" || !menu.matches?.(".menu")) return;
+  const button = document.querySelector(`[popovertarget="${menu.id}"]`);
+  const box = button.getBoundingClientRect();
+  menu.style.setProperty("inset", "auto");
+  const left = Math.max(8, box.right - menu.offsetWidth);
+  const below = box.bottom + 4;
+  const top = below + menu.offsetHeight > innerHeight ? box.top - menu.offsetHeight - 4 : below;
+  menu.style.setProperty("left", `${left}px`);
+  menu.style.setProperty("top", `${top}px`);
+}
+
+for (const block of document.querySelectorAll("[data-copy]")) copyButton(block);
+for (const form of document.querySelectorAll('[data-form="agent"]')) fitDeployments(form);
+document.addEventListener("toggle", placeMenu, true);
+document.getElementById("summary")?.focus();
+
+// A page in use does not change under its reader: an open menu or marked text waits.
+document.addEventListener("htmx:beforeRequest", (event) => {
+  const place = event.detail.elt;
+  const marked = getSelection();
+  const busy = document.querySelector(".menu:popover-open") || document.hidden
+    || (!marked.isCollapsed && place.contains(marked.anchorNode));
+  if (busy) event.preventDefault();
+});

@@ -1,0 +1,193 @@
+//! What the console's pages ask beyond the API: everything of an account at once, drafts, questions to agents.
+
+use std::time::Duration;
+
+use serde_json::{Map, Value};
+use uuid::Uuid;
+
+use super::status::{self, PipelineStatus};
+use super::{App, later, require};
+use crate::auth::{Caller, Principal, Role};
+use crate::db::accounts::{self, Named};
+use crate::db::agents::{self, Agent};
+use crate::db::commands::{self, Command};
+use crate::db::drafts::{self, Draft};
+use crate::db::pipelines::{self, Pipeline};
+use crate::db::timeline::{self, Deed, Happened};
+use crate::fault::Refused;
+
+/// A list shows so many at most.
+const MOST: i64 = 10_000;
+/// Lines of a list of events.
+const EVENTS: i64 = 200;
+/// How long a question waits for its agent.
+const QUESTION: Duration = Duration::from_secs(5 * 60);
+
+/// A pipeline with its project, its agent and its status now.
+pub(crate) struct Placed {
+    pub(crate) pipeline: Pipeline,
+    pub(crate) project: Named,
+    pub(crate) agent: Option<Agent>,
+    pub(crate) status: PipelineStatus,
+}
+
+impl App {
+    /// The account's projects.
+    pub(crate) async fn projects(&self, caller: &Caller) -> Result<Vec<Named>, Refused> {
+        accounts::projects(self.db.pool(), &caller.account_id).await
+    }
+
+    /// All agents of the account.
+    pub(crate) async fn all_agents(&self, caller: &Caller) -> Result<Vec<Agent>, Refused> {
+        agents::list(self.db.pool(), &caller.account_id, MOST, 0).await
+    }
+
+    /// All pipelines of the account, each where it belongs.
+    pub(crate) async fn all_pipelines(&self, caller: &Caller) -> Result<Vec<Placed>, Refused> {
+        let agents = self.all_agents(caller).await?;
+        let now = self.now();
+        let mut placed = Vec::new();
+        for project in self.projects(caller).await? {
+            for pipeline in pipelines::list(self.db.pool(), &project.id, MOST, 0).await? {
+                let agent = agents.iter().find(|agent| agent.id == pipeline.agent_id).cloned();
+                let status = status::of_pipeline(&pipeline, agent.as_ref(), now);
+                placed.push(Placed { pipeline, project: project.clone(), agent, status });
+            }
+        }
+        Ok(placed)
+    }
+
+    /// The account's pipeline of that id, whichever its project.
+    pub(crate) async fn placed(&self, caller: &Caller, id: &str) -> Result<Placed, Refused> {
+        for project in self.projects(caller).await? {
+            if let Some(pipeline) = pipelines::of_project(self.db.pool(), &project.id, id).await? {
+                let agent = agents::of_account(self.db.pool(), &caller.account_id, &pipeline.agent_id).await?;
+                let status = status::of_pipeline(&pipeline, agent.as_ref(), self.now());
+                return Ok(Placed { pipeline, project, agent, status });
+            }
+        }
+        Err(Refused::NotFound("the pipeline"))
+    }
+
+    /// What an agent has told.
+    pub(crate) async fn agent_events(&self, agent: &Agent) -> Result<Vec<Happened>, Refused> {
+        timeline::of_agent(self.db.pool(), &agent.id, EVENTS).await
+    }
+
+    /// What was told of a pipeline.
+    pub(crate) async fn pipeline_events(&self, pipeline: &Pipeline) -> Result<Vec<Happened>, Refused> {
+        timeline::of_pipeline(self.db.pool(), &pipeline.id, EVENTS).await
+    }
+
+    /// A page of the account's audit log.
+    pub(crate) async fn activity(&self, caller: &Caller, page: i64, size: i64) -> Result<Vec<Deed>, Refused> {
+        timeline::audit(self.db.pool(), &caller.account_id, size, page.saturating_mul(size)).await
+    }
+
+    /// Asks something of an agent; the id under which its answer is found.
+    pub(crate) async fn ask_agent(
+        &self,
+        caller: &Caller,
+        agent_id: &str,
+        (kind, arguments): (&str, Value),
+    ) -> Result<String, Refused> {
+        require(caller, Role::Editor)?;
+        let agent = self.agent(caller, agent_id).await?;
+        let now = self.now();
+        let command = Command {
+            id: Uuid::now_v7().to_string(),
+            account_id: caller.account_id.clone(),
+            agent_id: agent.id.clone(),
+            pipeline_id: None,
+            kind: kind.to_owned(),
+            arguments: arguments.to_string(),
+            state: "queued".into(),
+            issued_by: caller.actor(),
+            issued_at: now,
+            expires_at: later(now, QUESTION),
+            result: None,
+        };
+        let mut writing = self.db.write().await?;
+        commands::insert(writing.on(), &command).await?;
+        self.audit(&mut writing, caller, (&format!("agent.{kind}"), &format!("agent:{agent_id}"), &agent.name)).await?;
+        writing.commit().await?;
+        self.notifier.ring(agent_id);
+        Ok(command.id)
+    }
+
+    /// A question and, where it has come, its answer.
+    pub(crate) async fn question(&self, caller: &Caller, id: &str) -> Result<Option<Command>, Refused> {
+        commands::of_account(self.db.pool(), &caller.account_id, id).await
+    }
+
+    /// A new draft of a pipeline in the project.
+    pub(crate) async fn new_draft(&self, caller: &Caller, project_id: &str) -> Result<Draft, Refused> {
+        require(caller, Role::Editor)?;
+        self.project_of(caller, project_id).await?;
+        let draft = Draft {
+            id: Uuid::now_v7().to_string(),
+            account_id: caller.account_id.clone(),
+            project_id: project_id.to_owned(),
+            person_id: person(caller)?.to_owned(),
+            body: "{}".into(),
+            notes: "{}".into(),
+            updated_at: self.now(),
+        };
+        self.keep_draft(draft.clone()).await?;
+        Ok(draft)
+    }
+
+    /// Keeps a draft as it is now.
+    pub(crate) async fn keep_draft(&self, draft: Draft) -> Result<(), Refused> {
+        let mut writing = self.db.write().await?;
+        drafts::keep(writing.on(), &Draft { updated_at: self.now(), ..draft }).await?;
+        writing.commit().await
+    }
+
+    /// The caller's draft.
+    pub(crate) async fn draft(&self, caller: &Caller, id: &str) -> Result<Draft, Refused> {
+        require(caller, Role::Editor)?;
+        let owner = (caller.account_id.as_str(), person(caller)?);
+        drafts::of_person(self.db.pool(), owner, id).await?.ok_or(Refused::NotFound("the draft"))
+    }
+
+    /// The caller's drafts.
+    pub(crate) async fn drafts(&self, caller: &Caller) -> Result<Vec<Draft>, Refused> {
+        drafts::list(self.db.pool(), &caller.account_id, person(caller)?).await
+    }
+
+    /// Throws a draft away.
+    pub(crate) async fn discard_draft(&self, caller: &Caller, id: &str) -> Result<(), Refused> {
+        let draft = self.draft(caller, id).await?;
+        let mut writing = self.db.write().await?;
+        drafts::discard(writing.on(), &draft.id).await?;
+        writing.commit().await
+    }
+}
+
+impl Draft {
+    /// The pipeline so far.
+    pub(crate) fn spec(&self) -> Map<String, Value> {
+        serde_json::from_str(&self.body).unwrap_or_default()
+    }
+
+    /// What else the wizard remembers.
+    pub(crate) fn note(&self, name: &str) -> Option<String> {
+        let notes: Map<String, Value> = serde_json::from_str(&self.notes).unwrap_or_default();
+        notes.get(name).and_then(Value::as_str).map(str::to_owned)
+    }
+
+    /// Remembers something.
+    pub(crate) fn remember(&mut self, name: &str, value: &str) {
+        let mut notes: Map<String, Value> = serde_json::from_str(&self.notes).unwrap_or_default();
+        notes.insert(name.to_owned(), Value::String(value.to_owned()));
+        self.notes = Value::Object(notes).to_string();
+    }
+}
+
+fn person(caller: &Caller) -> Result<&str, Refused> {
+    match &caller.principal {
+        Principal::Person(id) => Ok(id),
+        Principal::Client(_) | Principal::Hub => Err(Refused::Forbidden("drafts belong to people".into())),
+    }
+}

@@ -1,0 +1,85 @@
+//! Passwords of people: Argon2id, away from the threads that serve, and the same time for someone who does not exist.
+
+use std::sync::LazyLock;
+
+use argon2::Argon2;
+use argon2::password_hash::phc::PasswordHash;
+use argon2::password_hash::{PasswordHasher, PasswordVerifier};
+
+use crate::fault::Refused;
+
+/// Fewest characters.
+const LEAST: usize = 12;
+/// Most bytes: nobody types more, and hashing costs.
+const MOST: usize = 1024;
+
+/// What a password is measured against where there is no person, so that the answer takes as long.
+static NOBODY: LazyLock<Option<String>> = LazyLock::new(|| make("nobody has this password"));
+
+fn make(password: &str) -> Option<String> {
+    Argon2::default().hash_password(password.as_bytes()).ok().map(|hash| hash.to_string())
+}
+
+/// What is wrong with a new password.
+pub(crate) fn refused(password: &str, email: &str) -> Option<String> {
+    let count = password.chars().count();
+    if count < LEAST {
+        return Some(format!("must have at least {LEAST} characters; a few words make a good one"));
+    }
+    if password.len() > MOST {
+        return Some(format!("must have at most {MOST} bytes"));
+    }
+    let mut different: Vec<char> = password.to_lowercase().chars().collect();
+    different.sort_unstable();
+    different.dedup();
+    let lower = password.to_lowercase();
+    let sounds_known = ["password", "123456789", "qwertyuiop", "millrace"].iter().any(|word| {
+        let rest = lower.replace(word, "");
+        rest.chars().count() < LEAST / 2
+    });
+    if different.len() < 5 || sounds_known || lower == email.to_lowercase() {
+        return Some("is too easy to guess; take a few words that do not belong together".into());
+    }
+    None
+}
+
+/// What is kept of it.
+pub(crate) async fn hash(password: &str) -> Result<String, Refused> {
+    let password = password.to_owned();
+    let hashed = tokio::task::spawn_blocking(move || make(&password)).await;
+    hashed.ok().flatten().ok_or_else(|| Refused::failed("a password could not be hashed"))
+}
+
+/// Whether it is the one with this hash. `None`: there is no such person; that takes as long.
+pub(crate) async fn matches(password: &str, hash: Option<&str>) -> bool {
+    let (password, hash) = (password.to_owned(), hash.map(str::to_owned));
+    let known = hash.is_some();
+    let checked = tokio::task::spawn_blocking(move || {
+        let Some(text) = hash.or_else(|| NOBODY.clone()) else { return false };
+        let Ok(parsed) = PasswordHash::new(&text) else { return false };
+        password.len() <= MOST && Argon2::default().verify_password(password.as_bytes(), &parsed).is_ok()
+    });
+    checked.await.unwrap_or(false) && known
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_password_is_known_by_its_hash_and_nobody_has_none() {
+        let kept = hash("correct horse battery").await.unwrap();
+        assert!(kept.starts_with("$argon2id$"));
+        assert!(matches("correct horse battery", Some(&kept)).await);
+        assert!(!matches("correct horse", Some(&kept)).await);
+        assert!(!matches("nobody has this password", None).await);
+    }
+
+    #[test]
+    fn a_short_or_well_known_password_is_refused_with_the_reason() {
+        for easy in ["short", "passwordpassword", "aaaaaaaaaaaaaaaa", "millrace123456789", "ann@example.com"] {
+            assert!(refused(easy, "ann@example.com").is_some(), "{easy}");
+        }
+        assert_eq!(refused("correct horse battery staple", "ann@example.com"), None);
+    }
+}

@@ -1,0 +1,58 @@
+//! Who did what: the account's audit log.
+
+use std::sync::Arc;
+
+use askama::Template;
+use axum::extract::State;
+use axum::response::Response;
+
+use super::page::{Mishap, Shell, page};
+use super::show::When;
+use super::visitor::{Fields, Visitor};
+use crate::app::App;
+
+struct Row {
+    when: When,
+    who: String,
+    action: String,
+    object: String,
+    link: Option<String>,
+    detail: String,
+    address: String,
+    outcome: String,
+}
+
+#[derive(Template)]
+#[template(path = "activity.html")]
+struct ActivityPage {
+    shell: Shell,
+    rows: Vec<Row>,
+    earlier: Option<i64>,
+    later: Option<i64>,
+}
+
+const SIZE: i64 = 50;
+
+pub(crate) async fn list(State(app): State<Arc<App>>, visitor: Visitor, query: Fields) -> Result<Response, Mishap> {
+    let at = query.get("page").parse::<i64>().unwrap_or(0).clamp(0, 1_000_000);
+    let deeds = app.activity(&visitor.caller, at, SIZE).await?;
+    let earlier = (i64::try_from(deeds.len()).unwrap_or_default() == SIZE).then_some(at + 1);
+    let now = app.now();
+    let me = visitor.caller.actor();
+    let rows = deeds.into_iter().map(|deed| Row {
+        when: When::new(deed.at, now),
+        who: if deed.actor == me { visitor.session.email.clone() } else { deed.actor },
+        link: match deed.object.split_once(':') {
+            Some(("agent", id)) if !deed.action.ends_with("remove") => Some(format!("/agents/{id}")),
+            Some(("pipeline", id)) if !deed.action.ends_with("delete") => Some(format!("/pipelines/{id}")),
+            _ => None,
+        },
+        action: deed.action.replace(['.', '_'], " "),
+        object: deed.object,
+        detail: deed.detail,
+        address: deed.address,
+        outcome: deed.outcome,
+    });
+    let shell = visitor.shell("Activity", "activity");
+    Ok(page(&ActivityPage { shell, rows: rows.collect(), earlier, later: (at > 0).then_some(at - 1) }))
+}

@@ -1,0 +1,349 @@
+//! One agent: how to start it, what it says of itself, its credentials, and its end.
+
+use std::sync::Arc;
+
+use askama::Template;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Redirect, Response};
+use millrace_protocol::gateway::Condition;
+
+use super::deploy;
+use super::page::{Mishap, Shell, Wrong, page, with_status};
+use super::pipeline::EventRow;
+use super::show::{Badge, Field, Summary, When, spelled};
+use super::visitor::{Sent, Visitor};
+use crate::app::App;
+use crate::app::agents::{Revealed, last_seen};
+use crate::app::status::AgentStatus;
+use crate::db::agents::Agent;
+use millrace_model::Timestamp;
+
+/// What stands above every page of an agent.
+struct Head {
+    id: String,
+    name: String,
+    description: String,
+    badge: Badge,
+    explained: String,
+    platform: String,
+    pipeline: Option<(String, String)>,
+    version: String,
+    seen: Option<When>,
+    /// Which tab is open.
+    tab: &'static str,
+}
+
+impl Head {
+    fn is(&self, tab: &str) -> bool {
+        self.tab == tab
+    }
+}
+
+async fn head(app: &App, visitor: &Visitor, agent: &Agent, tab: &'static str) -> Result<Head, Mishap> {
+    let now = app.now();
+    let placed = app.all_pipelines(&visitor.caller).await?;
+    let own = placed.iter().find(|placed| placed.pipeline.agent_id == agent.id);
+    let status = app.agent_status(agent);
+    let seen = last_seen(agent).map(|at| When::new(at, now));
+    let ago = seen.as_ref().map_or("a while ago", |seen| seen.ago.as_str());
+    let explained = match status {
+        AgentStatus::Pending => "It has never connected. Start it with the steps below.".to_owned(),
+        AgentStatus::Running if own.is_some() => "It is connected and has a pipeline.".to_owned(),
+        AgentStatus::Running => "It is connected and free: give it a pipeline.".to_owned(),
+        AgentStatus::Stopped => format!("It said goodbye {ago}. Start its process again when you need it."),
+        AgentStatus::Unknown => format!("Last heard {ago}, without a goodbye. Its pipeline may still be running."),
+    };
+    Ok(Head {
+        id: agent.id.clone(),
+        name: agent.name.clone(),
+        description: agent.description.clone(),
+        badge: Badge::of_agent(status),
+        explained,
+        platform: format!("{} · {}", spelled(&agent.cloud_provider), spelled(&agent.deployment)),
+        pipeline: own.map(|placed| (placed.pipeline.id.clone(), placed.pipeline.name.clone())),
+        version: agent.version.clone().unwrap_or_default(),
+        seen,
+        tab,
+    })
+}
+
+#[derive(Template)]
+#[template(path = "agent.html")]
+struct DetailsPage {
+    shell: Shell,
+    head: Head,
+    image: String,
+    environment: Vec<(&'static str, String)>,
+    deployment: String,
+    commands: String,
+    docker: String,
+    client_id: String,
+    revealed: Option<Revealed>,
+    has_connected: bool,
+}
+
+async fn details_page(
+    app: &App,
+    visitor: &Visitor,
+    agent: &Agent,
+    revealed: Option<Revealed>,
+) -> Result<DetailsPage, Mishap> {
+    Ok(DetailsPage {
+        shell: visitor.shell(&agent.name, "agents"),
+        head: head(app, visitor, agent, "details").await?,
+        image: app.settings.agent_image.clone(),
+        environment: deploy::environment(&app.settings, agent),
+        deployment: spelled(&agent.deployment).to_owned(),
+        commands: deploy::commands(&app.settings, agent),
+        docker: deploy::docker(&app.settings, agent),
+        client_id: agent.client_id.clone(),
+        revealed,
+        has_connected: agent.first_connected_at.is_some(),
+    })
+}
+
+pub(crate) async fn details(
+    State(app): State<Arc<App>>,
+    Path(id): Path<String>,
+    visitor: Visitor,
+) -> Result<Response, Mishap> {
+    let agent = app.agent(&visitor.caller, &id).await?;
+    Ok(page(&details_page(&app, &visitor, &agent, None).await?))
+}
+
+#[derive(Template)]
+#[template(path = "agent_conditions.html")]
+struct ConditionsPage {
+    shell: Shell,
+    head: Head,
+    conditions: Vec<(String, String, When)>,
+}
+
+pub(crate) async fn conditions(
+    State(app): State<Arc<App>>,
+    Path(id): Path<String>,
+    visitor: Visitor,
+) -> Result<Response, Mishap> {
+    let agent = app.agent(&visitor.caller, &id).await?;
+    let now = app.now();
+    let told: Vec<Condition> =
+        agent.conditions.as_deref().and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
+    let mut conditions: Vec<(String, String, When)> = told
+        .into_iter()
+        .map(|condition| {
+            let since = Timestamp::parse(&condition.since).unwrap_or(now);
+            (condition.kind.replace('_', " "), condition.message, When::new(since, now))
+        })
+        .collect();
+    if let Some(skew) = agent.clock_skew_ms.filter(|skew| *skew != 0) {
+        let message = format!("the agent's clock is {} s away from the hub's: lag is not to be trusted", skew / 1000);
+        conditions.push(("clock skew".into(), message, When::new(now, now)));
+    }
+    let shell = visitor.shell(&agent.name, "agents");
+    Ok(page(&ConditionsPage { shell, head: head(&app, &visitor, &agent, "conditions").await?, conditions }))
+}
+
+#[derive(Template)]
+#[template(path = "agent_events.html")]
+struct EventsPage {
+    shell: Shell,
+    head: Head,
+    events: Vec<EventRow>,
+}
+
+pub(crate) async fn events(
+    State(app): State<Arc<App>>,
+    Path(id): Path<String>,
+    visitor: Visitor,
+) -> Result<Response, Mishap> {
+    let agent = app.agent(&visitor.caller, &id).await?;
+    let now = app.now();
+    let events = app.agent_events(&agent).await?.into_iter().map(|event| EventRow::new(event, now)).collect();
+    let shell = visitor.shell(&agent.name, "agents");
+    Ok(page(&EventsPage { shell, head: head(&app, &visitor, &agent, "events").await?, events }))
+}
+
+#[derive(Template)]
+#[template(path = "agent_edit.html")]
+struct EditPage {
+    shell: Shell,
+    id: String,
+    agent_name: String,
+    platform: String,
+    summary: Summary,
+    name: Field,
+    description: Field,
+}
+
+fn edit_page(visitor: &Visitor, agent: &Agent, (name, description): (&str, &str), wrong: Wrong) -> EditPage {
+    EditPage {
+        shell: visitor.shell(format!("Edit {}", agent.name), "agents"),
+        id: agent.id.clone(),
+        agent_name: agent.name.clone(),
+        platform: format!("{} · {}", spelled(&agent.cloud_provider), spelled(&agent.deployment)),
+        name: Field::text("name", "Agent name", name, &wrong)
+            .help("1 to 30 characters: letters A to Z, digits, spaces, - and _.")
+            .most(30),
+        description: Field::text("description", "Description", description, &wrong)
+            .kind("area", "off")
+            .most(500)
+            .help("Up to 500 characters.")
+            .optional(),
+        summary: Summary(wrong),
+    }
+}
+
+pub(crate) async fn edit(
+    State(app): State<Arc<App>>,
+    Path(id): Path<String>,
+    visitor: Visitor,
+) -> Result<Response, Mishap> {
+    let agent = app.agent(&visitor.caller, &id).await?;
+    Ok(page(&edit_page(&visitor, &agent, (&agent.name, &agent.description), Wrong::default())))
+}
+
+pub(crate) async fn change(
+    State(app): State<Arc<App>>,
+    Path(id): Path<String>,
+    Sent(visitor, fields): Sent,
+) -> Result<Response, Mishap> {
+    let agent = app.agent(&visitor.caller, &id).await?;
+    let (name, description) = (fields.get("name"), fields.get("description").replace("\r\n", "\n"));
+    let wanted = (Some(name.to_owned()), Some(description.clone()));
+    match app.change_agent(&visitor.caller, &id, wanted).await {
+        Ok(()) => Ok(Redirect::to(&format!("/agents/{id}")).into_response()),
+        Err(refused) => {
+            let wrong = Wrong::from(refused)?;
+            let again = edit_page(&visitor, &agent, (name, &description), wrong);
+            Ok(with_status(StatusCode::BAD_REQUEST, &again))
+        }
+    }
+}
+
+#[derive(Template)]
+#[template(path = "agent_credentials.html")]
+struct ConfirmPage {
+    shell: Shell,
+    id: String,
+    name: String,
+    summary: Summary,
+    password: Field,
+}
+
+fn confirm_page(visitor: &Visitor, agent: &Agent, wrong: Wrong) -> ConfirmPage {
+    ConfirmPage {
+        shell: visitor.shell(format!("Credentials of {}", agent.name), "agents"),
+        id: agent.id.clone(),
+        name: agent.name.clone(),
+        password: Field::text("password", "Password", "", &wrong)
+            .kind("password", "current-password")
+            .help("Yours, to show that it is you. That the credentials were shown is noted under Activity.")
+            .most(1024),
+        summary: Summary(wrong),
+    }
+}
+
+pub(crate) async fn confirm(
+    State(app): State<Arc<App>>,
+    Path(id): Path<String>,
+    visitor: Visitor,
+) -> Result<Response, Mishap> {
+    let agent = app.agent(&visitor.caller, &id).await?;
+    Ok(page(&confirm_page(&visitor, &agent, Wrong::default())))
+}
+
+pub(crate) async fn reveal(
+    State(app): State<Arc<App>>,
+    Path(id): Path<String>,
+    Sent(visitor, fields): Sent,
+) -> Result<Response, Mishap> {
+    let agent = app.agent(&visitor.caller, &id).await?;
+    if !app.confirm(&visitor.session, fields.get("password"), &visitor.browser).await? {
+        let wrong = Wrong::at("password", "is not yours");
+        return Ok(with_status(StatusCode::UNAUTHORIZED, &confirm_page(&visitor, &agent, wrong)));
+    }
+    let revealed = app.reveal_credentials(&visitor.caller, &id).await?;
+    Ok(page(&details_page(&app, &visitor, &agent, Some(revealed)).await?))
+}
+
+#[derive(Template)]
+#[template(path = "agent_remove.html")]
+struct RemovalPage {
+    shell: Shell,
+    id: String,
+    name: String,
+    pipeline: Option<(String, String)>,
+    is_running: bool,
+    remains: Vec<&'static str>,
+    summary: Summary,
+    confirmation: Field,
+}
+
+/// What stays in the cloud when an agent is removed here.
+fn remains(deployment: &str) -> Vec<&'static str> {
+    match deployment {
+        "fargate" => vec![
+            "the ECS service, its task definition and its running task",
+            "the secret with its credentials in Secrets Manager",
+            "its log group and its IAM roles",
+        ],
+        "aci" => vec!["the container group", "its managed identity and role assignments"],
+        "gce" => {
+            vec![
+                "the instance and its disk",
+                "the secret with its credentials in Secret Manager",
+                "its service account",
+            ]
+        }
+        _ => {
+            vec!["the StatefulSet and its volume", "the Kubernetes secret with its credentials", "its service account"]
+        }
+    }
+}
+
+async fn removal_page(
+    app: &App,
+    visitor: &Visitor,
+    agent: &Agent,
+    (typed, wrong): (&str, Wrong),
+) -> Result<RemovalPage, Mishap> {
+    let placed = app.all_pipelines(&visitor.caller).await?;
+    let own = placed.into_iter().find(|placed| placed.pipeline.agent_id == agent.id);
+    Ok(RemovalPage {
+        shell: visitor.shell(format!("Remove {}", agent.name), "agents"),
+        id: agent.id.clone(),
+        name: agent.name.clone(),
+        is_running: own.as_ref().is_some_and(|placed| placed.pipeline.wanted == "running"),
+        pipeline: own.map(|placed| (placed.pipeline.id, placed.pipeline.name)),
+        remains: remains(&agent.deployment),
+        confirmation: Field::text("confirmation", "Type the agent's name", typed, &wrong)
+            .help("Exactly as it stands above."),
+        summary: Summary(wrong),
+    })
+}
+
+pub(crate) async fn removal(
+    State(app): State<Arc<App>>,
+    Path(id): Path<String>,
+    visitor: Visitor,
+) -> Result<Response, Mishap> {
+    let agent = app.agent(&visitor.caller, &id).await?;
+    Ok(page(&removal_page(&app, &visitor, &agent, ("", Wrong::default())).await?))
+}
+
+pub(crate) async fn remove(
+    State(app): State<Arc<App>>,
+    Path(id): Path<String>,
+    Sent(visitor, fields): Sent,
+) -> Result<Response, Mishap> {
+    let agent = app.agent(&visitor.caller, &id).await?;
+    let typed = fields.get("confirmation");
+    if typed != agent.name {
+        let wrong = Wrong::at("confirmation", format!("must be {}", agent.name));
+        let again = removal_page(&app, &visitor, &agent, (typed, wrong)).await?;
+        return Ok(with_status(StatusCode::BAD_REQUEST, &again));
+    }
+    app.remove_agent(&visitor.caller, &id, fields.get("force") == "yes").await?;
+    Ok(Redirect::to("/agents").into_response())
+}

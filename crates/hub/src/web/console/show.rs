@@ -1,0 +1,303 @@
+//! How things are shown: statuses as shape, word and colour; figures; ages; the fields of forms.
+
+use askama::Template;
+use askama::filters::HtmlSafe;
+use millrace_model::Timestamp;
+
+use super::page::Wrong;
+use crate::app::status::AgentStatus;
+
+/// The shape of a status's mark.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Shape {
+    /// It runs.
+    Dot,
+    /// It is on its way.
+    Ring,
+    /// It stands still.
+    Square,
+    /// Nobody knows.
+    Half,
+    /// It needs someone.
+    Triangle,
+}
+
+/// A status.
+#[derive(Clone, Debug, PartialEq, Eq, Template)]
+#[template(path = "parts/badge.html")]
+pub(crate) struct Badge {
+    pub(crate) shape: Shape,
+    /// `good`, `busy`, `quiet`, `doubt`, `bad`.
+    pub(crate) tone: &'static str,
+    pub(crate) word: String,
+}
+
+impl HtmlSafe for Badge {}
+
+impl Badge {
+    pub(crate) fn new(shape: Shape, tone: &'static str, word: impl Into<String>) -> Self {
+        Self { shape, tone, word: word.into() }
+    }
+
+    /// Of an agent.
+    pub(crate) fn of_agent(status: AgentStatus) -> Self {
+        match status {
+            AgentStatus::Pending => Self::new(Shape::Ring, "quiet", "Pending"),
+            AgentStatus::Running => Self::new(Shape::Dot, "good", "Running"),
+            AgentStatus::Stopped => Self::new(Shape::Square, "quiet", "Stopped"),
+            AgentStatus::Unknown => Self::new(Shape::Half, "doubt", "Unknown"),
+        }
+    }
+
+    /// Of a pipeline: its word, and whether its reason is that it failed.
+    pub(crate) fn of_pipeline(word: &str, reason: Option<&str>) -> Self {
+        match (word, reason) {
+            ("STREAMING", Some("retrying")) => Self::new(Shape::Triangle, "doubt", "Retrying"),
+            ("STREAMING", _) => Self::new(Shape::Dot, "good", "Streaming"),
+            ("SNAPSHOTTING", _) => Self::new(Shape::Dot, "busy", "Snapshotting"),
+            ("STARTING", _) => Self::new(Shape::Ring, "busy", "Starting"),
+            ("STOPPING", _) => Self::new(Shape::Ring, "quiet", "Stopping"),
+            ("NOT_RUNNING", Some("waiting_for_agent")) => Self::new(Shape::Ring, "doubt", "Waiting for agent"),
+            ("NOT_RUNNING", Some("stopped") | None) => Self::new(Shape::Square, "quiet", "Not running"),
+            ("NOT_RUNNING", Some(_)) => Self::new(Shape::Triangle, "bad", "Not running"),
+            _ => Self::new(Shape::Half, "doubt", "Unknown"),
+        }
+    }
+}
+
+/// A moment: how long ago, and exactly when for those who ask.
+#[derive(Clone, Debug, PartialEq, Eq, Template)]
+#[template(path = "parts/when.html")]
+pub(crate) struct When {
+    pub(crate) ago: String,
+    pub(crate) exact: String,
+    pub(crate) machine: String,
+}
+
+impl HtmlSafe for When {}
+
+impl When {
+    pub(crate) fn new(at: Timestamp, now: Timestamp) -> Self {
+        let machine = at.to_string();
+        Self { ago: ago(at, now), exact: exact(&machine), machine }
+    }
+}
+
+/// `2026-01-31 09:30:00 UTC`.
+fn exact(machine: &str) -> String {
+    let short: String = machine.chars().take(19).collect();
+    format!("{} UTC", short.replace('T', " "))
+}
+
+/// `12 s ago`.
+pub(crate) fn ago(at: Timestamp, now: Timestamp) -> String {
+    let seconds = (now.0 - at.0).max(0) / 1_000_000;
+    if seconds < 1 { "just now".into() } else { format!("{} ago", whole_span(seconds)) }
+}
+
+fn whole_span(seconds: i64) -> String {
+    match seconds {
+        0..60 => format!("{seconds} s"),
+        60..3600 => format!("{} min", seconds / 60),
+        3600..86_400 => format!("{} h", seconds / 3600),
+        _ => format!("{} d", seconds / 86_400),
+    }
+}
+
+/// `1.4 s`, `12 s`, `4 min`.
+pub(crate) fn span(seconds: f64) -> String {
+    if seconds < 9.95 { format!("{seconds:.1} s") } else { whole_span(seconds.round() as i64) }
+}
+
+/// `12,345`.
+pub(crate) fn count(number: u64) -> String {
+    let digits = number.to_string();
+    let mut grouped = String::new();
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            grouped.push(',');
+        }
+        grouped.push(digit);
+    }
+    grouped
+}
+
+/// `830`, `12,345`, `1.2 M`.
+pub(crate) fn rate(number: f64) -> String {
+    if number >= 999_950.0 {
+        format!("{:.1} M", number / 1e6)
+    } else if number > 0.0 && number < 9.95 {
+        format!("{number:.1}")
+    } else {
+        count(number.max(0.0).round() as u64)
+    }
+}
+
+/// `38 MB`.
+pub(crate) fn bytes(number: u64) -> String {
+    const UNITS: [&str; 5] = ["B", "kB", "MB", "GB", "TB"];
+    let mut value = number as f64;
+    let mut unit = 0;
+    while value >= 999.5 && unit + 1 < UNITS.len() {
+        value /= 1000.0;
+        unit += 1;
+    }
+    let unit = UNITS.get(unit).unwrap_or(&"TB");
+    if value < 9.95 && *unit != "B" { format!("{value:.1} {unit}") } else { format!("{value:.0} {unit}") }
+}
+
+/// `AWS`, `Fargate`, …: as people write them.
+pub(crate) fn spelled(word: &str) -> &str {
+    match word {
+        "aws" => "AWS",
+        "azure" => "Azure",
+        "gcp" => "Google Cloud",
+        "fargate" => "Fargate",
+        "eks" => "EKS",
+        "aci" => "Container Instances",
+        "aks" => "AKS",
+        "gke" => "GKE",
+        "gce" => "Compute Engine",
+        "postgres" => "PostgreSQL",
+        "local" => "Folder",
+        "s3" => "Amazon S3",
+        "abs" => "Azure Blob Storage",
+        "gcs" => "Google Cloud Storage",
+        "snowflake" => "Snowflake",
+        "mysql" => "MySQL",
+        "oracle" => "Oracle",
+        "sqlserver" => "SQL Server",
+        "db2ibmi" => "Db2 for i",
+        other => other,
+    }
+}
+
+/// One field of a form: label above, help and error below.
+#[derive(Template)]
+#[template(path = "parts/field.html")]
+pub(crate) struct Field {
+    pub(crate) name: &'static str,
+    pub(crate) label: &'static str,
+    pub(crate) kind: &'static str,
+    pub(crate) value: String,
+    pub(crate) help: &'static str,
+    pub(crate) error: String,
+    pub(crate) complete: &'static str,
+    pub(crate) most: u32,
+    pub(crate) is_needed: bool,
+}
+
+impl HtmlSafe for Field {}
+
+impl Field {
+    /// A line of text that must be filled in.
+    pub(crate) fn text(name: &'static str, label: &'static str, value: impl Into<String>, wrong: &Wrong) -> Self {
+        Self {
+            name,
+            label,
+            kind: "text",
+            value: value.into(),
+            help: "",
+            error: wrong.of(name),
+            complete: "off",
+            most: 255,
+            is_needed: true,
+        }
+    }
+
+    /// With a sentence below.
+    pub(crate) fn help(self, help: &'static str) -> Self {
+        Self { help, ..self }
+    }
+
+    /// Of another kind: `email`, `password`, `area`, `number`.
+    pub(crate) fn kind(self, kind: &'static str, complete: &'static str) -> Self {
+        Self { kind, complete, ..self }
+    }
+
+    /// Need not be filled in.
+    pub(crate) fn optional(self) -> Self {
+        Self { is_needed: false, ..self }
+    }
+
+    /// At most so many characters.
+    pub(crate) fn most(self, most: u32) -> Self {
+        Self { most, ..self }
+    }
+}
+
+/// A choice: a list that opens.
+#[derive(Template)]
+#[template(path = "parts/choice.html")]
+pub(crate) struct Choice {
+    pub(crate) name: &'static str,
+    pub(crate) label: &'static str,
+    pub(crate) help: &'static str,
+    pub(crate) error: String,
+    pub(crate) groups: Vec<Group>,
+}
+
+impl HtmlSafe for Choice {}
+
+/// Options that belong together; without a name they stand alone.
+pub(crate) struct Group {
+    pub(crate) name: String,
+    /// What selects the group, for the script.
+    pub(crate) key: String,
+    pub(crate) options: Vec<Pick>,
+}
+
+/// One of a choice's options.
+pub(crate) struct Pick {
+    pub(crate) value: String,
+    pub(crate) text: String,
+    pub(crate) is_chosen: bool,
+    pub(crate) is_possible: bool,
+}
+
+impl Pick {
+    /// One that can be chosen.
+    pub(crate) fn new(value: impl Into<String>, text: impl Into<String>, chosen: &str) -> Self {
+        let value = value.into();
+        let is_chosen = value == chosen;
+        Self { value, text: text.into(), is_chosen, is_possible: true }
+    }
+}
+
+impl Choice {
+    /// One list without groups.
+    pub(crate) fn of(name: &'static str, label: &'static str, options: Vec<Pick>, wrong: &Wrong) -> Self {
+        let groups = vec![Group { name: String::new(), key: String::new(), options }];
+        Self { name, label, help: "", error: wrong.of(name), groups }
+    }
+
+    /// With a sentence below.
+    pub(crate) fn help(self, help: &'static str) -> Self {
+        Self { help, ..self }
+    }
+}
+
+/// What is wrong with a form, above it.
+#[derive(Template)]
+#[template(path = "parts/summary.html")]
+pub(crate) struct Summary(pub(crate) Wrong);
+
+impl HtmlSafe for Summary {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn figures_are_shown_as_people_read_them() {
+        assert_eq!((count(0), count(999), count(1_234_567)), ("0".into(), "999".into(), "1,234,567".into()));
+        assert_eq!(
+            (rate(0.0), rate(0.4), rate(12_345.0), rate(1_234_567.0)),
+            ("0".into(), "0.4".into(), "12,345".into(), "1.2 M".into())
+        );
+        assert_eq!((span(1.44), span(12.0), span(240.0)), ("1.4 s".into(), "12 s".into(), "4 min".into()));
+        assert_eq!((bytes(12), bytes(1_500), bytes(38_000_000)), ("12 B".into(), "1.5 kB".into(), "38 MB".into()));
+        let at = Timestamp(0);
+        assert_eq!(ago(at, Timestamp(3 * 86_400 * 1_000_000)), "3 d ago");
+    }
+}

@@ -1,0 +1,369 @@
+//! A new pipeline, step by step. Each step is an address, each keeps what was typed in a draft, so that one can leave and
+//! come back. The last step hands the draft to the same rule that the API uses.
+
+mod form;
+mod picker;
+
+use std::sync::Arc;
+
+use askama::Template;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Redirect, Response};
+use serde_json::Value;
+
+use super::page::{Mishap, Shell, Wrong, page, with_status};
+use super::show::{Badge, Choice, Field, Pick, Shape, Summary};
+use super::visitor::{Fields, Sent, Visitor};
+use super::yaml;
+use crate::app::App;
+use crate::app::pipelines::PipelineCommand;
+use crate::app::status::AgentStatus;
+use crate::db::drafts::Draft;
+use crate::fault::Refused;
+use crate::web::api::pipelines::checked;
+
+/// The steps in their order: their address, their name.
+const STEPS: [(&str, &str); 7] = [
+    ("name", "Name and agent"),
+    ("source", "Source"),
+    ("test", "Test connection"),
+    ("tables", "Tables"),
+    ("target", "Target"),
+    ("options", "Options"),
+    ("review", "Review"),
+];
+
+/// The steps beside a step's form.
+struct Trail {
+    /// The draft; empty before there is one.
+    draft: String,
+    step: &'static str,
+    number: usize,
+    name: &'static str,
+    pipeline: String,
+}
+
+impl Trail {
+    fn new(draft: &str, step: &'static str, pipeline: &str) -> Self {
+        let number = STEPS.iter().position(|(address, _)| *address == step).unwrap_or_default();
+        let name = STEPS.get(number).map_or("", |(_, name)| *name);
+        Self { draft: draft.into(), step, number, name, pipeline: pipeline.into() }
+    }
+
+    fn of(draft: &Draft, step: &'static str) -> Self {
+        let spec = draft.spec();
+        Self::new(&draft.id, step, spec.get("name").and_then(Value::as_str).unwrap_or_default())
+    }
+
+    /// Number, address, name of each.
+    fn steps(&self) -> impl Iterator<Item = (usize, &'static str, &'static str)> {
+        STEPS.iter().enumerate().map(|(number, (address, name))| (number, *address, *name))
+    }
+}
+
+/// Any step that is a form.
+#[derive(Template)]
+#[template(path = "wizard_form.html")]
+struct FormPage {
+    shell: Shell,
+    trail: Trail,
+    summary: Summary,
+    lead: &'static str,
+    fields: Vec<form::Part>,
+    /// An agent can be chosen, or none can and why.
+    hint: String,
+}
+
+async fn agents(app: &App, visitor: &Visitor, chosen: &str) -> Result<(Vec<Pick>, bool), Mishap> {
+    let placed = app.all_pipelines(&visitor.caller).await?;
+    let all = app.all_agents(&visitor.caller).await?;
+    let mut picks: Vec<Pick> = all
+        .into_iter()
+        .map(|agent| {
+            let own = placed.iter().find(|placed| placed.pipeline.agent_id == agent.id);
+            let status = app.agent_status(&agent);
+            let why = match (own, status) {
+                (Some(own), _) => format!(" – has the pipeline {}", own.pipeline.name),
+                (None, AgentStatus::Running) => String::new(),
+                (None, status) => format!(" – {}", Badge::of_agent(status).word),
+            };
+            let pick = Pick::new(agent.id, format!("{}{why}", agent.name), chosen);
+            Pick { is_possible: why.is_empty(), ..pick }
+        })
+        .collect();
+    let any = picks.iter().any(|pick| pick.is_possible);
+    picks.insert(0, Pick::new("", if any { "Choose an agent" } else { "No agent is running and free" }, chosen));
+    Ok((picks, any))
+}
+
+async fn name_page(
+    app: &App,
+    visitor: &Visitor,
+    (draft, name, agent): (&str, &str, &str),
+    wrong: Wrong,
+) -> Result<FormPage, Mishap> {
+    let (picks, any) = agents(app, visitor, agent).await?;
+    let hint = if any { String::new() } else { "An agent must be running, and have no pipeline yet.".into() };
+    let name_field = Field::text("name", "Pipeline name", name, &wrong)
+        .help("Up to 255 characters. Slot and publication in the source are named after the first one.");
+    let agent_field = Choice::of("agentId", "Agent", picks, &wrong)
+        .help("It runs this pipeline in your network. Only agents that are running and free can be chosen.");
+    Ok(FormPage {
+        shell: visitor.shell("Create pipeline", "pipelines"),
+        trail: Trail::new(draft, "name", name),
+        summary: Summary(wrong),
+        lead: "Which agent shall carry the changes?",
+        fields: vec![form::Part::Field(name_field), form::Part::Choice(agent_field)],
+        hint,
+    })
+}
+
+pub(crate) async fn begin(State(app): State<Arc<App>>, visitor: Visitor) -> Result<Response, Mishap> {
+    Ok(page(&name_page(&app, &visitor, ("", "", ""), Wrong::default()).await?))
+}
+
+/// What is wrong with name and agent.
+async fn name_wrong(app: &App, visitor: &Visitor, fields: &Fields) -> Result<Wrong, Mishap> {
+    let mut wrong = Wrong::default();
+    let length = fields.get("name").chars().count();
+    if length == 0 || length > 255 {
+        wrong.add("name", "must have 1 to 255 characters");
+    }
+    let (picks, _) = agents(app, visitor, fields.get("agentId")).await?;
+    if !picks.iter().any(|pick| pick.is_chosen && pick.is_possible && !pick.value.is_empty()) {
+        wrong.add("agentId", "must be one that is running and has no pipeline");
+    }
+    Ok(wrong)
+}
+
+pub(crate) async fn create_draft(State(app): State<Arc<App>>, Sent(visitor, fields): Sent) -> Result<Response, Mishap> {
+    let wrong = name_wrong(&app, &visitor, &fields).await?;
+    if wrong.any() {
+        let typed = ("", fields.get("name"), fields.get("agentId"));
+        return Ok(with_status(StatusCode::BAD_REQUEST, &name_page(&app, &visitor, typed, wrong).await?));
+    }
+    let projects = app.projects(&visitor.caller).await?;
+    let project = projects.first().ok_or(Refused::NotFound("a project"))?;
+    let mut draft = app.new_draft(&visitor.caller, &project.id).await?;
+    form::put_name(&mut draft, &fields);
+    let next = format!("/pipelines/new/{}/source", draft.id);
+    app.keep_draft(draft).await?;
+    Ok(Redirect::to(&next).into_response())
+}
+
+fn step_of(step: &str) -> Result<&'static str, Mishap> {
+    let known = STEPS.iter().find(|(address, _)| *address == step);
+    known.map(|(address, _)| *address).ok_or_else(|| Refused::NotFound("this step").into())
+}
+
+async fn step_page(
+    app: &App,
+    visitor: &Visitor,
+    (draft, step): (&Draft, &'static str),
+    (query, wrong): (&Fields, Wrong),
+) -> Result<Response, Mishap> {
+    let status = if wrong.any() { StatusCode::BAD_REQUEST } else { StatusCode::OK };
+    let spec = draft.spec();
+    let text = |name: &str| spec.get(name).and_then(Value::as_str).unwrap_or_default();
+    match step {
+        "name" => {
+            let typed = (draft.id.as_str(), text("name"), text("agentId"));
+            Ok(with_status(status, &name_page(app, visitor, typed, wrong).await?))
+        }
+        "test" => Ok(with_status(status, &test_page(app, visitor, draft).await?)),
+        "tables" => Ok(with_status(status, &picker::tables_page(app, visitor, draft, (query, wrong)).await?)),
+        "review" => Ok(with_status(status, &review_page(visitor, draft, wrong))),
+        step => {
+            let (lead, fields) = form::parts(step, &spec, &wrong);
+            let page = FormPage {
+                shell: visitor.shell("Create pipeline", "pipelines"),
+                trail: Trail::of(draft, step),
+                summary: Summary(wrong),
+                lead,
+                fields,
+                hint: String::new(),
+            };
+            Ok(with_status(status, &page))
+        }
+    }
+}
+
+pub(crate) async fn step(
+    State(app): State<Arc<App>>,
+    Path((draft, step)): Path<(String, String)>,
+    visitor: Visitor,
+    query: Fields,
+) -> Result<Response, Mishap> {
+    let draft = app.draft(&visitor.caller, &draft).await?;
+    step_page(&app, &visitor, (&draft, step_of(&step)?), (&query, Wrong::default())).await
+}
+
+pub(crate) async fn keep(
+    State(app): State<Arc<App>>,
+    Path((id, step)): Path<(String, String)>,
+    Sent(visitor, fields): Sent,
+) -> Result<Response, Mishap> {
+    let step = step_of(&step)?;
+    let mut draft = app.draft(&visitor.caller, &id).await?;
+    if fields.get("go") == "discard" {
+        app.discard_draft(&visitor.caller, &id).await?;
+        return Ok(Redirect::to("/pipelines").into_response());
+    }
+    let wrong = match step {
+        "name" => {
+            form::put_name(&mut draft, &fields);
+            name_wrong(&app, &visitor, &fields).await?
+        }
+        "test" => return ask(&app, &visitor, draft, &fields).await,
+        "tables" => return picker::keep(&app, &visitor, draft, &fields).await,
+        "review" => return create(&app, &visitor, &draft, &fields).await,
+        step => form::put(step, &mut draft, &fields),
+    };
+    // What was typed is kept even where it is wrong.
+    app.keep_draft(draft.clone()).await?;
+    if wrong.any() {
+        return step_page(&app, &visitor, (&draft, step), (&fields, wrong)).await;
+    }
+    let at = STEPS.iter().position(|(address, _)| *address == step).unwrap_or_default();
+    let next = STEPS.get(at + 1).map_or("review", |(address, _)| *address);
+    Ok(Redirect::to(&format!("/pipelines/new/{id}/{next}")).into_response())
+}
+
+/// What a question to the agent has come to.
+struct Answer {
+    /// `none waiting done failed`.
+    state: &'static str,
+    result: Value,
+}
+
+async fn answer(app: &App, visitor: &Visitor, draft: &Draft, kind: &str) -> Result<Answer, Mishap> {
+    let none = Answer { state: "none", result: Value::Null };
+    let Some(id) = draft.note(kind) else { return Ok(none) };
+    let Some(command) = app.question(&visitor.caller, &id).await? else { return Ok(none) };
+    let result = command.result.as_deref().and_then(|text| serde_json::from_str(text).ok()).unwrap_or(Value::Null);
+    let state = match command.state.as_str() {
+        "done" => "done",
+        "failed" => "failed",
+        _ if command.expires_at > app.now() => "waiting",
+        _ => "late",
+    };
+    Ok(Answer { state, result })
+}
+
+struct Finding {
+    badge: Badge,
+    code: String,
+    subject: String,
+    message: String,
+    cure: String,
+}
+
+#[derive(Template)]
+#[template(path = "wizard_test.html")]
+struct TestPage {
+    shell: Shell,
+    trail: Trail,
+    state: &'static str,
+    ok: bool,
+    findings: Vec<Finding>,
+    message: String,
+    cure: String,
+}
+
+fn finding(found: &Value) -> Finding {
+    let text = |name: &str| found[name].as_str().unwrap_or_default().to_owned();
+    let badge = match found["severity"].as_str() {
+        Some("error") => Badge::new(Shape::Triangle, "bad", "Error"),
+        Some("warning") => Badge::new(Shape::Half, "doubt", "Warning"),
+        _ => Badge::new(Shape::Ring, "quiet", "Info"),
+    };
+    Finding { badge, code: text("code"), subject: text("subject"), message: text("message"), cure: text("cure") }
+}
+
+async fn test_page(app: &App, visitor: &Visitor, draft: &Draft) -> Result<TestPage, Mishap> {
+    let Answer { state, result } = answer(app, visitor, draft, "check").await?;
+    // The target comes two steps later; until then a folder stands in for it.
+    let of_source = |found: &&Value| !found["code"].as_str().unwrap_or_default().starts_with("FL-");
+    let found: Vec<Finding> =
+        result["findings"].as_array().map_or_else(Vec::new, |all| all.iter().filter(of_source).map(finding).collect());
+    Ok(TestPage {
+        shell: visitor.shell("Create pipeline", "pipelines"),
+        trail: Trail::of(draft, "test"),
+        state,
+        ok: state == "done" && !found.iter().any(|finding| finding.badge.word == "Error"),
+        findings: found,
+        message: result["message"].as_str().unwrap_or_default().to_owned(),
+        cure: result["cure"].as_str().unwrap_or_default().to_owned(),
+    })
+}
+
+async fn ask(app: &App, visitor: &Visitor, mut draft: Draft, fields: &Fields) -> Result<Response, Mishap> {
+    let (kind, next) = if fields.get("go") == "test" { ("check", "test") } else { ("discover", "tables") };
+    let is_new = kind == "check" || answer(app, visitor, &draft, kind).await?.state != "done";
+    if is_new {
+        let spec = form::for_question(&draft);
+        let agent = spec.get("agentId").and_then(Value::as_str).unwrap_or_default().to_owned();
+        let question = (kind, serde_json::json!({"spec": spec}));
+        let id = app.ask_agent(&visitor.caller, &agent, question).await?;
+        draft.remember(kind, &id);
+    }
+    let next = format!("/pipelines/new/{}/{next}", draft.id);
+    app.keep_draft(draft).await?;
+    Ok(Redirect::to(&next).into_response())
+}
+
+#[derive(Template)]
+#[template(path = "wizard_review.html")]
+struct ReviewPage {
+    shell: Shell,
+    trail: Trail,
+    summary: Summary,
+    yaml: String,
+    missing: Vec<(&'static str, &'static str)>,
+}
+
+fn review_page(visitor: &Visitor, draft: &Draft, wrong: Wrong) -> ReviewPage {
+    let spec = draft.spec();
+    let has = |path: &[&str]| {
+        let mut at = spec.get(path.first().copied().unwrap_or_default());
+        for name in path.iter().skip(1) {
+            at = at.and_then(|value| value.get(*name));
+        }
+        at.is_some_and(|value| value.as_array().is_none_or(|list| !list.is_empty()))
+    };
+    let needed: [(&[&str], &str, &str); 4] = [
+        (&["agentId"], "name", "an agent"),
+        (&["streamingSource", "connection"], "source", "a source"),
+        (&["streamingSource", "tables"], "tables", "at least one table"),
+        (&["streamingTarget"], "target", "a target"),
+    ];
+    ReviewPage {
+        shell: visitor.shell("Create pipeline", "pipelines"),
+        trail: Trail::of(draft, "review"),
+        summary: Summary(wrong),
+        yaml: yaml::file(&spec),
+        missing: needed.into_iter().filter(|(path, ..)| !has(path)).map(|(_, step, what)| (step, what)).collect(),
+    }
+}
+
+async fn create(app: &App, visitor: &Visitor, draft: &Draft, fields: &Fields) -> Result<Response, Mishap> {
+    let created = match checked(Value::Object(draft.spec())) {
+        Ok(new) => app.create_pipeline(&visitor.caller, &draft.project_id, new).await,
+        Err(refused) => Err(refused),
+    };
+    match created {
+        Ok(pipeline) => {
+            app.discard_draft(&visitor.caller, &draft.id).await?;
+            if fields.get("go") == "start" {
+                let at = (draft.project_id.as_str(), pipeline.id.as_str());
+                app.command_pipeline(&visitor.caller, at, PipelineCommand::Start).await?;
+            }
+            Ok(Redirect::to(&format!("/pipelines/{}", pipeline.id)).into_response())
+        }
+        Err(refused) => {
+            let wrong = Wrong::from(refused)?;
+            Ok(with_status(StatusCode::BAD_REQUEST, &review_page(visitor, draft, wrong)))
+        }
+    }
+}
