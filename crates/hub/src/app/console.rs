@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use super::status::{self, PipelineStatus};
-use super::{App, later, require};
+use super::{App, require};
 use crate::auth::{Caller, Principal, Role};
 use crate::db::accounts::{self, Named};
 use crate::db::agents::{self, Agent};
@@ -33,7 +33,7 @@ pub(crate) struct Placed {
 
 impl App {
     /// The account's projects.
-    pub(crate) async fn projects(&self, caller: &Caller) -> Result<Vec<Named>, Refused> {
+    pub(crate) async fn all_projects(&self, caller: &Caller) -> Result<Vec<Named>, Refused> {
         accounts::projects(self.db.pool(), &caller.account_id).await
     }
 
@@ -47,7 +47,7 @@ impl App {
         let agents = self.all_agents(caller).await?;
         let now = self.now();
         let mut placed = Vec::new();
-        for project in self.projects(caller).await? {
+        for project in self.all_projects(caller).await? {
             for pipeline in pipelines::list(self.db.pool(), &project.id, MOST, 0).await? {
                 let agent = agents.iter().find(|agent| agent.id == pipeline.agent_id).cloned();
                 let status = status::of_pipeline(&pipeline, agent.as_ref(), now);
@@ -59,7 +59,7 @@ impl App {
 
     /// The account's pipeline of that id, whichever its project.
     pub(crate) async fn placed(&self, caller: &Caller, id: &str) -> Result<Placed, Refused> {
-        for project in self.projects(caller).await? {
+        for project in self.all_projects(caller).await? {
             if let Some(pipeline) = pipelines::of_project(self.db.pool(), &project.id, id).await? {
                 let agent = agents::of_account(self.db.pool(), &caller.account_id, &pipeline.agent_id).await?;
                 let status = status::of_pipeline(&pipeline, agent.as_ref(), self.now());
@@ -75,44 +75,13 @@ impl App {
     }
 
     /// What was told of a pipeline.
-    pub(crate) async fn pipeline_events(&self, pipeline: &Pipeline) -> Result<Vec<Happened>, Refused> {
+    pub(crate) async fn newest_events(&self, pipeline: &Pipeline) -> Result<Vec<Happened>, Refused> {
         timeline::of_pipeline(self.db.pool(), &pipeline.id, EVENTS).await
     }
 
     /// A page of the account's audit log.
     pub(crate) async fn activity(&self, caller: &Caller, page: i64, size: i64) -> Result<Vec<Deed>, Refused> {
         timeline::audit(self.db.pool(), &caller.account_id, size, page.saturating_mul(size)).await
-    }
-
-    /// Asks something of an agent; the id under which its answer is found.
-    pub(crate) async fn ask_agent(
-        &self,
-        caller: &Caller,
-        agent_id: &str,
-        (kind, arguments): (&str, Value),
-    ) -> Result<String, Refused> {
-        require(caller, Role::Editor)?;
-        let agent = self.agent(caller, agent_id).await?;
-        let now = self.now();
-        let command = Command {
-            id: Uuid::now_v7().to_string(),
-            account_id: caller.account_id.clone(),
-            agent_id: agent.id.clone(),
-            pipeline_id: None,
-            kind: kind.to_owned(),
-            arguments: arguments.to_string(),
-            state: "queued".into(),
-            issued_by: caller.actor(),
-            issued_at: now,
-            expires_at: later(now, QUESTION),
-            result: None,
-        };
-        let mut writing = self.db.write().await?;
-        commands::insert(writing.on(), &command).await?;
-        self.audit(&mut writing, caller, (&format!("agent.{kind}"), &format!("agent:{agent_id}"), &agent.name)).await?;
-        writing.commit().await?;
-        self.notifier.ring(agent_id);
-        Ok(command.id)
     }
 
     /// A question and, where it has come, its answer.

@@ -148,7 +148,7 @@ impl App {
     ) -> Result<Option<Ticket>, Refused> {
         let person = people::by_email(self.db.pool(), &address(email)).await?;
         if !self.is_right(&address(email), password, person.as_ref(), browser).await? {
-            self.audit_failure(&address(email), browser).await?;
+            self.audit_refused_login(&address(email), browser).await?;
             return Ok(None);
         }
         let Some(person) = person else { return Ok(None) };
@@ -184,7 +184,7 @@ impl App {
         Ok(false)
     }
 
-    async fn audit_failure(&self, email: &str, browser: &Browser) -> Result<(), Refused> {
+    async fn audit_refused_login(&self, email: &str, browser: &Browser) -> Result<(), Refused> {
         let mut writing = self.db.write().await?;
         let person = people::by_email(writing.on(), email).await?;
         let account_id = match &person {
@@ -232,7 +232,7 @@ impl App {
             sessions::signed_in(writing.on(), &session.id_hash, self.now()).await?;
             writing.commit().await?;
         } else {
-            self.audit_failure(&session.email, browser).await?;
+            self.audit_refused_login(&session.email, browser).await?;
         }
         Ok(right)
     }

@@ -14,7 +14,8 @@ use super::pipeline::EventRow;
 use super::show::{Badge, Field, Summary, When, spelled};
 use super::visitor::{Sent, Visitor};
 use crate::app::App;
-use crate::app::agents::{Revealed, last_seen};
+use crate::app::agents::last_seen;
+use crate::app::credentials::Revealed;
 use crate::app::status::AgentStatus;
 use crate::db::agents::Agent;
 use millrace_model::Timestamp;
@@ -211,7 +212,7 @@ pub(crate) async fn change(
     let agent = app.agent(&visitor.caller, &id).await?;
     let (name, description) = (fields.get("name"), fields.get("description").replace("\r\n", "\n"));
     let wanted = (Some(name.to_owned()), Some(description.clone()));
-    match app.change_agent(&visitor.caller, &id, wanted).await {
+    match app.change_agent(&visitor.caller, &id, wanted, |_| false).await {
         Ok(()) => Ok(Redirect::to(&format!("/agents/{id}")).into_response()),
         Err(refused) => {
             let wrong = Wrong::from(refused)?;
@@ -344,6 +345,6 @@ pub(crate) async fn remove(
         let again = removal_page(&app, &visitor, &agent, (typed, wrong)).await?;
         return Ok(with_status(StatusCode::BAD_REQUEST, &again));
     }
-    app.remove_agent(&visitor.caller, &id, fields.get("force") == "yes").await?;
+    app.remove_agent(&visitor.caller, &id, fields.get("force") == "yes", |_| false).await?;
     Ok(Redirect::to("/agents").into_response())
 }

@@ -154,7 +154,7 @@ pub(crate) async fn create(State(app): State<Arc<App>>, Sent(visitor, fields): S
     // A browser sends line breaks as CR LF; the API would keep them.
     let description = fields.get("description").replace("\r\n", "\n");
     let created = match NewAgent::check(fields.get("name"), &description, place) {
-        Ok(new) => app.create_agent(&visitor.caller, new).await,
+        Ok(new) => app.create_agent(&visitor.caller, new, None).await,
         Err(refused) => Err(refused),
     };
     match created {

@@ -180,7 +180,7 @@ pub(crate) async fn overview(
     let fresh = is_fresh(&placed, now);
     let report = placed.status.report.as_ref();
     let changes = report.and_then(|(report, _)| report.figures.get("changes_total"));
-    let events = app.pipeline_events(&placed.pipeline).await?;
+    let events = app.newest_events(&placed.pipeline).await?;
     let mut snapshot: Vec<Progress> = report.map_or_else(Vec::new, |(report, _)| {
         report.tables.iter().filter(|table| table.snapshot != "none").map(progress).collect()
     });
@@ -292,7 +292,7 @@ pub(crate) async fn events(
 ) -> Result<Response, Mishap> {
     let now = app.now();
     let placed = app.placed(&visitor.caller, &id).await?;
-    let events = app.pipeline_events(&placed.pipeline).await?;
+    let events = app.newest_events(&placed.pipeline).await?;
     Ok(page(&EventsPage {
         shell: visitor.shell(&placed.pipeline.name, "pipelines"),
         head: head(&placed, "events", now),
@@ -326,7 +326,7 @@ pub(crate) async fn configuration(
 
 async fn command(app: &App, visitor: &Visitor, id: &str, command: PipelineCommand) -> Result<Response, Mishap> {
     let placed = app.placed(&visitor.caller, id).await?;
-    app.command_pipeline(&visitor.caller, (&placed.project.id, id), command).await?;
+    app.command_pipeline(&visitor.caller, (&placed.project.id, id), command, None).await?;
     Ok(Redirect::to(&format!("/pipelines/{id}")).into_response())
 }
 
@@ -393,6 +393,6 @@ pub(crate) async fn delete(
         let wrong = Wrong::at("confirmation", format!("must be {}", placed.pipeline.name));
         return Ok(with_status(StatusCode::BAD_REQUEST, &deletion_page(&visitor, &placed, (typed, wrong))));
     }
-    app.delete_pipeline(&visitor.caller, &placed.project.id, &id).await?;
+    app.delete_pipeline(&visitor.caller, (&placed.project.id, &id), false, |_| false).await?;
     Ok(Redirect::to("/pipelines").into_response())
 }

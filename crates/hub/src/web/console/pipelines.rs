@@ -80,7 +80,7 @@ fn row(app: &App, placed: &Placed) -> Row {
 
 pub(crate) async fn list(State(app): State<Arc<App>>, visitor: Visitor, query: Fields) -> Result<Response, Mishap> {
     let placed = app.all_pipelines(&visitor.caller).await?;
-    let has_projects = app.projects(&visitor.caller).await?.len() > 1;
+    let has_projects = app.all_projects(&visitor.caller).await?.len() > 1;
     let total = placed.len();
     let q = query.get("q").trim().to_lowercase();
     let mut rows: Vec<Row> = placed.iter().map(|placed| row(&app, placed)).collect();

@@ -143,7 +143,7 @@ pub(crate) async fn create_draft(State(app): State<Arc<App>>, Sent(visitor, fiel
         let typed = ("", fields.get("name"), fields.get("agentId"));
         return Ok(with_status(StatusCode::BAD_REQUEST, &name_page(&app, &visitor, typed, wrong).await?));
     }
-    let projects = app.projects(&visitor.caller).await?;
+    let projects = app.all_projects(&visitor.caller).await?;
     let project = projects.first().ok_or(Refused::NotFound("a project"))?;
     let mut draft = app.new_draft(&visitor.caller, &project.id).await?;
     form::put_name(&mut draft, &fields);
@@ -304,8 +304,8 @@ async fn ask(app: &App, visitor: &Visitor, mut draft: Draft, fields: &Fields) ->
     if is_new {
         let spec = form::for_question(&draft);
         let agent = spec.get("agentId").and_then(Value::as_str).unwrap_or_default().to_owned();
-        let question = (kind, serde_json::json!({"spec": spec}));
-        let id = app.ask_agent(&visitor.caller, &agent, question).await?;
+        let arguments = serde_json::json!({"spec": spec});
+        let id = app.ask_agent(&visitor.caller, (&agent, kind), arguments, None).await?;
         draft.remember(kind, &id);
     }
     let next = format!("/pipelines/new/{}/{next}", draft.id);
@@ -348,8 +348,8 @@ fn review_page(visitor: &Visitor, draft: &Draft, wrong: Wrong) -> ReviewPage {
 }
 
 async fn create(app: &App, visitor: &Visitor, draft: &Draft, fields: &Fields) -> Result<Response, Mishap> {
-    let created = match checked(Value::Object(draft.spec())) {
-        Ok(new) => app.create_pipeline(&visitor.caller, &draft.project_id, new).await,
+    let created = match checked(Value::Object(draft.spec()), None) {
+        Ok(new) => app.create_pipeline(&visitor.caller, &draft.project_id, new, None).await,
         Err(refused) => Err(refused),
     };
     match created {
@@ -357,7 +357,7 @@ async fn create(app: &App, visitor: &Visitor, draft: &Draft, fields: &Fields) ->
             app.discard_draft(&visitor.caller, &draft.id).await?;
             if fields.get("go") == "start" {
                 let at = (draft.project_id.as_str(), pipeline.id.as_str());
-                app.command_pipeline(&visitor.caller, at, PipelineCommand::Start).await?;
+                app.command_pipeline(&visitor.caller, at, PipelineCommand::Start, None).await?;
             }
             Ok(Redirect::to(&format!("/pipelines/{}", pipeline.id)).into_response())
         }
