@@ -268,7 +268,9 @@ const SECRET_TYPES: &[Word] = &[
 const ANY: TextRule = TextRule { refuse: |_| None, least: 0, most: None, pattern: None, never: None };
 const FILLED: TextRule = TextRule { refuse: refuse_empty, least: 1, ..ANY };
 const NAME: TextRule = TextRule { refuse: refuse_name, least: 1, most: Some(LONGEST_NAME), ..ANY };
-const HOST_NAME: TextRule = TextRule { refuse: refuse_host, least: 1, pattern: Some(r"^[^\s/@]+$"), ..ANY };
+/// White space is written out: what `\s` holds depends on who reads the pattern.
+const HOST_PATTERN: &str = r"^[^\t\n\x0b\f\r \x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000/@]+$";
+const HOST_NAME: TextRule = TextRule { refuse: refuse_host, least: 1, pattern: Some(HOST_PATTERN), ..ANY };
 const SCHEMA: TextRule = TextRule { refuse: refuse_schema, least: 1, never: Some(r"^\*$"), ..ANY };
 const FOLDER: TextRule = TextRule { refuse: refuse_prefix, never: Some(r"(^|/)\.\.?(/|$)"), ..ANY };
 

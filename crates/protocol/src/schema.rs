@@ -5,7 +5,7 @@
 use serde_json::{Map, Value, json};
 
 use crate::advanced::{KEYS, Rule};
-use crate::fields::{BODY, FILE, SECRET};
+use crate::fields::{BODY, FILE, FORMATS, SECRET};
 use crate::measure::{shown_duration, shown_size};
 use crate::shape::{Case, Field, Shape, TextRule};
 
@@ -24,10 +24,35 @@ pub fn json_schema() -> Value {
 /// The schema of the REST API's pipeline: as it is sent, where `null` stands for what is absent, or as it is answered.
 pub(crate) fn body_schema(sent: bool) -> Value {
     let mut schema = shape(&BODY);
+    if let Some(Value::Array(cases)) = schema.pointer_mut("/properties/streamingTarget/oneOf") {
+        *cases = cases.iter().flat_map(by_format).collect();
+    }
     if sent {
         accept_null(&mut schema);
     }
     schema
+}
+
+/// A target of files, once for each format: which compressions there are hangs on it.
+fn by_format(target: &Value) -> Vec<Value> {
+    if target.pointer("/properties/format").is_none() {
+        return vec![target.clone()];
+    }
+    let of_format = |(format, compressions): &(&str, &[(&str, &str)])| {
+        let mut case = target.clone();
+        let names: Vec<&str> = compressions.iter().map(|(name, _)| *name).collect();
+        for (name, words) in [("format", vec![*format]), ("compression", names)] {
+            if let Some(property) = case.pointer_mut(&format!("/properties/{name}")) {
+                put(property, "enum", words);
+            }
+        }
+        let is_default = case.pointer("/properties/format/default").and_then(Value::as_str) == Some(format);
+        if let (false, Some(required)) = (is_default, case.pointer_mut("/required").and_then(Value::as_array_mut)) {
+            required.push("format".into());
+        }
+        case
+    };
+    FORMATS.iter().map(of_format).collect()
 }
 
 /// Lets everything that may be absent be `null`.
@@ -178,7 +203,7 @@ pub fn advanced_table() -> String {
 /// The table of formats and compressions as it stands in `docs/specs/pipeline.md`.
 pub fn format_table() -> String {
     let mut table = String::from("| format | `compression` (first = default) | ending |\n|---|---|---|\n");
-    for (format, compressions) in crate::fields::FORMATS {
+    for (format, compressions) in FORMATS {
         let names: Vec<&str> = compressions.iter().map(|(name, _)| *name).collect();
         let mut endings: Vec<String> = compressions.iter().map(|(_, ending)| format!("`{ending}`")).collect();
         endings.dedup();

@@ -2,7 +2,7 @@
 //!
 //! What is sent is kept byte for byte. What properties mean is not asked here: the agent that runs them says so.
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use crate::fault::{NOT_BUILT, NOT_VALID, Problem, Problems};
 use crate::fields::{BODY, BODY_FIELDS};
@@ -61,13 +61,11 @@ pub fn unsupported(body: &Value) -> Option<Problem> {
     report.unbuilt.into_iter().nth(by_type)
 }
 
-/// JSON Schema of a pipeline as it is sent (`null` stands for what is absent) or as it is answered.
+/// JSON Schema of a pipeline as it is sent (`null` stands for what is absent) or as it is answered, then with its id.
 pub fn pipeline_schema(sent: bool) -> Value {
     let mut schema = schema::body_schema(sent);
-    let id = serde_json::json!({"type": if sent { serde_json::json!(["string", "null"]) } else { "string".into() },
-        "format": "uuid", "description": "id of the pipeline; not sent with a new one"});
-    if let Some(properties) = schema.get_mut("properties").and_then(Value::as_object_mut) {
-        properties.insert(ID.into(), id);
+    if let Some(properties) = schema.get_mut("properties").and_then(Value::as_object_mut).filter(|_| !sent) {
+        properties.insert(ID.into(), json!({"type": "string", "format": "uuid", "description": "id of the pipeline"}));
     }
     schema
 }
@@ -84,12 +82,17 @@ fn check(node: &Node, report: &mut Report) {
     });
 }
 
-/// Words of the contract in lower case, all through.
+/// Words of the contract in lower case and whole numbers without a point, all through.
 fn fold(value: &mut Value, shape: &Shape) {
     match (shape, value) {
         (Shape::Word(words), Value::String(text)) => {
             if let Some(word) = words.iter().find(|word| word.word.eq_ignore_ascii_case(text)) {
                 word.word.clone_into(text);
+            }
+        }
+        (Shape::Whole { .. }, Value::Number(number)) => {
+            if let (None, Some(whole)) = (number.as_i64(), whole(number)) {
+                *number = whole.into();
             }
         }
         (Shape::Map(fields), Value::Object(map)) => fold_map(map, fields),
@@ -114,6 +117,13 @@ fn fold_map(map: &mut Map<String, Value>, fields: &[Field]) {
     }
 }
 
+/// `5432.0` is a whole number, too.
+fn whole(number: &serde_json::Number) -> Option<i64> {
+    /// Every whole number up to here has a float of its own.
+    const EXACT: f64 = 9_007_199_254_740_992.0;
+    number.as_f64().filter(|real| real.fract() == 0.0 && real.abs() <= EXACT).map(|real| real as i64)
+}
+
 fn node(value: &Value) -> Node {
     let value = match value {
         Value::Null => Tree::Null,
@@ -121,7 +131,10 @@ fn node(value: &Value) -> Node {
         Value::Number(number) => match (number.as_i64(), number.as_u64()) {
             (Some(whole), _) => Tree::Whole(whole.into()),
             (None, Some(whole)) => Tree::Whole(whole.into()),
-            (None, None) => Tree::Real(number.as_f64().unwrap_or(f64::NAN)),
+            (None, None) => match whole(number) {
+                Some(whole) => Tree::Whole(whole.into()),
+                None => Tree::Real(number.as_f64().unwrap_or(f64::NAN)),
+            },
         },
         Value::String(text) => Tree::Text(text.clone()),
         Value::Array(list) => Tree::List(list.iter().map(node).collect()),

@@ -10,7 +10,7 @@ use crate::app::agents::PLATFORMS;
 const ABOUT: &str = "\
 Agents and pipelines of a hub. Every path below `/dpc/v1` is also there below `/v1`, and the token endpoint also at \
 `/oauth/token`. Times are RFC 3339 in UTC. In a request `null` means absent, words are taken in any case, and unknown \
-members are refused. The header `account-id` may be sent with every call; it has to be the token's account. A POST may \
+members are refused. A PUT may repeat the pipeline's `streamingPipelineId`. The header `account-id` may be sent with every call; it has to be the token's account. A POST may \
 carry an `Idempotency-Key`: sent again within 24 hours it is done once. Where an answer has an `ETag`, a write with \
 `If-Match` is refused with 412 when that is no longer the newest.";
 
@@ -35,6 +35,9 @@ pub(super) fn complete(document: OpenApi) -> Value {
     for (path, operations) in document["paths"].as_object_mut().into_iter().flatten() {
         for (method, operation) in operations.as_object_mut().into_iter().flatten() {
             refusals(path, method, operation);
+            if let Some(Value::Object(body)) = operation.get_mut("requestBody") {
+                body.insert("required".into(), true.into());
+            }
             parameters(path, operation);
         }
     }

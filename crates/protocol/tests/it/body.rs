@@ -90,6 +90,16 @@ fn words_are_taken_in_any_case_and_kept_in_lower_case_and_nothing_else_is_touche
 }
 
 #[test]
+fn a_whole_number_may_be_written_with_a_point() {
+    let mut sent = shop();
+    sent["streamingSource"]["connection"]["port"] = json!(5432.0);
+    let kept = pipeline_body(sent.clone(), None).unwrap();
+    assert_eq!(kept["streamingSource"]["connection"]["port"].to_string(), "5432");
+    sent["streamingSource"]["connection"]["port"] = json!(5432.5);
+    assert!(pipeline_body(sent, None).is_err());
+}
+
+#[test]
 fn null_is_absent_wherever_it_stands() {
     let mut sent = shop();
     let expected = sent.clone();
