@@ -5,7 +5,7 @@ use std::process::Command;
 
 use millrace_testkit::{Fault, Result};
 
-use crate::setup;
+use crate::{setup, web};
 
 /// Which of cargo's profiles.
 #[derive(Clone, Copy, Debug)]
@@ -33,6 +33,7 @@ pub(crate) fn millrace(profile: Profile) -> Result<PathBuf> {
     if let Some(given) = std::env::var_os("MILLRACE_BIN") {
         return Ok(given.into());
     }
+    web::parts()?;
     let mut command = cargo();
     command.args(["build", "--quiet", "--package", "millrace"]).arg("--target-dir").arg(folder()?);
     let name = match profile {

@@ -15,6 +15,7 @@ mod build;
 mod demo;
 mod setup;
 mod test;
+mod web;
 
 use std::process::ExitCode;
 
@@ -37,7 +38,9 @@ enum Task {
     Test(test::Arguments),
     /// Measure Millrace and a yardstick alternately, and print their ratios.
     Bench(bench::Arguments),
-    /// Install what the others need: PostgreSQL, and the independent reader's Python environment.
+    /// Fetch what the console has from elsewhere: htmx and its fonts.
+    Assets,
+    /// Install what the others need: PostgreSQL, the independent reader's Python environment, what the console needs.
     Setup,
 }
 
@@ -46,6 +49,7 @@ fn main() -> ExitCode {
         Task::Demo(arguments) => demo::run(&arguments),
         Task::Test(arguments) => test::run(&arguments),
         Task::Bench(arguments) => bench::run(&arguments),
+        Task::Assets => web::parts(),
         Task::Setup => everything_installed(),
     };
     match done {
@@ -59,5 +63,7 @@ fn main() -> ExitCode {
 
 fn everything_installed() -> Result<()> {
     setup::postgres()?;
+    web::parts()?;
+    web::browser()?;
     setup::reader().map(drop)
 }

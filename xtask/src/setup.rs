@@ -51,7 +51,7 @@ pub(crate) fn reader() -> Result<PathBuf> {
     Ok(python)
 }
 
-fn install(what: &str, line: &str) -> Result<()> {
+pub(crate) fn install(what: &str, line: &str) -> Result<()> {
     let missing = || Fault::Missing { what: what.to_owned(), cure: format!("sudo {line}") };
     let is_root = Command::new("id").arg("-u").output().is_ok_and(|output| output.stdout == b"0\n");
     if !is_root {

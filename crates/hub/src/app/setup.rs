@@ -54,6 +54,12 @@ pub async fn bootstrap(settings: Settings, clock: Arc<dyn Clock>, asked: Bootstr
     })
 }
 
+/// A new one-time link for the first owner, where the hub has no people yet.
+pub async fn setup_link(settings: Settings, clock: Arc<dyn Clock>) -> Result<Option<String>, Cause> {
+    let app = App::open(settings, clock).await?;
+    app.owner_link().await.map_err(|refused| Cause::Damaged(refused.to_string()))
+}
+
 impl App {
     async fn bootstrap(&self, asked: Bootstrap) -> Result<Bootstrapped, Refused> {
         let now = self.now();

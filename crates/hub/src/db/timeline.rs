@@ -46,7 +46,7 @@ pub(crate) async fn of_agent<'e>(
 ) -> Result<Vec<Happened>, Refused> {
     let rows = sqlx::query(
         "SELECT at, severity, code, message, cure FROM events WHERE agent_id = $1 \
-         ORDER BY received_at DESC, id DESC LIMIT $2",
+         ORDER BY at DESC, id DESC LIMIT $2",
     )
     .bind(agent_id)
     .bind(most)
@@ -63,7 +63,7 @@ pub(crate) async fn of_pipeline<'e>(
 ) -> Result<Vec<Happened>, Refused> {
     let rows = sqlx::query(
         "SELECT at, severity, code, message, cure FROM events WHERE pipeline_id = $1 \
-         ORDER BY received_at DESC, id DESC LIMIT $2",
+         ORDER BY at DESC, id DESC LIMIT $2",
     )
     .bind(pipeline_id)
     .bind(most)

@@ -8,6 +8,8 @@ mod document;
 mod doors;
 mod guards;
 mod history;
+mod browser;
+mod console;
 mod house;
 mod pipelines;
 mod running;

@@ -7,7 +7,7 @@ use axum::extract::State;
 use axum::response::Response;
 
 use super::page::{Mishap, Shell, page};
-use super::show::When;
+use super::show::{When, filters};
 use super::visitor::{Fields, Visitor};
 use crate::app::App;
 

@@ -80,7 +80,7 @@ impl IntoResponse for Mishap {
             ),
             Refused::Forbidden(_) => (StatusCode::FORBIDDEN, "This was not done", "Ask an owner of the account."),
             Refused::Unauthenticated(_) => (StatusCode::UNAUTHORIZED, "Sign in first", "Sign in, then try again."),
-            Refused::Conflict { .. } => {
+            Refused::Conflict { .. } | Refused::Stale => {
                 (StatusCode::CONFLICT, "This was not done", "Go back, look at how things stand now, and decide again.")
             }
             Refused::Gone { .. } => (StatusCode::GONE, "This is gone", "Look at the list for what is there."),

@@ -8,7 +8,7 @@ use axum::http::StatusCode;
 use axum::response::Response;
 
 use super::page::{Mishap, Shell, Wrong, page, with_status};
-use super::show::{Choice, Field, Pick, Summary, When};
+use super::show::{Choice, Field, Pick, Summary, When, filters};
 use super::visitor::{Fields, Sent, Visitor};
 use crate::app::App;
 

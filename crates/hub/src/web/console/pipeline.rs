@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use super::flow::{Flow, figure, flow, is_fresh};
 use super::page::{Mishap, Shell, Wrong, page, with_status};
-use super::show::{Badge, Field, Summary, When, bytes, count, rate, span};
+use super::show::{Badge, Field, Summary, When, bytes, count, rate, span, filters};
 use super::visitor::{Fields, Sent, Visitor};
 use super::yaml;
 use crate::app::App;
@@ -56,7 +56,10 @@ fn head(placed: &Placed, tab: &'static str, now: Timestamp) -> Head {
         is_wanted: placed.pipeline.wanted == "running",
         // That it is not started needs no words.
         reason: reason.filter(|reason| reason.code != "stopped"),
-        since: report.and_then(|report| Timestamp::parse(&report.since)).map(|at| When::new(at, now)),
+        since: report
+            .filter(|report| report.status == placed.status.word)
+            .and_then(|report| Timestamp::parse(&report.since))
+            .map(|at| When::lasting(at, now)),
         refused: report.and_then(|report| report.refused.as_ref()).map(|refused| {
             format!("Revision {} was refused: {}. {}", refused.revision, refused.reason.message, refused.reason.cure)
         }),
@@ -140,6 +143,7 @@ struct OverviewPage {
     flow: Flow,
     tiles: Vec<Tile>,
     stale: Option<When>,
+    is_unknown: bool,
     changes: Vec<(&'static str, String)>,
     overall: Option<Overall>,
     snapshot: Vec<Progress>,
@@ -152,12 +156,13 @@ fn tiles(placed: &Placed) -> Vec<Tile> {
         placed.status.report.as_ref().and_then(|(report, _)| report.figures.get(name)).and_then(Value::as_u64)
     };
     let or_dash = |text: Option<String>| text.unwrap_or_else(|| "–".into());
+    let so_far = "since its start";
     vec![
-        Tile { name: "Lag", value: or_dash(figure(placed, "lag_seconds").map(span)), unit: "" },
-        Tile { name: "Rows", value: or_dash(figure(placed, "rows_per_second").map(rate)), unit: "a second" },
-        Tile { name: "Written", value: or_dash(whole("rows_written_total").map(count)), unit: "rows since its start" },
-        Tile { name: "Size", value: or_dash(whole("bytes_written_total").map(bytes)), unit: "since its start" },
-        Tile { name: "Commits", value: or_dash(whole("commits_total").map(count)), unit: "since its start" },
+        Tile { name: "Lag", value: or_dash(figure(placed, "lag_seconds").map(span)), unit: "behind the source" },
+        Tile { name: "Rows/s", value: or_dash(figure(placed, "rows_per_second").map(rate)), unit: "over 10 s" },
+        Tile { name: "Rows written", value: or_dash(whole("rows_written_total").map(count)), unit: so_far },
+        Tile { name: "Bytes written", value: or_dash(whole("bytes_written_total").map(bytes)), unit: so_far },
+        Tile { name: "Commits", value: or_dash(whole("commits_total").map(count)), unit: so_far },
     ]
 }
 
@@ -191,6 +196,7 @@ pub(crate) async fn overview(
         head: head(&placed, "overview", now),
         flow: flow(&placed, &body, now),
         tiles: tiles(&placed),
+        is_unknown: placed.status.word == "UNKNOWN",
         stale: report.filter(|_| !fresh).map(|(_, at)| When::new(*at, now)),
         changes: OPS.into_iter().filter_map(|(op, name)| Some((name, count(changes?.get(op)?.as_u64()?)))).collect(),
         overall: report.and_then(|(report, _)| overall(report, figure(&placed, "rows_per_second").filter(|_| fresh))),

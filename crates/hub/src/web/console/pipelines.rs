@@ -19,8 +19,10 @@ struct Row {
     badge: Badge,
     strip: Strip,
     source: String,
+    source_kind: String,
     agent: Option<(String, String)>,
     target: String,
+    target_kind: String,
     rows: String,
     lag: String,
     project: String,
@@ -68,9 +70,11 @@ fn row(app: &App, placed: &Placed) -> Row {
         name: placed.pipeline.name.clone(),
         badge: Badge::of_pipeline(&placed.status.word, reason),
         strip: strip(placed, now),
-        source: format!("{source_kind} {source_place}"),
+        source: source_place,
+        source_kind,
         agent: placed.agent.as_ref().map(|agent| (agent.id.clone(), agent.name.clone())),
-        target: format!("{target_kind} {target_place}"),
+        target: target_place,
+        target_kind,
         rows: shown("rows_per_second").map_or_else(String::new, rate),
         lag: shown("lag_seconds").map_or_else(String::new, span),
         project: placed.project.name.clone(),
@@ -85,7 +89,7 @@ pub(crate) async fn list(State(app): State<Arc<App>>, visitor: Visitor, query: F
     let q = query.get("q").trim().to_lowercase();
     let mut rows: Vec<Row> = placed.iter().map(|placed| row(&app, placed)).collect();
     rows.retain(|row| {
-        let all = [&row.name, &row.source, &row.target];
+        let all = [&row.name, &row.source, &row.target, &row.source_kind, &row.target_kind];
         q.is_empty() || all.iter().any(|text| text.to_lowercase().contains(&q))
     });
     let wanted = query.get("status").to_owned();

@@ -83,6 +83,14 @@ impl When {
     }
 }
 
+impl When {
+    /// How long something has been so.
+    pub(crate) fn lasting(since: Timestamp, now: Timestamp) -> Self {
+        let seconds = (now.0 - since.0).max(0) / 1_000_000;
+        Self { ago: format!("for {}", whole_span(seconds)), ..Self::new(since, now) }
+    }
+}
+
 /// `2026-01-31 09:30:00 UTC`.
 fn exact(machine: &str) -> String {
     let short: String = machine.chars().take(19).collect();
@@ -283,6 +291,22 @@ impl Choice {
 pub(crate) struct Summary(pub(crate) Wrong);
 
 impl HtmlSafe for Summary {}
+
+/// What templates can do with a text.
+pub(crate) mod filters {
+    use std::fmt::Display;
+
+    use askama::Values;
+
+    /// As a sentence begins: the first letter large, the rest as it is. Marks of code become nothing.
+    #[askama::filter_fn]
+    pub(crate) fn opened(text: impl Display, _: &dyn Values) -> askama::Result<String> {
+        let text = text.to_string().replace('`', "");
+        let mut letters = text.chars();
+        let first: String = letters.next().map(|letter| letter.to_uppercase().collect()).unwrap_or_default();
+        Ok(first + letters.as_str())
+    }
+}
 
 #[cfg(test)]
 mod tests {

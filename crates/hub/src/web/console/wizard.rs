@@ -13,7 +13,7 @@ use axum::response::{IntoResponse, Redirect, Response};
 use serde_json::Value;
 
 use super::page::{Mishap, Shell, Wrong, page, with_status};
-use super::show::{Badge, Choice, Field, Pick, Shape, Summary};
+use super::show::{Badge, Choice, Field, Pick, Shape, Summary, filters};
 use super::visitor::{Fields, Sent, Visitor};
 use super::yaml;
 use crate::app::App;

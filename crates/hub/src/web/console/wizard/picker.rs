@@ -9,7 +9,7 @@ use super::{Answer, Trail, answer};
 use crate::app::App;
 use crate::db::drafts::Draft;
 use crate::web::console::page::{Mishap, Shell, Wrong, with_status};
-use crate::web::console::show::{Summary, bytes, count};
+use crate::web::console::show::{Summary, bytes, count, filters};
 use crate::web::console::visitor::{Fields, Visitor};
 
 /// Tables on a page.

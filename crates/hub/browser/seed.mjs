@@ -1,0 +1,65 @@
+// A hub with one of everything, for the screens to be looked at.
+
+import { snapshotting, streaming } from "./hub.mjs";
+
+export async function seed(hub) {
+  const places = [["aws", "fargate"], ["aws", "eks"], ["azure", "aks"], ["gcp", "gke"], ["gcp", "gce"], ["azure", "aci"],
+    ["aws", "fargate"]];
+  const names = ["orders-eu", "orders-us", "billing", "warehouse", "returns", "spare",
+    "a-name_of thirty characters-ok"];
+  const ids = {};
+  for (const [at, name] of names.entries()) {
+    const [cloudProvider, deployment] = places[at];
+    const description = at === 0 ? "Reads the order database in Frankfurt.\nOwned by the commerce team." : "";
+    ids[name] = await hub.addAgent(name, { cloudProvider, deployment, description });
+  }
+  const pipelines = {};
+  const add = async (name, agent) => {
+    pipelines[name] = (await hub.addPipeline(name, ids[agent])).streamingPipelineId;
+    return pipelines[name];
+  };
+
+  const eu = await hub.connect(ids["orders-eu"]);
+  await hub.command(await add("orders to lake", "orders-eu"), "START");
+  await eu.sync();
+  const events = [
+    ["info", "claimed", "claimed the chain", ""],
+    ["info", "streaming", "streaming", ""],
+    ["warning", "retrying", "nobody answers at `source`; it is tried again", ""],
+    ["info", "streaming", "streaming", ""],
+    ["error", "PG-012", "the slot millrace_orders is in use by another process",
+      "wait until the other process is gone, or end it"],
+  ].map(([severity, code, message, cure], at) => ({ id: crypto.randomUUID(), severity, code, message, cure,
+    at: new Date(Date.now() - (600 - at * 90) * 1000).toISOString(), pipelineId: pipelines["orders to lake"] }));
+  await eu.sync({ report: eu.report("STREAMING", streaming()), events, conditions: [] });
+
+  const us = await hub.connect(ids["orders-us"]);
+  await hub.command(await add("orders-us", "orders-us"), "START");
+  await us.sync();
+  await us.sync({ report: us.report("SNAPSHOTTING", snapshotting()) });
+
+  const billing = await hub.connect(ids.billing);
+  await hub.command(await add("billing", "billing"), "START");
+  await billing.sync();
+  await billing.sync({ report: billing.report("NOT_RUNNING", { reason: { code: "failed", fault: "PG-008",
+    message: "the log that the pipeline needs is gone: the slot was invalidated",
+    cure: "start with a new snapshot: RESTART" } }) });
+
+  const warehouse = await hub.connect(ids.warehouse);
+  const cut = streaming();
+  cut.figures.source_connected = false;
+  await hub.command(await add("warehouse-stock-and-movements-of-all-european-sites", "warehouse"), "START");
+  await warehouse.sync();
+  await warehouse.sync({ report: warehouse.report("STREAMING", { ...cut, reason: { code: "retrying",
+    message: "nobody answers at `source`; it is tried again", cure: "it goes on by itself once there is an answer" } }),
+    conditions: [{ kind: "duplicate_instance", message: "a second process with this identity was refused 3 min ago",
+      since: new Date(Date.now() - 180_000).toISOString() }] });
+
+  const returns = await hub.connect(ids.returns);
+  await add("returns", "returns");
+  await returns.sync();
+  await returns.goodbye();
+
+  await hub.connect(ids.spare).then((agent) => agent.sync({ conditions: [] }));
+  return { agents: ids, pipelines };
+}

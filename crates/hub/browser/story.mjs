@@ -1,0 +1,135 @@
+// The whole story, as a person clicks it: sign in, add an agent, read its details, give it a pipeline, start it, stop it,
+// remove it. `HUB_SCRIPT=off`: without JavaScript.
+
+import assert from "node:assert/strict";
+import { ANSWERS, Hub } from "./hub.mjs";
+import { launch, signIn } from "./browse.mjs";
+
+const { HUB_URL, CLIENT_ID, CLIENT_SECRET, PROJECT_ID, EMAIL, PASSWORD, HUB_SCRIPT } = process.env;
+const hub = new Hub(HUB_URL, CLIENT_ID, CLIENT_SECRET, PROJECT_ID);
+const browser = await launch();
+const javaScriptEnabled = HUB_SCRIPT !== "off";
+const context = await browser.newContext({ javaScriptEnabled });
+const page = await context.newPage();
+page.setDefaultTimeout(20_000);
+const complaints = [];
+page.on("console", (message) => {
+  if (message.type() === "error" && !/status of 4\d\d/.test(message.text())) complaints.push(message.text());
+});
+page.on("pageerror", (error) => complaints.push(String(error)));
+const button = (name) => page.getByRole("button", { name, exact: true });
+
+// A page that does not renew itself is loaded again until it says what is awaited.
+async function until(locator) {
+  for (const end = Date.now() + 20_000; ;) {
+    if (await locator.first().isVisible()) return;
+    assert.ok(Date.now() < end, `${locator} did not come`);
+    if (javaScriptEnabled) await locator.first().waitFor({ timeout: 20_000 });
+    else await page.reload();
+  }
+}
+
+await page.goto(`${HUB_URL}/pipelines?sort=name`);
+assert.match(page.url(), /\/sign-in\?next=/, "nobody looks in without signing in");
+await signIn(page, hub, EMAIL, PASSWORD);
+
+await button("Add agent").click();
+await button("Streaming").click();
+await page.getByLabel("Agent name").fill("bad/name");
+await page.getByLabel("Cloud provider").selectOption({ label: "AWS" });
+await page.getByLabel("Deployment").selectOption({ label: "Fargate" });
+await button("Create agent").click();
+await page.getByRole("alert").waitFor();
+assert.equal(await page.getByLabel("Agent name").inputValue(), "bad/name", "nothing typed is lost");
+await page.getByLabel("Agent name").fill("north");
+await page.getByLabel("Description").fill("of the story");
+await button("Create agent").click();
+for (const name of ["Agent image URI", "Agent environment variables", "Credentials"]) {
+  await page.getByRole("heading", { name, exact: true }).waitFor();
+}
+const agentPage = page.url();
+const agent = agentPage.split("/").at(-1);
+assert.match(await page.locator("pre", { hasText: "AGENT_ID" }).first().textContent(), new RegExp(`AGENT_ID=${agent}`));
+await page.getByText("Pending", { exact: true }).first().waitFor();
+
+await button("Show credentials").click();
+await page.getByLabel("Password").fill("not the right one");
+await button("Show credentials").click();
+await page.getByRole("alert").waitFor();
+await page.getByLabel("Password").fill(PASSWORD);
+await button("Show credentials").click();
+const { clientSecret } = await hub.call("GET", `/agents/${agent}/credentials`);
+await page.getByText(clientSecret).waitFor();
+await page.goto(agentPage);
+assert.equal(await page.getByText(clientSecret).count(), 0, "the secret is not shown unasked");
+
+const process_ = await hub.connect(agent);
+const stop = new AbortController();
+const serving = process_.serve(ANSWERS, stop.signal);
+await until(page.getByText("Running", { exact: true }));
+
+await page.getByRole("link", { name: "Agents", exact: true }).first().click();
+for (const column of ["Status", "Platform", "Type"]) await page.getByRole("columnheader", { name: column }).waitFor();
+await button("More actions").click();
+await button("Agent details").click();
+await page.getByRole("heading", { name: "Credentials", exact: true }).waitFor();
+
+await page.getByRole("link", { name: "Pipelines", exact: true }).click();
+await button("Create pipeline").click();
+await page.getByLabel("Pipeline name").fill("shop");
+await page.getByLabel("Agent", { exact: true }).selectOption({ label: "north" });
+await button("Continue").click();
+await page.getByLabel("Host").fill("db.internal");
+await page.getByLabel("Database", { exact: true }).fill("shop");
+await page.getByLabel("Username").fill("millrace");
+await page.getByLabel("Secret name").fill("SHOP_PASSWORD");
+await button("Continue").click();
+await button("Test connection").click();
+await until(page.getByText("The connection works."));
+await page.getByText("Give it a primary key", { exact: false }).waitFor();
+await button("Continue").click();
+await until(page.getByRole("checkbox", { name: "sales.orders", exact: true }));
+await page.getByRole("checkbox", { name: "sales.orders", exact: true }).check();
+await page.getByRole("searchbox").fill("cust");
+await button("Search").click();
+await page.getByText("1 chosen").waitFor();
+await page.getByRole("checkbox", { name: "sales.customers" }).check();
+await button("Continue").click();
+await page.getByLabel("Folder").fill("/lake");
+await button("Continue").click();
+await button("Continue").click();
+await page.getByText("{schema: sales, table: orders}").waitFor();
+await button("Create pipeline").click();
+await page.getByRole("heading", { name: "shop" }).waitFor();
+
+await button("Start").click();
+await until(page.getByText("Streaming", { exact: true }));
+await until(page.getByText("12,346 rows/s"));
+await button("Stop").click();
+await until(page.getByText("Not running", { exact: true }));
+
+await button("More actions").click();
+await button("Delete pipeline").click();
+await page.getByLabel("Type the pipeline's name").fill("shop");
+await button("Delete pipeline").click();
+await page.waitForURL(/\/pipelines$/);
+
+stop.abort();
+await serving;
+await process_.goodbye();
+await page.goto(agentPage);
+await until(page.getByText("Stopped", { exact: true }));
+await button("Remove agent").click();
+await page.getByLabel("Type the agent's name").fill("nort");
+await button("Remove agent").click();
+await page.getByRole("alert").waitFor();
+await page.getByLabel("Type the agent's name").fill("north");
+await button("Remove agent").click();
+await page.waitForURL(/\/agents$/);
+assert.equal(await page.getByRole("link", { name: "north" }).count(), 0);
+await button("Sign out").click();
+await page.goto(`${HUB_URL}/agents`);
+assert.match(page.url(), /\/sign-in/);
+assert.deepEqual(complaints, []);
+await browser.close();
+console.log("the story is told");

@@ -1,0 +1,42 @@
+//! The console in Chromium: the whole story with and without JavaScript, and every screen under axe.
+
+use std::path::Path;
+use std::process::Stdio;
+
+use tokio::process::Command;
+
+use crate::house::{House, OWNER, PASSWORD};
+
+/// Runs a script of `browser/` against the house.
+async fn run(house: &House, script: &str, more: &[(&str, &str)]) {
+    let driver = std::env::var_os("MILLRACE_BROWSER");
+    let driver = driver.expect("the browser's driver is not there; `cargo xtask test` brings it");
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("browser").join(script);
+    let set_up = &house.set_up;
+    let mut node = Command::new("node");
+    node.arg(script).env("MILLRACE_BROWSER", driver).env("HUB_URL", &house.url);
+    node.env("CLIENT_ID", &set_up.client_id).env("CLIENT_SECRET", &set_up.client_secret);
+    node.env("PROJECT_ID", &set_up.project_id).env("EMAIL", OWNER).env("PASSWORD", PASSWORD);
+    node.envs(more.iter().copied()).stdin(Stdio::null()).kill_on_drop(true);
+    let output = node.output().await.expect("node is there: apt-get install -y nodejs");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_person_signs_in_adds_an_agent_runs_a_pipeline_and_removes_both() {
+    let house = House::open().await;
+    run(&house, "story.mjs", &[]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_story_can_be_told_without_javascript() {
+    let house = House::open().await;
+    run(&house, "story.mjs", &[("HUB_SCRIPT", "off")]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn axe_finds_nothing_on_any_screen_light_and_dark_narrow_and_wide() {
+    let house = House::open().await;
+    run(&house, "shots.mjs", &[]).await;
+}
