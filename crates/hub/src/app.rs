@@ -5,9 +5,9 @@
 pub(crate) mod accounts;
 pub(crate) mod agents;
 pub(crate) mod commands;
+pub(crate) mod console;
 pub(crate) mod credentials;
 mod failures;
-pub(crate) mod console;
 pub(crate) mod gateway;
 mod ledger;
 mod notify;

@@ -16,8 +16,8 @@ mod migrate;
 pub(crate) mod people;
 pub(crate) mod pipelines;
 pub(crate) mod repeats;
-pub(crate) mod text;
 pub(crate) mod sessions;
+pub(crate) mod text;
 pub(crate) mod timeline;
 
 use std::path::Path;

@@ -1,7 +1,5 @@
 //! What the console's pages ask beyond the API: everything of an account at once, drafts, questions to agents.
 
-use std::time::Duration;
-
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
@@ -20,8 +18,6 @@ use crate::fault::Refused;
 const MOST: i64 = 10_000;
 /// Lines of a list of events.
 const EVENTS: i64 = 200;
-/// How long a question waits for its agent.
-const QUESTION: Duration = Duration::from_secs(5 * 60);
 
 /// A pipeline with its project, its agent and its status now.
 pub(crate) struct Placed {

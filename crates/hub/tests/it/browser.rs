@@ -5,7 +5,7 @@ use std::process::Stdio;
 
 use tokio::process::Command;
 
-use crate::house::{House, OWNER, PASSWORD};
+use crate::house::{House, Kind, OWNER, PASSWORD};
 
 /// Runs a script of `browser/` against the house.
 async fn run(house: &House, script: &str, more: &[(&str, &str)]) {
@@ -25,18 +25,18 @@ async fn run(house: &House, script: &str, more: &[(&str, &str)]) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_person_signs_in_adds_an_agent_runs_a_pipeline_and_removes_both() {
-    let house = House::open().await;
+    let house = House::open(Kind::Sqlite).await;
     run(&house, "story.mjs", &[]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_story_can_be_told_without_javascript() {
-    let house = House::open().await;
+    let house = House::open(Kind::Sqlite).await;
     run(&house, "story.mjs", &[("HUB_SCRIPT", "off")]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn axe_finds_nothing_on_any_screen_light_and_dark_narrow_and_wide() {
-    let house = House::open().await;
+    let house = House::open(Kind::Sqlite).await;
     run(&house, "shots.mjs", &[]).await;
 }

@@ -4,7 +4,7 @@ use millrace_hub::{Hub, Settings};
 use reqwest::{Response, StatusCode};
 use std::sync::Arc;
 
-use crate::house::{House, OWNER, PASSWORD, WallClock};
+use crate::house::{House, Kind, OWNER, PASSWORD, TestClock};
 
 /// A browser without JavaScript: it keeps cookies, follows nothing by itself.
 struct Visitor<'a> {
@@ -46,7 +46,7 @@ impl<'a> Visitor<'a> {
 
 #[tokio::test]
 async fn nobody_sees_a_page_without_signing_in_and_a_wrong_password_says_nothing_of_the_address() {
-    let house = House::open().await;
+    let house = House::open(Kind::Sqlite).await;
     let mut visitor = Visitor::new(&house);
     for path in ["/", "/agents", "/agents/new", "/pipelines", "/pipelines/new", "/activity", "/people"] {
         let answer = visitor.get(path).await;
@@ -66,7 +66,7 @@ async fn nobody_sees_a_page_without_signing_in_and_a_wrong_password_says_nothing
 
 #[tokio::test]
 async fn guessing_is_slowed_down_after_ten_failures() {
-    let house = House::open().await;
+    let house = House::open(Kind::Sqlite).await;
     let visitor = Visitor::new(&house);
     for _ in 0..10 {
         let answer = visitor.post("/sign-in", &[("email", OWNER), ("password", "not the right one")]).await;
@@ -80,7 +80,7 @@ async fn guessing_is_slowed_down_after_ten_failures() {
 
 #[tokio::test]
 async fn a_form_needs_the_token_of_its_session_and_must_come_from_this_site() {
-    let house = House::open().await;
+    let house = House::open(Kind::Sqlite).await;
     let mut visitor = Visitor::new(&house);
     visitor.sign_in().await;
     let agent = [("name", "north"), ("cloudProvider", "aws"), ("deployment", "fargate")];
@@ -99,7 +99,7 @@ async fn a_form_needs_the_token_of_its_session_and_must_come_from_this_site() {
 
 #[tokio::test]
 async fn every_answer_carries_the_headers_that_keep_a_browser_in_line() {
-    let house = House::open().await;
+    let house = House::open(Kind::Sqlite).await;
     let mut visitor = Visitor::new(&house);
     visitor.sign_in().await;
     for path in ["/agents", "/sign-in", "/agents/none", "/join/none", "/agents/new"] {
@@ -119,7 +119,7 @@ async fn every_answer_carries_the_headers_that_keep_a_browser_in_line() {
 
 #[tokio::test]
 async fn signing_out_ends_the_session_itself_not_only_the_cookie() {
-    let house = House::open().await;
+    let house = House::open(Kind::Sqlite).await;
     let mut visitor = Visitor::new(&house);
     visitor.sign_in().await;
     let token = visitor.token().await;
@@ -129,7 +129,7 @@ async fn signing_out_ends_the_session_itself_not_only_the_cookie() {
 
 #[tokio::test]
 async fn someone_who_is_invited_joins_once_and_may_do_what_the_role_says() {
-    let house = House::open().await;
+    let house = House::open(Kind::Sqlite).await;
     let mut owner = Visitor::new(&house);
     owner.sign_in().await;
     let token = owner.token().await;
@@ -155,9 +155,12 @@ async fn someone_who_is_invited_joins_once_and_may_do_what_the_role_says() {
 async fn an_empty_hub_is_set_up_by_the_link_in_its_log_once() {
     let folder = tempfile::tempdir().unwrap();
     let settings = Settings::new("127.0.0.1:0", folder.path());
-    let link = millrace_hub::setup_link(settings.clone(), Arc::new(WallClock)).await.unwrap().expect("nobody is there");
+    let link = millrace_hub::setup_link(settings.clone(), Arc::new(TestClock::default()))
+        .await
+        .unwrap()
+        .expect("nobody is there");
     let path = &link[link.find("/join/").unwrap()..];
-    let hub = Hub::open(settings.clone(), Arc::new(WallClock)).await.unwrap();
+    let hub = Hub::open(settings.clone(), Arc::new(TestClock::default())).await.unwrap();
     let url = format!("http://{}", hub.address().unwrap());
     let served = tokio::spawn(hub.serve(std::future::pending()));
     let http = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build().unwrap();
@@ -168,6 +171,6 @@ async fn an_empty_hub_is_set_up_by_the_link_in_its_log_once() {
     let sign_in = [("email", "ann@example.com"), ("password", PASSWORD)];
     let answer = http.post(format!("{url}/sign-in")).header("sec-fetch-site", "same-origin").form(&sign_in).send();
     assert_eq!(answer.await.unwrap().status(), StatusCode::SEE_OTHER);
-    assert_eq!(millrace_hub::setup_link(settings, Arc::new(WallClock)).await.unwrap(), None);
+    assert_eq!(millrace_hub::setup_link(settings, Arc::new(TestClock::default())).await.unwrap(), None);
     served.abort();
 }

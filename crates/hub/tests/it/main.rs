@@ -3,13 +3,13 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod agents;
+mod browser;
 mod conformance;
+mod console;
 mod document;
 mod doors;
 mod guards;
 mod history;
-mod browser;
-mod console;
 mod house;
 mod pipelines;
 mod running;

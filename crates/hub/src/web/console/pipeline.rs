@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use super::flow::{Flow, figure, flow, is_fresh};
 use super::page::{Mishap, Shell, Wrong, page, with_status};
-use super::show::{Badge, Field, Summary, When, bytes, count, rate, span, filters};
+use super::show::{Badge, Field, Summary, When, bytes, count, filters, rate, span};
 use super::visitor::{Fields, Sent, Visitor};
 use super::yaml;
 use crate::app::App;
