@@ -20,7 +20,7 @@ async fn a_value_of_a_hundred_megabytes_costs_the_encoder_a_few_times_itself() {
     let files = lake::writer_on(Arc::new(LocalStore::new(folder.path().to_path_buf())), "one");
     let mut one = lake::Writer::over(files, lake::SetClock::new()).await;
     let schema = lake::table("orders");
-    let version = one.registry.version_of(&schema);
+    let version = lake::version_of(&mut one.registry, &schema);
     let mut changes = Changes::new(Sequence(0), ByteSize::mib(1));
     changes.define(0, Arc::clone(&schema));
     changes.begin();
@@ -47,7 +47,7 @@ async fn a_value_of_a_hundred_megabytes_costs_the_encoder_a_few_times_itself() {
     let before = peak_memory(std::process::id()).unwrap().get();
     let mut round = one.chain.stager().round(1, millrace_model::Clock::now(&one.clock));
     for batch in batches {
-        round.write(batch, version.unwrap()).await.unwrap();
+        round.write(batch, version).await.unwrap();
     }
     let staged = round.finish().await.unwrap();
     let grown = peak_memory(std::process::id()).unwrap().get() - before;
