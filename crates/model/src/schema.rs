@@ -22,7 +22,7 @@ impl TableName {
 
     /// Reads what `Display` wrote.
     pub fn parse(text: &str) -> Self {
-        Self::new(text.split('.').map(|part| part.replace("%2E", ".")))
+        Self::new(text.split('.').map(unescaped))
     }
 
     /// Whether `text` names this table, in full or without its first part (the database).
@@ -34,16 +34,33 @@ impl TableName {
 }
 
 impl fmt::Display for TableName {
-    /// The parts joined by `.`, a dot inside one as `%2E`: the form that stands in commits.
+    /// The parts joined by `.`, a dot inside one as `%2E`, and a `%` as `%25` where what follows would make it look
+    /// like one of these two: the form that stands in commits. No two names have the same.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (i, part) in self.0.iter().enumerate() {
             if i > 0 {
                 f.write_str(".")?;
             }
-            f.write_str(&part.replace('.', "%2E"))?;
+            f.write_str(&part.replace("%25", "%2525").replace("%2E", "%252E").replace('.', "%2E"))?;
         }
         Ok(())
     }
+}
+
+/// The part of a name that was written so.
+fn unescaped(mut text: &str) -> String {
+    let mut part = String::with_capacity(text.len());
+    while let Some((before, after)) = text.split_once('%') {
+        part.push_str(before);
+        let (sign, rest) = match (after.strip_prefix("2E"), after.strip_prefix("25")) {
+            (Some(rest), _) => ('.', rest),
+            (None, Some(rest)) => ('%', rest),
+            (None, None) => ('%', after),
+        };
+        part.push(sign);
+        text = rest;
+    }
+    part + text
 }
 
 impl fmt::Debug for TableName {
@@ -248,6 +265,22 @@ mod tests {
         assert_eq!(name.to_string(), "shop.public.a%2Eb");
         assert_eq!(TableName::parse("shop.public.a%2Eb"), name);
         assert!(name.answers_to("public.a%2Eb") && name.answers_to("shop.public.a%2Eb") && !name.answers_to("a%2Eb"));
+    }
+
+    #[test]
+    fn no_two_table_names_are_written_alike() {
+        // All parts of up to five of the letters that could be mistaken.
+        let letters = ['%', '2', '5', 'E', '.'];
+        let mut parts = vec![String::new()];
+        for length in 0..5 {
+            let longest: Vec<_> = parts.iter().filter(|part| part.len() == length).cloned().collect();
+            parts.extend(longest.iter().flat_map(|part| letters.map(|letter| format!("{part}{letter}"))));
+        }
+        for part in parts {
+            let name = TableName::new(["public", &part]);
+            assert_eq!(TableName::parse(&name.to_string()), name, "{part}");
+        }
+        assert_eq!(TableName::new(["public", "100%"]).to_string(), "public.100%");
     }
 
     #[test]
