@@ -18,7 +18,7 @@
 //! | PG-014 | the publication is missing or younger than the slot | | PG-029 | the server refused a statement |
 //! | PG-015 | the publication does not fit | | PG-030 | the server is a standby |
 //! | PG-031 | a column that binary mode cannot carry | | PG-032 | a transaction in progress cannot be read |
-//! | PG-033 | a table was renamed or dropped | | | |
+//! | PG-033 | a table was renamed or dropped | | PG-034 | rows were given values that the log does not say |
 
 use std::io;
 

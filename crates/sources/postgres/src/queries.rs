@@ -194,12 +194,14 @@ pub(crate) fn sizes(relations: &[u32]) -> String {
 }
 
 /// The columns of tables, domains resolved: relation oid, name, type's name, base type's oid, its modifier, its send
-/// function, not null, generated, in the primary key or identity index, number, type's oid, modifier, in the primary key.
+/// function, not null, generated, in the primary key or identity index, number, type's oid, modifier, in the primary key, gives
+/// values.
 /// Domains are resolved a type, not a column, so that thousands of tables cost little.
 pub(crate) fn columns(relations: &[u32]) -> String {
     format!(
         "WITH RECURSIVE r (oid) AS (SELECT unnest('{{{}}}'::oid[])), \
-         a AS MATERIALIZED (SELECT a.attrelid, a.attname, a.atttypid, a.atttypmod, a.attnotnull, a.attgenerated, a.attnum \
+         a AS MATERIALIZED (SELECT a.attrelid, a.attname, a.atttypid, a.atttypmod, a.attnotnull, a.attgenerated, a.attnum, \
+         {GIVES_VALUES} AS gives \
          FROM r JOIN pg_attribute a ON a.attrelid = r.oid WHERE a.attnum > 0 AND NOT a.attisdropped), \
          b (asked, asked_modifier, type, modifier, depth) AS (SELECT DISTINCT atttypid, atttypmod, atttypid, atttypmod, 0 \
          FROM a UNION ALL SELECT b.asked, b.asked_modifier, t.typbasetype, t.typtypmod, b.depth + 1 \
@@ -213,7 +215,8 @@ pub(crate) fn columns(relations: &[u32]) -> String {
          m AS (SELECT indrelid, number, bool_or(identifies) AS identifies, bool_or(indisprimary) AS is_primary \
          FROM k GROUP BY 1, 2) \
          SELECT a.attrelid, a.attname, d.name, d.type, d.modifier, coalesce(p.proname, ''), a.attnotnull, \
-         a.attgenerated <> '', coalesce(m.identifies, false), a.attnum, a.atttypid, a.atttypmod, coalesce(m.is_primary, false) \
+         a.attgenerated <> '', coalesce(m.identifies, false), a.attnum, a.atttypid, a.atttypmod, coalesce(m.is_primary, false), \
+         a.gives \
          FROM a JOIN d ON d.asked = a.atttypid AND d.asked_modifier = a.atttypmod JOIN pg_type t ON t.oid = d.type \
          LEFT JOIN pg_proc p ON p.oid = t.typsend LEFT JOIN m ON m.indrelid = a.attrelid AND m.number = a.attnum \
          ORDER BY a.attrelid, a.attnum",
@@ -223,6 +226,10 @@ pub(crate) fn columns(relations: &[u32]) -> String {
 
 /// The columns that an index compares: those that it merely includes stand behind them and are no part of a key.
 const KEY_COLUMNS: &str = "unnest((i.indkey::int2[])[0:i.indnkeyatts - 1])";
+
+/// Whether a column that is added gives values to the rows that are there: `atthasmissing` outlives a default that was
+/// dropped again.
+const GIVES_VALUES: &str = "a.atthasdef OR a.atthasmissing OR a.attidentity <> ''";
 
 fn numbers(numbers: &[u32]) -> String {
     let list: Vec<_> = numbers.iter().map(u32::to_string).collect();
@@ -255,8 +262,8 @@ pub(crate) fn described(relation: &Relation, publication: &str, version: u32) ->
          FROM pg_publication p CROSS JOIN pg_class k \
          LEFT JOIN pg_publication_rel r ON r.prpubid = p.oid AND r.prrelid = k.oid \
          WHERE p.pubname = {publication} AND k.oid = {oid}; \
-         SELECT attnum, attname, atttypid, atttypmod, attnotnull, attgenerated <> '' FROM pg_attribute \
-         WHERE attrelid = {oid} AND attnum > 0 AND NOT attisdropped ORDER BY attnum; \
+         SELECT attnum, attname, atttypid, atttypmod, attnotnull, attgenerated <> '', {GIVES_VALUES} \
+         FROM pg_attribute a WHERE attrelid = {oid} AND attnum > 0 AND NOT attisdropped ORDER BY attnum; \
          SELECT a.attname FROM (SELECT i.indrelid, {KEY_COLUMNS} AS number FROM pg_index i WHERE i.indrelid = {oid} \
          AND i.indisprimary AND i.indimmediate AND i.indisvalid) k JOIN pg_attribute a ON a.attrelid = k.indrelid \
          AND a.attnum = k.number ORDER BY a.attnum; \

@@ -7,6 +7,7 @@
 //! column of the server can ever have.
 
 mod bulk;
+mod rewritten;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -35,6 +36,8 @@ struct Attribute {
     modifier: i32,
     not_null: bool,
     generated: bool,
+    /// Added to a table, it gives values to the rows that are there.
+    gives_values: bool,
 }
 
 /// What the catalogue says of a table.
@@ -97,6 +100,7 @@ fn attribute(row: &Row) -> Result<Attribute, Cause> {
         modifier: row.number(3)?,
         not_null: row.truth(4),
         generated: row.truth(5),
+        gives_values: row.truth(6),
     })
 }
 
@@ -155,6 +159,9 @@ impl Known {
         let Some(table) = self.see(slot, relation, description, binary)? else { return Ok(None) };
         if agreeing(relation, description).is_none() {
             tell_of_guess(&table.schema, description);
+        }
+        if let Some(known) = self.tables.get(&table.schema.table) {
+            rewritten::tell(known, &table.schema, description);
         }
         self.learn(&table.schema);
         Ok(Some(table))
@@ -378,6 +385,7 @@ mod tests {
                 modifier: -1,
                 not_null: number == 1,
                 generated: name == "g",
+                gives_values: false,
             })
             .collect();
         let base = BaseType { name: "integer".into(), oid: 23, modifier: -1, send: "int4send".into() };

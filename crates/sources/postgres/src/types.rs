@@ -95,6 +95,8 @@ pub(crate) struct CatalogueColumn {
     pub(crate) declared: (u32, i32),
     /// Part of the primary key.
     pub(crate) is_primary: bool,
+    /// Added to a table, it gives values to the rows that are there.
+    pub(crate) gives_values: bool,
 }
 
 /// The columns of these relations.
@@ -119,6 +121,7 @@ pub(crate) async fn columns(session: &mut Session, relations: &[u32]) -> Result<
                 is_key: row.truth(8),
                 declared: (row.number(10)?, row.number(11)?),
                 is_primary: row.truth(12),
+                gives_values: row.truth(13),
             });
         }
     }

@@ -107,6 +107,7 @@ impl Description {
             modifier: column.declared.1,
             not_null: !column.nullable,
             generated: !column.is_carried,
+            gives_values: column.gives_values,
         });
     }
 }

@@ -294,3 +294,37 @@ async fn a_table_that_was_renamed_or_dropped_leaves_and_it_is_said_what_became_o
     source.leave(&[named(&database, "other")]).await.unwrap();
     assert!(!quiet.contains("PG-"), "{quiet:?}");
 }
+
+#[tokio::test]
+async fn values_that_the_log_does_not_say_are_told_of() {
+    let alter = |what: &'static str| async move {
+        let database =
+            Server::shared().database("CREATE TABLE t (id int PRIMARY KEY, v int); INSERT INTO t VALUES (1, 1)");
+        let source = database.source();
+        let mut log = create(&source).await;
+        let (heard, _listening) = Heard::listen();
+        database.sql("INSERT INTO t VALUES (2, 2)");
+        log.read_all(&source).await;
+        database.sql(&format!("{what}; INSERT INTO t VALUES (3, 3)"));
+        log.read_all(&source).await;
+        let told = heard.contains("code=\"PG-034\"");
+        database.sql("TRUNCATE t; INSERT INTO t VALUES (4, 4)");
+        log.read_all(&source).await;
+        (told, heard)
+    };
+    for (what, column) in [
+        ("ALTER TABLE t ADD w int DEFAULT 5", "column w"),
+        ("ALTER TABLE t ADD w int DEFAULT 5; ALTER TABLE t ALTER w DROP DEFAULT", "column w"),
+        ("ALTER TABLE t ADD w float DEFAULT random()", "column w"),
+        ("ALTER TABLE t ADD w serial", "column w"),
+        ("ALTER TABLE t ADD w int GENERATED ALWAYS AS IDENTITY", "column w"),
+        ("ALTER TABLE t ALTER v TYPE numeric USING v * 2", "column v"),
+    ] {
+        let (told, heard) = alter(what).await;
+        assert!(told && heard.contains(column) && heard.contains("--tables"), "{what}: {heard:?}");
+    }
+    for what in ["ALTER TABLE t ADD w int", "ALTER TABLE t ALTER v SET DEFAULT 5", "ALTER TABLE t RENAME v TO w"] {
+        let (told, heard) = alter(what).await;
+        assert!(!told, "{what}: {heard:?}");
+    }
+}
