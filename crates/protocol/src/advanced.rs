@@ -130,7 +130,12 @@ pub(crate) const KEYS: &[Key] = &[
         "how often the checkpoint moves while nothing changes",
     )
     .aliases(&[alias("heartbeat.interval.ms", Translate::Milliseconds)]),
-    key("memory.limit", sizes(ByteSize::mib(64), ByteSize::mib(1 << 20)), "200MiB", "ceiling of the whole process; beside it one huge value is held about four times at once"),
+    key(
+        "memory.limit",
+        sizes(ByteSize::mib(64), ByteSize::mib(1 << 20)),
+        "200MiB",
+        "ceiling of the whole process; beside it one huge value is held about four times at once",
+    ),
     key("spill.directory", Rule::Path, "", "where large transactions in progress are kept")
         .shown("the system's temporary folder"),
     key("spill.limit", sizes(ByteSize::mib(1), ByteSize::mib(64 << 20)), "20GiB", "how much may be kept there"),

@@ -257,7 +257,8 @@ fn target(node: &Node, folder: &Path, report: &mut Report) -> Option<TargetSpec>
         let names: Vec<&str> = known.iter().map(|(name, _)| *name).collect();
         let wrong = format!("{} files can be {}, not `{compression}`", format.as_str(), names.join(", "));
         let line = node.get("compression").map_or(0, |node| node.line);
-        let cure = format!("write `compression: {}`, or leave it out", known[0].0);
+        let first = known.first().map_or("", |(name, _)| *name);
+        let cure = format!("write `compression: {first}`, or leave it out");
         report.problem(Wrong::new(wrong, cure).at("streamingTarget.compression", line));
     }
     let store = match word("type")?.as_str() {
