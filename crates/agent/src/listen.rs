@@ -211,7 +211,7 @@ mod tests {
             // Ends with an error once the other side has hung up.
             while stream.write_all(&[b'x'; 1024]).await.is_ok() {}
         };
-        tokio::time::timeout(Duration::from_secs(60), sent).await.expect("the connection is closed");
+        tokio::time::timeout(Duration::from_mins(1), sent).await.expect("the connection is closed");
     }
 
     #[tokio::test]

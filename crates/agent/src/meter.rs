@@ -269,7 +269,8 @@ mod tests {
         reading.deliver(&[Timestamp(second), Timestamp(3 * second), Timestamp(9 * second)], Timestamp(4 * second));
         let latencies = &reading.delivery_latencies;
         assert_eq!((latencies.count, latencies.sum), (3, 4.0));
-        let within = |seconds| latencies.buckets().find(|(bound, _)| *bound == seconds).map(|(_, count)| count);
+        let within =
+            |seconds| latencies.buckets().find(|(bound, _)| bound.total_cmp(&seconds).is_eq()).map(|(_, count)| count);
         assert_eq!((within(0.005), within(1.0), within(5.0)), (Some(1), Some(2), Some(3)));
     }
 

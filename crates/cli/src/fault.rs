@@ -108,6 +108,8 @@ impl Failure {
 
 #[cfg(test)]
 mod tests {
+    use io::ErrorKind::{AddrInUse, InvalidData, IsADirectory, NotFound, PermissionDenied};
+
     use super::*;
 
     #[test]
@@ -121,7 +123,6 @@ mod tests {
             Cause::NoRuntime(error(io::ErrorKind::WouldBlock)),
             Cause::NoHealth { address: "x".into(), error: error(io::ErrorKind::ConnectionRefused) },
         ];
-        use io::ErrorKind::{AddrInUse, InvalidData, IsADirectory, NotFound, PermissionDenied};
         for kind in [NotFound, PermissionDenied, InvalidData, IsADirectory] {
             all.push(Cause::FileUnreadable { file: "x".into(), error: error(kind) });
         }

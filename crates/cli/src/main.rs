@@ -3,17 +3,6 @@
 //! Nothing of a pipeline is decided here: `commands` holds one file a command, `wiring` puts source, target and engine
 //! together, `console` owns the terminal.
 
-#![warn(
-    missing_docs,
-    unreachable_pub,
-    clippy::allow_attributes_without_reason,
-    clippy::indexing_slicing,
-    clippy::large_futures,
-    clippy::let_underscore_must_use,
-    clippy::map_err_ignore,
-    clippy::wildcard_enum_match_arm
-)]
-
 mod api;
 mod args;
 mod commands;

@@ -27,7 +27,9 @@ class Column:
         """Two expressions: the value, null where only its text is exact; and that text."""
         c = quoted(self.name)
         if self.kind in TIMES and self.kind != "time":
-            return f"CASE WHEN isfinite({c}) THEN {TIMES[self.kind][0].format(c=c)} END", f"CASE WHEN NOT isfinite({c}) THEN {c}::text END"
+            # PostgreSQL counts from 2000: its last 30 years lie beyond 64 bits of microseconds from 1970 on.
+            held = f"isfinite({c})" + ("" if self.kind == "date" else f" AND {c} < '294247-01-01'")
+            return f"CASE WHEN {held} THEN {TIMES[self.kind][0].format(c=c)} END", f"CASE WHEN NOT ({held}) THEN {c}::text END"
         if self.kind == "time":
             return TIMES["time"][0].format(c=c), "NULL"
         if self.kind == "numeric" and self.lake_type.startswith("DECIMAL"):

@@ -68,7 +68,7 @@ fn lengthen(lake: &Path, commits: u64) -> Result<()> {
     commit["removed"] = json!([]);
     let round = commit["writer"]["round"].as_u64().unwrap_or(0);
     for number in last + 1..=commits {
-        let hash: String = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+        let hash = hexadecimal(&Sha256::digest(&bytes));
         commit["commit"] = json!(number);
         commit["writer"]["round"] = json!(round + number - last);
         commit["previous"] = json!({ "commit": number - 1, "sha256": hash });
@@ -85,4 +85,8 @@ fn lengthen(lake: &Path, commits: u64) -> Result<()> {
 
 fn write(path: &Path, value: &Value) -> Result<()> {
     fs::write(path, value.to_string()).map_err(|cause| Fault::Io { path: path.to_owned(), cause })
+}
+
+fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |text, byte| format!("{text}{byte:02x}"))
 }

@@ -117,7 +117,7 @@ impl Stage {
     }
 
     /// A command that looks at the lake, from start to exit.
-    pub fn look(&self, attempt: &Try, command: &str) -> Result<Ended> {
+    pub(super) fn look(&self, attempt: &Try, command: &str) -> Result<Ended> {
         Invocation::of(&self.millrace, ["--format", "json", command])
             .argument(&attempt.pipeline.file)
             .complete(PATIENCE)

@@ -24,7 +24,7 @@ fn a_full_disk_is_waited_for_and_loses_nothing() {
         })
         .unwrap();
     let ballast = disk.path.join("ballast");
-    disk.fill(&ballast);
+    fill(&ballast);
     let full = |line: &millrace_testkit::process::Line| line.fields.get("fault").is_some_and(|fault| fault == "FL-002");
     let line = running.wait_until("a word about the full disk", PATIENCE, full).unwrap();
     assert!(line.message.contains("no space left"), "{line:?}");
@@ -71,12 +71,12 @@ fn a_folder_that_may_not_be_written_is_refused_with_77_and_its_cure() {
     fs::create_dir(lake).unwrap();
     fs::set_permissions(lake, fs::Permissions::from_mode(0o555)).unwrap();
     fs::set_permissions(shop.folder(), fs::Permissions::from_mode(0o755)).unwrap();
-    let run = match is_root() {
-        // Root may write anywhere.
-        true => ["--reuid=nobody", "--regid=nogroup", "--clear-groups", MILLRACE]
+    let run = if is_root() {
+        ["--reuid=nobody", "--regid=nogroup", "--clear-groups", MILLRACE]
             .iter()
-            .fold(Invocation::of(Path::new("setpriv"), [""; 0]), Invocation::argument),
-        false => Invocation::of(Path::new(MILLRACE), [""; 0]),
+            .fold(Invocation::of(Path::new("setpriv"), [""; 0]), Invocation::argument)
+    } else {
+        Invocation::of(Path::new(MILLRACE), [""; 0])
     };
     let ended = run.argument("run").argument(&shop.pipeline.file).allow("FL-003").complete(PATIENCE).unwrap();
     assert_eq!(ended.code, Some(77), "{:#?}", ended.lines);
@@ -141,13 +141,13 @@ impl Disk {
         let options = format!("remount,{how}");
         spawn::complete(Command::new("mount").args(["-o", &options]).arg(&self.path)).is_ok()
     }
+}
 
-    /// Writes `ballast` until there is no room for anything more.
-    fn fill(&self, ballast: &Path) {
-        let mut file = fs::File::create(ballast).unwrap();
-        let full = std::io::copy(&mut std::io::repeat(0), &mut file).unwrap_err();
-        assert_eq!(full.kind(), std::io::ErrorKind::StorageFull);
-    }
+/// Writes `ballast` until there is no room for anything more.
+fn fill(ballast: &Path) {
+    let mut file = fs::File::create(ballast).unwrap();
+    let full = std::io::copy(&mut std::io::repeat(0), &mut file).unwrap_err();
+    assert_eq!(full.kind(), std::io::ErrorKind::StorageFull);
 }
 
 impl Drop for Disk {

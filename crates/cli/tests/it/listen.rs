@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use crate::{Place, SHOP, code, log, millrace};
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 fn get(address: &str, path: &str) -> String {
     let mut stream = TcpStream::connect(address).unwrap();

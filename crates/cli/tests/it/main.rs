@@ -1,6 +1,11 @@
 //! The program from the outside: command line, exit codes, what stands on which output; and end to end, against real
 //! servers: what it must show under kills, pauses, crashes, full disks, and in the hands of somebody new to it.
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::wildcard_enum_match_arm,
+    reason = "a test that cannot go on fails, and one looks for what it looks for"
+)]
 
 mod api_client;
 mod disk;

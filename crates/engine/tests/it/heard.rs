@@ -92,7 +92,7 @@ fn without_an_answer(step: &str) -> (Vec<Line>, u8) {
             tokio::pin!(ended);
             tokio::select! {
                 exit = &mut ended => panic!("{step}: it ended without an answer: {exit:?}"),
-                () = tokio::time::sleep(Duration::from_secs(600)) => fuse.refuse(None),
+                () = tokio::time::sleep(Duration::from_mins(10)) => fuse.refuse(None),
             }
             let code = ended.await.code();
             stage.lake.verify_state(&stage.world, &["a", "b"]).expect("sound");
@@ -144,7 +144,7 @@ impl Observer for Seen {
     fn observe(&self, event: &millrace_engine::Event<'_>) {
         match event {
             millrace_engine::Event::Spilled { bytes } => {
-                self.spilled.lock().expect("no test panics inside").push(*bytes)
+                self.spilled.lock().expect("no test panics inside").push(*bytes);
             }
             millrace_engine::Event::Committed { round, commits, .. } => {
                 assert_eq!(round.transactions, commits.len() as u64);
@@ -161,7 +161,7 @@ async fn large_ones(seen: &Arc<Seen>, streamed: bool, death: &Fuse) -> Vec<i64> 
     assert_eq!(stage.run(&Fuse::never(), "zero").await.code(), 0);
     let rows = |first: i64| (first..first + 40).map(|id| ScriptedRow::create("a", id, "x"));
     let ends = (0..3).map(|number| stage.world.append(rows(100 * number)) as i64).collect();
-    observed(seen.clone(), stage.run(death, "one")).await;
+    observed(seen.clone(), Box::pin(stage.run(death, "one"))).await;
     ends
 }
 

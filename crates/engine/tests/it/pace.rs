@@ -14,7 +14,7 @@ fn live(stage: &Stage) -> Engine {
     engine.settings.until_now = false;
     engine.settings.commit_interval = Duration::from_secs(10);
     engine.settings.commit_bytes = ByteSize::mib(1);
-    engine.settings.heartbeat_interval = Duration::from_secs(60);
+    engine.settings.heartbeat_interval = Duration::from_mins(1);
     engine
 }
 
@@ -69,7 +69,7 @@ fn a_log_that_moves_without_changes_of_ours_is_committed_by_a_heartbeat() {
         tokio::time::sleep(Duration::from_secs(31)).await;
         assert_eq!(stage.lake.head(), head + 1);
         assert_eq!(stage.world.confirmed(), Some(stage.world.end()));
-        tokio::time::sleep(Duration::from_secs(300)).await;
+        tokio::time::sleep(Duration::from_mins(5)).await;
         assert_eq!(stage.lake.head(), head + 1, "a log that stands makes no heartbeat");
     });
 }
@@ -121,7 +121,7 @@ fn transactions_larger_than_memory_that_follow_each_other_keep_their_own_ends() 
 
 /// The rows of a lake by sequence, as text.
 async fn rows_of(streamed: bool, memory: Option<u64>) -> Vec<String> {
-    let stage = Stage { streamed, memory, ..Stage::default() };
+    let stage = Stage { memory, streamed, ..Stage::default() };
     assert_eq!(stage.run(&Fuse::never(), "zero").await.code(), 0);
     for transaction in 0..40 {
         let rows = 1 + transaction * 7 % 23;

@@ -410,7 +410,7 @@ fn a_table_stays_in_the_publication_while_the_commit_without_it_gets_no_answer()
             }
             // The claim is there; nothing after it.
             second.refuse(Some("create a commit"));
-            tokio::time::sleep(Duration::from_secs(60)).await;
+            tokio::time::sleep(Duration::from_mins(1)).await;
             let left = second.trace().iter().any(|line| line.contains("unpublish tables"));
             assert!(!left && stage.lake.entry("b").is_some(), "{}", second.trace().join("\n"));
             second.refuse(None);

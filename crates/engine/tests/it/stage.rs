@@ -10,7 +10,7 @@ use millrace_testkit::scripted_source::{ScriptedRow, ScriptedSource, World};
 use millrace_testkit::scripted_target::{Lake, ScriptedTarget};
 
 /// A clock that stands.
-pub struct Standing;
+pub(crate) struct Standing;
 
 impl Clock for Standing {
     fn now(&self) -> Timestamp {
@@ -20,14 +20,14 @@ impl Clock for Standing {
 
 /// How a process ended.
 #[derive(Debug)]
-pub enum Exit {
+pub(crate) enum Exit {
     Killed,
     Ended(Result<(), Fault>),
 }
 
 impl Exit {
     /// The exit code, 137 for a killed process.
-    pub fn code(&self) -> u8 {
+    pub(crate) fn code(&self) -> u8 {
         match self {
             Self::Killed => 137,
             Self::Ended(Ok(())) => 0,
@@ -38,7 +38,7 @@ impl Exit {
 
 /// One world and one lake.
 #[derive(Clone, Default)]
-pub struct Stage {
+pub(crate) struct Stage {
     pub world: World,
     pub lake: Lake,
     pub epoch: Option<u64>,
@@ -55,7 +55,7 @@ pub struct Stage {
 
 impl Stage {
     /// A world with `count` transactions still to come is written by `append`.
-    pub fn append(&self, count: i64) {
+    pub(crate) fn append(&self, count: i64) {
         for _ in 0..count {
             let n = self.world.end() as i64;
             self.world.append([
@@ -68,7 +68,7 @@ impl Stage {
     }
 
     /// A process of pipeline "p" that runs until the log's end of now.
-    pub fn engine(&self, fuse: &Fuse, instance: &str) -> Engine {
+    pub(crate) fn engine(&self, fuse: &Fuse, instance: &str) -> Engine {
         let mut settings = Settings::new("p");
         settings.commit_interval = Duration::from_millis(100);
         settings.heartbeat_interval = Duration::from_secs(5);
@@ -96,12 +96,12 @@ impl Stage {
     }
 
     /// Runs a process until it ends or is killed.
-    pub async fn run(&self, fuse: &Fuse, instance: &str) -> Exit {
+    pub(crate) async fn run(&self, fuse: &Fuse, instance: &str) -> Exit {
         self.run_engine(self.engine(fuse, instance), fuse).await
     }
 
     /// The same with an engine of the test's own making.
-    pub async fn run_engine(&self, engine: Engine, fuse: &Fuse) -> Exit {
+    pub(crate) async fn run_engine(&self, engine: Engine, fuse: &Fuse) -> Exit {
         let (_handle, stop) = Stop::new();
         tokio::select! {
             ended = engine.run(stop) => Exit::Ended(ended),
@@ -110,14 +110,14 @@ impl Stage {
     }
 
     /// A fresh process without faults brings everything into the lake, and the invariants hold.
-    pub async fn recover(&self, what: &str) {
+    pub(crate) async fn recover(&self, what: &str) {
         let exit = self.run(&Fuse::never(), "recovery").await;
         assert_eq!(exit.code(), 0, "{what}: {exit:?}");
         self.assert_whole(what);
     }
 
     /// I1 to I4, and every change of the log is in the lake.
-    pub fn assert_whole(&self, what: &str) {
+    pub(crate) fn assert_whole(&self, what: &str) {
         self.assert_sound(what);
         let began = self.world.began().expect("a slot was made");
         let rows = self.world.rows_between(began, u64::MAX).len();
@@ -125,7 +125,7 @@ impl Stage {
     }
 
     /// I1 to I4 hold for what is in the lake by now.
-    pub fn assert_sound(&self, what: &str) {
+    pub(crate) fn assert_sound(&self, what: &str) {
         self.lake
             .verify(&self.world, self.world.began())
             .map_err(|breach| format!("{what}: {breach}"))
@@ -134,7 +134,7 @@ impl Stage {
 }
 
 /// One paused-time runtime for a test.
-pub fn block_on<T>(future: impl Future<Output = T>) -> T {
+pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .start_paused(true)
@@ -144,6 +144,6 @@ pub fn block_on<T>(future: impl Future<Output = T>) -> T {
 }
 
 /// A fuse with one blow.
-pub fn fuse(step: u64, blow: Blow) -> Fuse {
+pub(crate) fn fuse(step: u64, blow: Blow) -> Fuse {
     Fuse::new([(step, blow)])
 }

@@ -99,5 +99,5 @@ fn a_written_slot_name_is_used_as_it_is_and_a_heartbeat_cannot_be_turned_off() {
     let spec = parse(&text).unwrap();
     assert_eq!(spec.slot_name(), "mine");
     assert_eq!(spec.publication_name(), "millrace_shop");
-    assert_eq!(spec.advanced.heartbeat_interval, Duration::from_secs(60));
+    assert_eq!(spec.advanced.heartbeat_interval, Duration::from_mins(1));
 }

@@ -4,36 +4,6 @@
 //! `slot`, `held` and `log` are S1, the held slot and the reading of `docs/specs/file-lake.md`; `decode` is pure; all SQL
 //! lies in `queries`; `check`, `discover` and `cleanup` serve the commands of those names.
 
-#![warn(
-    missing_docs,
-    unreachable_pub,
-    clippy::pedantic,
-    clippy::indexing_slicing,
-    clippy::let_underscore_must_use,
-    clippy::map_err_ignore,
-    clippy::wildcard_enum_match_arm,
-    clippy::large_futures,
-    clippy::allow_attributes_without_reason,
-    clippy::print_stdout
-)]
-#![allow(
-    clippy::must_use_candidate,
-    clippy::module_name_repetitions,
-    clippy::missing_errors_doc,
-    clippy::missing_panics_doc,
-    clippy::cast_possible_truncation,
-    clippy::cast_possible_wrap,
-    clippy::cast_precision_loss,
-    clippy::cast_sign_loss,
-    clippy::doc_markdown,
-    clippy::format_push_string,
-    clippy::match_same_arms,
-    clippy::similar_names,
-    clippy::single_match_else,
-    clippy::struct_excessive_bools,
-    reason = "pedantic, and more noise than help here"
-)]
-
 mod check;
 mod cleanup;
 mod client;

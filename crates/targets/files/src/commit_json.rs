@@ -293,11 +293,13 @@ impl From<OpCounts> for OpsJson {
     }
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
 fn is_zero(count: &u64) -> bool {
     *count == 0
 }
 
 /// Times as RFC 3339.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
 mod time {
     use serde::{Deserialize, Deserializer, Serializer, de};
 
@@ -314,6 +316,7 @@ mod time {
 }
 
 /// Times as RFC 3339, or null.
+#[expect(clippy::ref_option, reason = "serde passes references")]
 mod time_or_null {
     use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
@@ -330,6 +333,7 @@ mod time_or_null {
 }
 
 /// A number as text.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
 pub(crate) mod text {
     use serde::{Deserialize, Deserializer, Serializer, de};
 
@@ -343,6 +347,7 @@ pub(crate) mod text {
 }
 
 /// A number as text, or null.
+#[expect(clippy::ref_option, reason = "serde passes references")]
 mod text_or_null {
     use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 

@@ -4,31 +4,6 @@
 //! `read`, `status`). It knows nothing of sources and of the engine. The store below is a port of its own (`store`), so that
 //! the protocol is the same on a disk, in memory and in an object store.
 
-#![warn(
-    missing_docs,
-    unreachable_pub,
-    clippy::pedantic,
-    clippy::indexing_slicing,
-    clippy::let_underscore_must_use,
-    clippy::map_err_ignore,
-    clippy::wildcard_enum_match_arm,
-    clippy::large_futures,
-    clippy::allow_attributes_without_reason,
-    clippy::print_stdout
-)]
-#![expect(
-    clippy::must_use_candidate,
-    clippy::missing_errors_doc,
-    clippy::doc_markdown,
-    clippy::cast_possible_truncation,
-    clippy::cast_possible_wrap,
-    clippy::cast_sign_loss,
-    clippy::trivially_copy_pass_by_ref,
-    clippy::ref_option,
-    clippy::needless_pass_by_value,
-    reason = "of pedantic these say little here: serde asks for references, every error is a `Fault`, and sequences are i64 in Arrow"
-)]
-
 mod ahead;
 mod chain;
 mod check;
@@ -83,6 +58,7 @@ pub(crate) struct Lake {
 
 impl Files {
     /// The lake below the settings' prefix in `store`.
+    #[expect(clippy::needless_pass_by_value, reason = "whoever has the lake has the store no more")]
     pub fn new(settings: Settings, store: Arc<dyn Store>, clock: Arc<dyn Clock>) -> Self {
         let store = store.under(&settings.prefix);
         Self { lake: Arc::new(Lake { settings, store, clock, states: state::StateMemory::default() }) }

@@ -1,5 +1,5 @@
 //! How much memory one huge value costs; alone in its process, because the peak is the process's.
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on fails")]
+#![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test that cannot go on fails")]
 
 #[path = "it/lake.rs"]
 #[expect(dead_code, reason = "the other tests need the rest")]

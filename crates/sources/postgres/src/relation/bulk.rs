@@ -137,6 +137,7 @@ mod tests {
                 is_key: number == 1,
                 declared: (23, -1),
                 is_primary: number == 1,
+                gives_values: false,
             });
         }
         Bulk { until: Lsn(100), tables: HashMap::from([(7, description)]), size: 1, single_looks: 0 }

@@ -7,7 +7,7 @@ use tracing::field::{Field, Visit};
 
 /// What was logged on this thread, a line an event.
 #[derive(Clone, Debug, Default)]
-pub struct Heard(Arc<Mutex<String>>);
+pub(crate) struct Heard(Arc<Mutex<String>>);
 
 impl tracing::Subscriber for Heard {
     fn enabled(&self, _: &tracing::Metadata<'_>) -> bool {
@@ -41,7 +41,7 @@ impl tracing::Subscriber for Heard {
 
 impl Heard {
     /// Hears this thread until the guard is dropped.
-    pub fn listen() -> (Self, tracing::subscriber::DefaultGuard) {
+    pub(crate) fn listen() -> (Self, tracing::subscriber::DefaultGuard) {
         // While there is but one subscriber, tracing asks the thread that first comes to an event whether anybody wants it,
         // for all threads and for good. That thread may be another test's, which hears nothing. Two put an end to that.
         static ANOTHER: OnceLock<tracing::Dispatch> = OnceLock::new();
@@ -52,7 +52,7 @@ impl Heard {
     }
 
     /// Whether this text was logged.
-    pub fn contains(&self, text: &str) -> bool {
+    pub(crate) fn contains(&self, text: &str) -> bool {
         self.0.lock().unwrap().contains(text)
     }
 }

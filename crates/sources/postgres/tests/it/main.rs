@@ -1,6 +1,13 @@
 //! The source against a real server.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test that goes wrong panics")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::wildcard_enum_match_arm,
+    clippy::let_underscore_must_use,
+    reason = "a test that cannot go on fails, one looks for what it looks for, and leaves what it may"
+)]
 
 mod capture;
 mod connections;

@@ -3,7 +3,7 @@
 use std::task::Poll;
 use std::time::Duration;
 
-use millrace_model::{ByteSize, Gulp, LogWaiting, Position, Source};
+use millrace_model::{ByteSize, Gulp, LogWaiting, Position, Registry, Source};
 use tokio::time::{Instant, timeout};
 
 use crate::reading::{create, lines, resume, round};
@@ -60,7 +60,7 @@ async fn what_is_released_is_confirmed_and_never_taken_back() {
     let held = crate::reading::held(&source).await;
     assert_eq!(held.state().confirmed, read);
     assert!(held.covers(&read) && !held.covers(&first));
-    let fault = held.open(Some(&first), &Default::default()).await.err().unwrap();
+    let fault = held.open(Some(&first), &Registry::default()).await.err().unwrap();
     assert_eq!((fault.code, fault.exit_code()), ("PG-013", 66));
 }
 
@@ -183,7 +183,7 @@ async fn a_log_that_nobody_reads_stays_ours_beyond_the_servers_timeout() {
     tokio::time::sleep(Duration::from_secs(3)).await;
     assert_eq!(pid(), before);
     let batches = log.read_all(&source).await;
-    assert_eq!(batches.iter().map(|batch| batch.rows()).sum::<usize>(), 10_000);
+    assert_eq!(batches.iter().map(millrace_model::Batch::rows).sum::<usize>(), 10_000);
 }
 
 #[tokio::test]

@@ -8,29 +8,29 @@ use millrace_model::*;
 use millrace_postgres::Postgres;
 
 /// An open log with its round.
-pub struct Reading {
+pub(crate) struct Reading {
     pub log: Box<dyn Log>,
     pub release: Arc<dyn Release>,
     pub position: Position,
     pub changes: Changes,
 }
 
-pub fn round() -> Changes {
+pub(crate) fn round() -> Changes {
     Changes::new(Sequence(0), ByteSize::mib(64))
 }
 
 /// First start: makes publication and slot, and opens the log.
-pub async fn create(source: &Postgres) -> Reading {
+pub(crate) async fn create(source: &Postgres) -> Reading {
     open(source, source.create().await.unwrap(), None).await
 }
 
 /// A later start, from a position.
-pub async fn resume(source: &Postgres, from: Option<&Position>) -> Reading {
+pub(crate) async fn resume(source: &Postgres, from: Option<&Position>) -> Reading {
     open(source, held(source).await, from).await
 }
 
 /// Takes the slot, waiting for one that has just been left.
-pub async fn held(source: &Postgres) -> Box<dyn Held> {
+pub(crate) async fn held(source: &Postgres) -> Box<dyn Held> {
     loop {
         match source.take().await.unwrap().slot {
             Slot::Held(held) => return held,
@@ -42,7 +42,7 @@ pub async fn held(source: &Postgres) -> Box<dyn Held> {
 }
 
 /// Opens a held slot; every table of the pipeline file counts.
-pub async fn open(source: &Postgres, held: Box<dyn Held>, from: Option<&Position>) -> Reading {
+pub(crate) async fn open(source: &Postgres, held: Box<dyn Held>, from: Option<&Position>) -> Reading {
     let entry = |member: &Member| {
         Arc::new(TableEntry {
             table: member.schema.table.clone(),
@@ -59,7 +59,7 @@ pub async fn open(source: &Postgres, held: Box<dyn Held>, from: Option<&Position
 
 impl Reading {
     /// Reads up to the mark of `position`.
-    pub async fn read_to(&mut self, position: &Position) -> Result<(), Fault> {
+    pub(crate) async fn read_to(&mut self, position: &Position) -> Result<(), Fault> {
         let mark = self.log.watch(position, &[]);
         loop {
             match self.log.read(&mut self.changes).await? {
@@ -70,20 +70,20 @@ impl Reading {
     }
 
     /// Reads everything that is committed by now.
-    pub async fn read_all(&mut self, source: &Postgres) -> Vec<Batch> {
+    pub(crate) async fn read_all(&mut self, source: &Postgres) -> Vec<Batch> {
         let end = source.end().await.unwrap();
         self.read_to(&end).await.unwrap();
         self.changes.take_all().unwrap()
     }
 
     /// The same, as lines in sequence order.
-    pub async fn lines(&mut self, source: &Postgres) -> Vec<String> {
+    pub(crate) async fn lines(&mut self, source: &Postgres) -> Vec<String> {
         lines(&self.read_all(source).await)
     }
 }
 
 /// `c t(1,a)` for each row, in sequence order; unsent values are `?`, exact ones `=text`.
-pub fn lines(batches: &[Batch]) -> Vec<String> {
+pub(crate) fn lines(batches: &[Batch]) -> Vec<String> {
     let mut lines = Vec::new();
     for batch in batches {
         let Origin::Stream { sequences, .. } = &batch.origin else { panic!("not from the log") };
@@ -98,7 +98,7 @@ pub fn lines(batches: &[Batch]) -> Vec<String> {
     lines.into_iter().map(|(_, line)| line).collect()
 }
 
-pub fn shown(batch: &Batch, row: usize, column: usize) -> String {
+pub(crate) fn shown(batch: &Batch, row: usize, column: usize) -> String {
     let here = (row as u32, column as u16);
     if batch.unavailable.contains(&here) {
         return "?".into();

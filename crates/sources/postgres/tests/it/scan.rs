@@ -9,17 +9,17 @@ use crate::reading::shown;
 use crate::server::Database;
 
 /// A snapshot of which nobody is told anything while it is made.
-pub async fn take(source: &Postgres) -> Arc<dyn Snapshot> {
+pub(crate) async fn take(source: &Postgres) -> Arc<dyn Snapshot> {
     source.snapshot(&|_| {}).await.unwrap()
 }
 
 /// The full name of a table of `public`.
-pub fn named(database: &Database<'_>, table: &str) -> TableName {
+pub(crate) fn named(database: &Database<'_>, table: &str) -> TableName {
     TableName::new([database.name.as_str(), "public", table])
 }
 
 /// Reads one chunk to its end.
-pub async fn chunk(
+pub(crate) async fn chunk(
     reader: &mut dyn ChunkReader,
     plan: &Plan,
     chunk: &Chunk,
@@ -35,7 +35,7 @@ pub async fn chunk(
 }
 
 /// The rows of all chunks of a plan, as one batch.
-pub async fn batch(snapshot: &dyn Snapshot, plan: &Plan) -> Batch {
+pub(crate) async fn batch(snapshot: &dyn Snapshot, plan: &Plan) -> Batch {
     let mut reader = snapshot.reader().await.unwrap();
     let mut rows = TableChanges::new(Arc::clone(&plan.schema));
     for next in &plan.chunks {
@@ -45,13 +45,13 @@ pub async fn batch(snapshot: &dyn Snapshot, plan: &Plan) -> Batch {
 }
 
 /// A whole table.
-pub async fn table(snapshot: &dyn Snapshot, name: &TableName) -> Batch {
+pub(crate) async fn table(snapshot: &dyn Snapshot, name: &TableName) -> Batch {
     let plan = snapshot.plan(name, &[]).await.unwrap();
     batch(snapshot, &plan).await
 }
 
 /// `(1,a)` for each row, sorted.
-pub fn rows(batch: &Batch) -> Vec<String> {
+pub(crate) fn rows(batch: &Batch) -> Vec<String> {
     let row = |row| {
         let cells: Vec<_> = (0..batch.columns.len()).map(|column| shown(batch, row, column)).collect();
         format!("({})", cells.join(","))
@@ -62,7 +62,7 @@ pub fn rows(batch: &Batch) -> Vec<String> {
 }
 
 /// A whole table of `public` under a new snapshot, as lines.
-pub async fn scan(database: &Database<'_>, source: &Postgres, name: &str) -> Vec<String> {
+pub(crate) async fn scan(database: &Database<'_>, source: &Postgres, name: &str) -> Vec<String> {
     let snapshot = take(source).await;
     rows(&table(snapshot.as_ref(), &named(database, name)).await)
 }

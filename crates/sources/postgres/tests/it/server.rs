@@ -17,7 +17,7 @@ const CONFIGURATION: &str = "wal_level = logical\nmax_wal_senders = 60\nmax_repl
     max_prepared_transactions = 4\nlisten_addresses = '127.0.0.1'\nunix_socket_directories = ''\nautovacuum = off\n";
 
 /// A running cluster.
-pub struct Server {
+pub(crate) struct Server {
     pub port: u16,
     folder: PathBuf,
     owner: Option<u32>,
@@ -34,7 +34,7 @@ fn binary(name: &str) -> PathBuf {
 
 impl Server {
     /// The cluster that the tests share. It ends with the test process.
-    pub fn shared() -> &'static Self {
+    pub(crate) fn shared() -> &'static Self {
         static SHARED: OnceLock<Server> = OnceLock::new();
         SHARED.get_or_init(|| {
             let (sender, receiver) = mpsc::channel();
@@ -51,7 +51,7 @@ impl Server {
     }
 
     /// A cluster with further settings. It ends when it is dropped, or with the thread that started it.
-    pub fn start(name: &str, configuration: &str) -> Self {
+    pub(crate) fn start(name: &str, configuration: &str) -> Self {
         let folder = std::env::temp_dir().join(format!("millrace-postgres-{}-{name}", std::process::id()));
         let _ = fs::remove_dir_all(&folder);
         fs::create_dir_all(&folder).unwrap();
@@ -91,12 +91,12 @@ impl Server {
     }
 
     /// Starts the server process and waits until it answers.
-    pub fn run(&mut self) {
+    pub(crate) fn run(&mut self) {
         let log = fs::File::create(self.folder.join("log")).unwrap();
         let mut command = self.as_owner("postgres");
         command.arg("-D").arg(self.cluster()).stdout(log.try_clone().unwrap()).stderr(log);
         self.process = Some(command.spawn().unwrap());
-        let deadline = Instant::now() + Duration::from_secs(60);
+        let deadline = Instant::now() + Duration::from_mins(1);
         while self.try_sql("postgres", "SELECT 1").is_err() {
             assert!(Instant::now() < deadline, "the server does not start");
             std::thread::sleep(Duration::from_millis(20));
@@ -104,7 +104,7 @@ impl Server {
     }
 
     /// Kills the server at once.
-    pub fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         if let Some(mut process) = self.process.take() {
             // SIGQUIT: an immediate shutdown, children included.
             let _ = Command::new("kill").args(["-QUIT", &process.id().to_string()]).status();
@@ -113,7 +113,7 @@ impl Server {
     }
 
     /// Shuts the server down as `pg_ctl stop` does, and returns how long it took.
-    pub fn stop(&mut self) -> Duration {
+    pub(crate) fn stop(&mut self) -> Duration {
         let begun = Instant::now();
         if let Some(mut process) = self.process.take() {
             // SIGINT: a fast shutdown.
@@ -124,7 +124,7 @@ impl Server {
     }
 
     /// Puts lines in front of `pg_hba.conf`.
-    pub fn admit(&self, lines: &str) {
+    pub(crate) fn admit(&self, lines: &str) {
         let path = self.cluster().join("pg_hba.conf");
         let standing = fs::read_to_string(&path).unwrap();
         fs::write(&path, format!("{lines}{standing}")).unwrap();
@@ -144,16 +144,17 @@ impl Server {
     }
 
     /// Runs SQL and returns its rows as text, columns parted by `|`.
-    pub fn try_sql(&self, database: &str, sql: &str) -> Result<String, String> {
+    pub(crate) fn try_sql(&self, database: &str, sql: &str) -> Result<String, String> {
         let answer = self.psql(database).arg("-c").arg(sql).output().unwrap();
-        match answer.status.success() {
-            true => Ok(String::from_utf8_lossy(&answer.stdout).trim_end().to_owned()),
-            false => Err(String::from_utf8_lossy(&answer.stderr).into_owned()),
+        if answer.status.success() {
+            Ok(String::from_utf8_lossy(&answer.stdout).trim_end().to_owned())
+        } else {
+            Err(String::from_utf8_lossy(&answer.stderr).into_owned())
         }
     }
 
     /// A database of its own, with this SQL run in it.
-    pub fn database(&'static self, sql: &str) -> Database<'static> {
+    pub(crate) fn database(&'static self, sql: &str) -> Database<'static> {
         Database::new(self, sql)
     }
 }
@@ -171,13 +172,13 @@ fn number(command: &mut Command) -> u32 {
 }
 
 /// A database of one test.
-pub struct Database<'a> {
+pub(crate) struct Database<'a> {
     pub server: &'a Server,
     pub name: String,
 }
 
 impl<'a> Database<'a> {
-    pub fn new(server: &'a Server, sql: &str) -> Self {
+    pub(crate) fn new(server: &'a Server, sql: &str) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let name = format!("test{}", COUNT.fetch_add(1, Ordering::Relaxed));
         server.try_sql("postgres", &format!("CREATE DATABASE {name}")).unwrap();
@@ -186,16 +187,16 @@ impl<'a> Database<'a> {
         database
     }
 
-    pub fn sql(&self, sql: &str) -> String {
+    pub(crate) fn sql(&self, sql: &str) -> String {
         self.try_sql(sql).unwrap_or_else(|error| panic!("{error}"))
     }
 
-    pub fn try_sql(&self, sql: &str) -> Result<String, String> {
+    pub(crate) fn try_sql(&self, sql: &str) -> Result<String, String> {
         self.server.try_sql(&self.name, sql)
     }
 
     /// Settings of a pipeline over all tables of `public`.
-    pub fn settings(&self) -> Settings {
+    pub(crate) fn settings(&self) -> Settings {
         Settings {
             host: "127.0.0.1".into(),
             port: self.server.port,
@@ -212,12 +213,12 @@ impl<'a> Database<'a> {
         }
     }
 
-    pub fn source(&self) -> Postgres {
+    pub(crate) fn source(&self) -> Postgres {
         Postgres::new(self.settings())
     }
 
     /// An interactive session.
-    pub fn session(&self) -> Interactive {
+    pub(crate) fn session(&self) -> Interactive {
         let mut process = self.server.psql(&self.name).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         let (input, output) = (process.stdin.take().unwrap(), BufReader::new(process.stdout.take().unwrap()));
         Interactive { process, input, output }
@@ -225,17 +226,18 @@ impl<'a> Database<'a> {
 }
 
 /// An entry of `tables` in schema `public`.
-pub fn table(name: &str) -> TableSelection {
+pub(crate) fn table(name: &str) -> TableSelection {
     TableSelection { schema: "public".into(), table: name.into() }
 }
 
 /// A password.
-pub fn password(text: &str) -> Option<SecretValue> {
+#[expect(clippy::unnecessary_wraps, reason = "settings ask for one so")]
+pub(crate) fn password(text: &str) -> Option<SecretValue> {
     Some(SecretValue::new(text))
 }
 
 /// A session that stays open.
-pub struct Interactive {
+pub(crate) struct Interactive {
     process: Child,
     input: ChildStdin,
     output: BufReader<ChildStdout>,
@@ -243,7 +245,7 @@ pub struct Interactive {
 
 impl Interactive {
     /// Runs SQL and waits until it is done.
-    pub fn sql(&mut self, sql: &str) -> String {
+    pub(crate) fn sql(&mut self, sql: &str) -> String {
         writeln!(self.input, "{sql}\n\\echo :done:").unwrap();
         let mut text = String::new();
         loop {

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use millrace_model::{Severity, Slot, Source};
-use millrace_postgres::{Postgres, PublicationMode, Settings, TableSelection};
+use millrace_model::{Registry, Severity, Slot, Source};
+use millrace_postgres::{CleanupPlan, Postgres, PublicationMode, Settings, TableSelection};
 
 use crate::reading::{create, held, resume};
 use crate::scan::{named, take};
@@ -27,7 +27,7 @@ async fn a_slot_is_missing_then_held_then_busy_then_free_again() {
         }
         _ => panic!("not busy"),
     }
-    let log = first.open(None, &Default::default()).await.unwrap();
+    let log = first.open(None, &Registry::default()).await.unwrap();
     log.log.close().await;
     assert!(
         matches!(other.take().await.unwrap().slot, Slot::Held(_)),
@@ -312,7 +312,7 @@ async fn cleanup_drops_what_was_made_and_nothing_else() {
     let plan = source.cleanup_plan().await.unwrap();
     assert_eq!(plan.publication.as_deref(), Some("millrace"));
     assert_eq!(source.cleanup().await.unwrap(), plan);
-    assert_eq!(source.cleanup_plan().await.unwrap(), Default::default());
+    assert_eq!(source.cleanup_plan().await.unwrap(), CleanupPlan::default());
     assert_eq!(database.sql("SELECT string_agg(pubname, ',') FROM pg_publication"), "mine");
     assert!(matches!(source.take().await.unwrap().slot, Slot::Missing));
 }

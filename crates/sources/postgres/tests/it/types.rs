@@ -6,13 +6,13 @@ use millrace_postgres::{Binary, Postgres, Settings};
 use crate::reading::{create, shown};
 use crate::server::{Database, Server};
 
-pub const TABLE: &str = "CREATE TYPE mood AS ENUM ('sad', 'it''s \"ok\"', 'glücklich'); CREATE DOMAIN price AS numeric(12,3); \
+pub(crate) const TABLE: &str = "CREATE TYPE mood AS ENUM ('sad', 'it''s \"ok\"', 'glücklich'); CREATE DOMAIN price AS numeric(12,3); \
     CREATE TABLE t (id int PRIMARY KEY, b bool, i2 int2, i4 int4, i8 int8, o oid, f4 float4, f8 float8, n numeric, \
     n20 numeric(20,4), n38 numeric(38,38), n0 numeric(38), neg numeric(5,-2), tiny numeric(2,5), x text, v varchar(20), \
     c char(8), nm name, ch \"char\", j json, jb jsonb, u uuid, y bytea, d date, tm time, ts timestamp, tz timestamptz, \
     m mood, p price, ts0 timestamp(0))";
 
-pub const SPECIAL: &str = "INSERT INTO t (id) VALUES (0); \
+pub(crate) const SPECIAL: &str = "INSERT INTO t (id) VALUES (0); \
     INSERT INTO t VALUES \
     (-1, true, -32768, -2147483648, -9223372036854775808, 0, '-Infinity', '-Infinity', 'NaN', 'NaN', 'NaN', 'NaN', 'NaN', 'NaN', \
      '', '', '', '', '', '[]', '{}', '00000000-0000-0000-0000-000000000000', '', '-infinity', '00:00', '-infinity', '-infinity', 'sad', 'NaN', '-infinity'), \
@@ -31,7 +31,7 @@ pub const SPECIAL: &str = "INSERT INTO t (id) VALUES (0); \
     INSERT INTO t (id, n) VALUES (-200, 0.000), (-201, 10000), (-202, 100000000), (-203, 0.0001), (-204, 0.00010000), (-205, 1.0000), (-206, 12340000)";
 
 /// Random values over the whole range of each type, seeded, so that a failure can be seen again.
-pub const RANDOM: &str = "SELECT setseed(0.42); INSERT INTO t SELECT g, random() < 0.5, (random() * 65535 - 32768)::int2, (random() * 4294967295 - 2147483648)::int4, \
+pub(crate) const RANDOM: &str = "SELECT setseed(0.42); INSERT INTO t SELECT g, random() < 0.5, (random() * 65535 - 32768)::int2, (random() * 4294967295 - 2147483648)::int4, \
     ((random() - 0.5) * 1.8e19)::int8, (random() * 4294967295)::bigint::oid, (random() - 0.5)::float4 * 10::float4 ^ (random() * 60 - 30), (random() - 0.5) * 10::float8 ^ (random() * 500 - 250), \
     ((random() - 0.5)::numeric * 10::numeric ^ (random() * 60 - 30)::int), ((random() - 0.5) * 1e15)::numeric(20,4), random()::numeric(38,38), \
     ((random() - 0.5) * 1e30)::numeric(38), ((random() - 0.5) * 99000)::numeric(5,-2), (random() * 0.0009)::numeric(2,5), \

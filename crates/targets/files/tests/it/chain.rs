@@ -288,7 +288,7 @@ async fn what_would_break_the_chain_is_refused_as_a_defect() {
             "a sequence that falls",
             with(&|round| {
                 round.files.clear();
-                round.checkpoint.sequence = Sequence(1)
+                round.checkpoint.sequence = Sequence(1);
             }),
         ),
         ("rows beyond the checkpoint", with(&|round| round.checkpoint.sequence = Sequence(2))),

@@ -65,7 +65,7 @@ async fn replace_file(store: &MemoryStore, number: u64, after: u64, transaction:
     let mut forger = Writer::start(&elsewhere, "forger").await;
     (forger.sequence, forger.transaction) = (after, transaction);
     let staged = forger.stage(&table("orders"), rows).await;
-    let path = format!("shop/public/orders/v0001/2026-11-22/14/{:012}-000099-0000.parquet", number);
+    let path = format!("shop/public/orders/v0001/2026-11-22/14/{number:012}-000099-0000.parquet");
     store.put(&path, elsewhere.contents()[&staged[0].path].to_vec());
     rewrite(store, number, |commit| commit.files = vec![FileJson { path, ..file_json(&staged[0]) }]);
 }
@@ -290,7 +290,7 @@ async fn i5_a_key_twice_in_a_finished_snapshot_is_found() {
 }
 
 /// Commits a finished snapshot 1 with one row for each key, each in its own file.
-pub async fn commit_snapshot(one: &mut Writer, schema: &Arc<TableSchema>, keys: &[i64]) {
+pub(crate) async fn commit_snapshot(one: &mut Writer, schema: &Arc<TableSchema>, keys: &[i64]) {
     let round = crate::lake::snapshot_round(one, schema, 1, keys).await;
     let mut entry = (**one.registry.get(&schema.table).unwrap()).clone();
     entry.snapshot = Some(SnapshotDone { id: 1, sequence: Sequence(one.sequence) });

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use millrace_files::names::commit_path;
 use millrace_files::store::memory::{Answer, Moment, Step};
 use millrace_files::{CommitJson, LocalStore, MemoryStore};
-use millrace_model::{Claimed, Fault, Refusal, Registry, Remedy, Target};
+use millrace_model::{Claimed, Fault, Head, Refusal, Registry, Remedy, Target};
 
 use crate::lake::{Writer, claim, nothing_yet, prepare_claim, settings, table, writer, writer_on};
 
@@ -23,7 +23,7 @@ async fn chain_of(store: &MemoryStore, length: u64) {
 
 #[tokio::test]
 async fn the_head_is_found_for_every_length_and_every_hint() {
-    assert_eq!(writer(&MemoryStore::new(), "two").head().await.unwrap(), Default::default());
+    assert_eq!(writer(&MemoryStore::new(), "two").head().await.unwrap(), Head::default());
     let spoiled = ["", "{", "{\"commit\":-1}", "{\"commit\":18446744073709551615}", "[]"];
     let hints: Vec<String> = (0..=45).map(|hint| format!("{{\"commit\":{hint}}}")).collect();
     for length in 1..=40u64 {

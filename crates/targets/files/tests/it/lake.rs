@@ -12,20 +12,20 @@ use millrace_model::{
 
 /// A clock that a test sets.
 #[derive(Clone)]
-pub struct SetClock(Arc<AtomicI64>);
+pub(crate) struct SetClock(Arc<AtomicI64>);
 
 impl SetClock {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self(Arc::new(AtomicI64::new(Timestamp::parse("2026-11-22T14:03:07.412Z").unwrap().0)))
     }
 
     /// So many seconds after a moment of the machine's clock.
-    pub fn set(&self, moment: std::time::SystemTime, seconds: i64) {
+    pub(crate) fn set(&self, moment: std::time::SystemTime, seconds: i64) {
         let since = moment.duration_since(std::time::UNIX_EPOCH).unwrap();
         self.0.store(since.as_micros() as i64 + seconds * 1_000_000, Ordering::SeqCst);
     }
 
-    pub fn forward(&self, seconds: i64) {
+    pub(crate) fn forward(&self, seconds: i64) {
         self.0.fetch_add(seconds * 1_000_000, Ordering::SeqCst);
     }
 }
@@ -36,7 +36,7 @@ impl Clock for SetClock {
     }
 }
 
-pub fn settings(instance: &str) -> Settings {
+pub(crate) fn settings(instance: &str) -> Settings {
     Settings {
         prefix: String::new(),
         compression: Compression::Zstd,
@@ -48,24 +48,24 @@ pub fn settings(instance: &str) -> Settings {
     }
 }
 
-pub fn writer(store: &MemoryStore, instance: &str) -> Files {
+pub(crate) fn writer(store: &MemoryStore, instance: &str) -> Files {
     Files::new(settings(instance), Arc::new(store.clone()), Arc::new(SetClock::new()))
 }
 
-pub fn writer_at(store: &MemoryStore, instance: &str, clock: &SetClock) -> Files {
+pub(crate) fn writer_at(store: &MemoryStore, instance: &str, clock: &SetClock) -> Files {
     Files::new(settings(instance), Arc::new(store.clone()), Arc::new(clock.clone()))
 }
 
-pub fn writer_on(store: Arc<dyn Store>, instance: &str) -> Files {
+pub(crate) fn writer_on(store: Arc<dyn Store>, instance: &str) -> Files {
     Files::new(settings(instance), store, Arc::new(SetClock::new()))
 }
 
-pub fn identity() -> SourceIdentity {
+pub(crate) fn identity() -> SourceIdentity {
     SourceIdentity { kind: "postgres".into(), identity: "7312|timeline 1|slot millrace_shop".into() }
 }
 
 /// What a first claim says.
-pub fn nothing_yet() -> Standing {
+pub(crate) fn nothing_yet() -> Standing {
     Standing {
         pipeline: "shop".into(),
         epoch: None,
@@ -77,13 +77,13 @@ pub fn nothing_yet() -> Standing {
     }
 }
 
-pub fn prepare_claim(files: &Files, head: &Head) -> Prepared {
+pub(crate) fn prepare_claim(files: &Files, head: &Head) -> Prepared {
     let standing = head.standing.clone().unwrap_or_else(nothing_yet);
     files.prepare_claim(head, &Claim { standing, removed: Vec::new() }).unwrap()
 }
 
 /// S2 and S3, alone.
-pub async fn claim(files: &Files) -> Box<dyn Chain> {
+pub(crate) async fn claim(files: &Files) -> Box<dyn Chain> {
     let head = files.head().await.unwrap();
     match files.claim(&prepare_claim(files, &head)).await.unwrap() {
         Claimed::Mine(chain) => chain,
@@ -91,12 +91,12 @@ pub async fn claim(files: &Files) -> Box<dyn Chain> {
     }
 }
 
-pub fn column(name: &str, id: u32, kind: Kind) -> Column {
+pub(crate) fn column(name: &str, id: u32, kind: Kind) -> Column {
     Column { name: name.into(), id, kind, type_name: kind.to_string(), nullable: true }
 }
 
 /// `shop.public.<name>`: id int8 (the key), note text.
-pub fn table(name: &str) -> Arc<TableSchema> {
+pub(crate) fn table(name: &str) -> Arc<TableSchema> {
     Arc::new(TableSchema {
         table: TableName::new(["shop", "public", name]),
         source_id: "16423.1".into(),
@@ -106,14 +106,14 @@ pub fn table(name: &str) -> Arc<TableSchema> {
 }
 
 /// A keyless form of `table`.
-pub fn keyless(name: &str) -> Arc<TableSchema> {
+pub(crate) fn keyless(name: &str) -> Arc<TableSchema> {
     Arc::new(TableSchema { key: Vec::new(), ..(*table(name)).clone() })
 }
 
 /// One change of `table`: op, id, note (`None`: unavailable).
-pub type Row<'a> = (Op, i64, Option<&'a str>);
+pub(crate) type Row<'a> = (Op, i64, Option<&'a str>);
 
-pub fn append(changes: &mut Changes, slot: usize, (op, id, note): Row<'_>) {
+pub(crate) fn append(changes: &mut Changes, slot: usize, (op, id, note): Row<'_>) {
     let row = changes.row(slot, op, 20).unwrap();
     if let ColumnBuilder::Int64(ids) = &mut row.columns[0] {
         if op == Op::Truncate { ids.append_null() } else { ids.append_value(id) }
@@ -129,7 +129,7 @@ pub fn append(changes: &mut Changes, slot: usize, (op, id, note): Row<'_>) {
     }
 }
 
-pub fn end_of(transaction: u64) -> TransactionEnd {
+pub(crate) fn end_of(transaction: u64) -> TransactionEnd {
     TransactionEnd {
         position: Position::new(format!("0/{transaction:08X}")),
         id: transaction.to_string().into(),
@@ -138,7 +138,12 @@ pub fn end_of(transaction: u64) -> TransactionEnd {
 }
 
 /// Batches of transactions of one table; each transaction is a list of rows.
-pub fn batches(schema: &Arc<TableSchema>, after: u64, first_transaction: u64, rows: &[&[Row<'_>]]) -> Vec<Batch> {
+pub(crate) fn batches(
+    schema: &Arc<TableSchema>,
+    after: u64,
+    first_transaction: u64,
+    rows: &[&[Row<'_>]],
+) -> Vec<Batch> {
     let mut changes = Changes::new(Sequence(after), ByteSize::mib(1));
     changes.define(0, Arc::clone(schema));
     for (i, transaction) in rows.iter().enumerate() {
@@ -150,7 +155,7 @@ pub fn batches(schema: &Arc<TableSchema>, after: u64, first_transaction: u64, ro
 }
 
 /// A heartbeat at sequence 0, without tables.
-pub fn empty_round(number: u64) -> Round {
+pub(crate) fn empty_round(number: u64) -> Round {
     Round {
         number,
         kind: CommitKind::Heartbeat,
@@ -165,7 +170,7 @@ pub fn empty_round(number: u64) -> Round {
 }
 
 /// A writer that has claimed, with what an engine would remember.
-pub struct Writer {
+pub(crate) struct Writer {
     pub files: Files,
     pub chain: Box<dyn Chain>,
     pub registry: Registry,
@@ -176,13 +181,13 @@ pub struct Writer {
 }
 
 impl Writer {
-    pub async fn start(store: &MemoryStore, instance: &str) -> Self {
+    pub(crate) async fn start(store: &MemoryStore, instance: &str) -> Self {
         let clock = SetClock::new();
         let files = writer_at(store, instance, &clock);
         Self::over(files, clock).await
     }
 
-    pub async fn over(files: Files, clock: SetClock) -> Self {
+    pub(crate) async fn over(files: Files, clock: SetClock) -> Self {
         let chain = claim(&files).await;
         let head = files.head().await.unwrap();
         let registry = files.registry(&head).await.unwrap();
@@ -199,7 +204,7 @@ impl Writer {
     }
 
     /// Stages the files of the next round.
-    pub async fn stage(&mut self, schema: &Arc<TableSchema>, rows: &[&[Row<'_>]]) -> Vec<StagedFile> {
+    pub(crate) async fn stage(&mut self, schema: &Arc<TableSchema>, rows: &[&[Row<'_>]]) -> Vec<StagedFile> {
         self.round += 1;
         let mut round = self.chain.stager().round(self.round, self.clock.now());
         let version = version_of(&mut self.registry, schema);
@@ -210,7 +215,7 @@ impl Writer {
     }
 
     /// The round that names `files`.
-    pub fn round_of(&self, files: Vec<StagedFile>) -> Round {
+    pub(crate) fn round_of(&self, files: Vec<StagedFile>) -> Round {
         let rows: u64 = files.iter().map(|file| file.rows - file.ops.read).sum();
         let position = end_of(self.transaction).position;
         Round {
@@ -227,7 +232,7 @@ impl Writer {
     }
 
     /// A whole round: stage, prepare, commit.
-    pub async fn commit(&mut self, schema: &Arc<TableSchema>, rows: &[&[Row<'_>]]) -> Vec<StagedFile> {
+    pub(crate) async fn commit(&mut self, schema: &Arc<TableSchema>, rows: &[&[Row<'_>]]) -> Vec<StagedFile> {
         let files = self.stage(schema, rows).await;
         let round = self.round_of(files.clone());
         self.commit_round(&round).await;
@@ -235,7 +240,7 @@ impl Writer {
         files
     }
 
-    pub async fn commit_round(&mut self, round: &Round) {
+    pub(crate) async fn commit_round(&mut self, round: &Round) {
         let prepared = self.chain.prepare(round).unwrap();
         assert_eq!(self.chain.commit(&prepared).await.unwrap(), Committed::Done);
         self.sequence = round.checkpoint.sequence.0;
@@ -243,7 +248,7 @@ impl Writer {
 }
 
 /// The version of `schema`, whose table joins where it is new.
-pub fn version_of(registry: &mut Registry, schema: &TableSchema) -> u32 {
+pub(crate) fn version_of(registry: &mut Registry, schema: &TableSchema) -> u32 {
     if registry.get(&schema.table).is_none() {
         registry.put(TableEntry::new(schema));
     }
@@ -251,7 +256,7 @@ pub fn version_of(registry: &mut Registry, schema: &TableSchema) -> u32 {
 }
 
 /// A round with a row of snapshot `id` for each key, anchored at the writer's sequence; the registry is as it was.
-pub async fn snapshot_round(one: &mut Writer, schema: &Arc<TableSchema>, id: u64, keys: &[i64]) -> Round {
+pub(crate) async fn snapshot_round(one: &mut Writer, schema: &Arc<TableSchema>, id: u64, keys: &[i64]) -> Round {
     one.round += 1;
     let mut round = one.chain.stager().round(one.round, one.clock.now());
     let version = version_of(&mut one.registry, schema);

@@ -250,7 +250,7 @@ async fn every_kind_has_its_form() {
                 ColumnBuilder::UInt64(builder) => builder.append_value(u64::MAX - value as u64),
                 ColumnBuilder::Float32(builder) => builder.append_value(if value == 0 { f32::NAN } else { 1.1 }),
                 ColumnBuilder::Float64(builder) => {
-                    builder.append_value(if value == 0 { f64::NEG_INFINITY } else { 0.1 })
+                    builder.append_value(if value == 0 { f64::NEG_INFINITY } else { 0.1 });
                 }
                 ColumnBuilder::Decimal(builder) => builder.append_value(-i128::from(value)),
                 ColumnBuilder::Text(builder) => builder.append_value("{\"a\": 1}"),
