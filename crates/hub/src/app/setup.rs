@@ -9,6 +9,7 @@ use uuid::Uuid;
 use super::App;
 use crate::auth::{Role, secret};
 use crate::db::accounts::{self, ApiClient, Named};
+use crate::db::audit;
 use crate::fault::{Cause, Refused};
 use crate::settings::Settings;
 
@@ -66,6 +67,16 @@ impl App {
         accounts::insert(writing.on(), &account, now).await?;
         accounts::insert_project(writing.on(), &account.id, &project, now).await?;
         accounts::insert_client(writing.on(), &client, &asked.api_client, now).await?;
+        let entry = audit::Entry {
+            account_id: Some(&account.id),
+            actor: "hub",
+            address: "",
+            action: "hub.bootstrap",
+            object: &format!("client:{}", client.id),
+            detail: &asked.api_client,
+            outcome: "done",
+        };
+        audit::add(writing.on(), entry, now).await?;
         writing.commit().await?;
         Ok(Bootstrapped { account_id: account.id, project_id: project.id, client_id: client.id, client_secret })
     }
