@@ -10,6 +10,7 @@ use super::App;
 use super::people::{address, check_joining};
 use crate::auth::{Role, password, secret};
 use crate::db::accounts::{self, ApiClient, Named};
+use crate::db::audit;
 use crate::db::people::{self, Person};
 use crate::fault::{Cause, Refused, Violation};
 use crate::settings::Settings;
@@ -90,6 +91,16 @@ impl App {
         if let Some(owner) = &owner {
             people::insert(writing.on(), owner, (&account.id, Role::Owner.as_str()), now).await?;
         }
+        let entry = audit::Entry {
+            account_id: Some(&account.id),
+            actor: "hub",
+            address: "",
+            action: "hub.bootstrap",
+            object: &format!("client:{}", client.id),
+            detail: &asked.api_client,
+            outcome: "done",
+        };
+        audit::add(writing.on(), entry, now).await?;
         writing.commit().await?;
         let setup_url = match self.owner_link().await? {
             Some(link) => link,

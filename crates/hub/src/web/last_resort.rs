@@ -40,8 +40,8 @@ mod tests {
     use super::*;
 
     async fn broken() -> &'static str {
-        let nothing: Option<&str> = None;
-        nothing.expect("this test needs a panic")
+        let number: u8 = "none".parse().expect("this test needs a panic");
+        if number == 0 { "zero" } else { "more" }
     }
 
     #[tokio::test]

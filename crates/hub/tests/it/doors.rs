@@ -14,6 +14,7 @@ on_both_databases!(
     a_body_is_read_whatever_its_content_type_says,
     a_body_that_is_no_json_is_400,
     ten_calls_at_once_and_hundreds_in_a_second_pass,
+    a_new_token_for_each_of_hundreds_of_calls_passes,
     every_write_is_visible_to_the_next_read,
     the_hub_says_that_it_is_alive_and_ready,
 );
@@ -102,6 +103,15 @@ async fn ten_calls_at_once_and_hundreds_in_a_second_pass(house: House) {
     assert_eq!(at_once((0..10).map(|number| new(format!("agent {number}")))).await, [201; 10]);
     let statuses = at_once((0..10).map(|_| new("same".into()))).await;
     assert_eq!(statuses, [201, 409, 409, 409, 409, 409, 409, 409, 409, 409]);
+}
+
+async fn a_new_token_for_each_of_hundreds_of_calls_passes(house: House) {
+    let ask = || {
+        let request = house.http.post(format!("{}/oauth/dpc/token", house.url));
+        let request = request.basic_auth(&house.set_up.client_id, Some(&house.set_up.client_secret));
+        request.form(&[("grant_type", "client_credentials")])
+    };
+    assert_eq!(at_once((0..300).map(|_| ask())).await, [200; 300]);
 }
 
 async fn every_write_is_visible_to_the_next_read(house: House) {
