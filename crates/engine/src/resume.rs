@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use millrace_model::{Fault, Position, Registry, Slot, TableEntry, Taken};
+use millrace_model::{Fault, Position, Refusal, Registry, Remedy, Slot, TableEntry, Taken};
 
 use crate::Engine;
 use crate::fault::Cause;
@@ -128,6 +128,9 @@ async fn open(engine: &Engine, writing: &mut Writing, slot: Slot) -> Result<(), 
     Ok(())
 }
 
+/// Two first starts may have seen no slot: the one that finds it in use when it wants to make it waits for it as in S1. Of
+/// both the later claim goes on, and the earlier finds out at its next commit.
 fn retryable(fault: Fault) -> Result<Fault, Halt> {
-    if fault.is_retry() { Ok(fault) } else { Err(Halt::Fault(fault)) }
+    let in_use = fault.remedy == Remedy::Operator(Refusal::Busy);
+    if fault.is_retry() || in_use { Ok(fault) } else { Err(Halt::Fault(fault)) }
 }

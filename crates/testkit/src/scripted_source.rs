@@ -16,7 +16,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use millrace_model::{
-    Fault, Finding, Held, Member, Op, Position, Slot, SlotState, Snapshot, Source, SourceIdentity, TableName, Taken,
+    Fault, Finding, Held, Member, Op, Position, Refusal, Slot, SlotState, Snapshot, Source, SourceIdentity, TableName,
+    Taken,
 };
 
 use crate::fuse::{Fuse, Unanswered};
@@ -161,20 +162,24 @@ impl Source for ScriptedSource {
         let (world, tables) = (self.world.clone(), self.tables.clone());
         self.fuse.step("make the publication", move || world.publish(&tables)).await.map_err(unanswered)?;
         let world = self.world.clone();
-        let made = move || {
-            if world.state().slot.is_some() {
-                return Err(Fault::retry("TK-003", "the slot exists"));
+        // One that another process has made meanwhile is taken, if it is free.
+        let make = move || {
+            let is_new = world.state().slot.is_none();
+            if is_new {
+                world.make_slot();
             }
-            world.make_slot();
-            Ok(())
+            is_new
         };
-        self.fuse.step("make the slot", made).await.map_err(unanswered)??;
+        let is_new = self.fuse.step("make the slot", make).await.map_err(unanswered)?;
         let source = self.clone();
         match self.fuse.step("take the new slot", move || source.hold()).await.map_err(unanswered)? {
             Ok(grip) => {
                 let mut held = self.note(grip).await?;
-                held.exported = Some(held.state.confirmed.clone());
+                held.exported = is_new.then(|| held.state.confirmed.clone());
                 Ok(Box::new(held))
+            }
+            Err(Slot::Busy { holder, .. }) => {
+                Err(Fault::refused("TK-003", Refusal::Busy, format!("{holder} has the slot"), "stop the other process"))
             }
             Err(_) => Err(Fault::retry("TK-004", "the new slot is not to be had")),
         }

@@ -114,3 +114,42 @@ fn a_paused_writer_is_fenced_while_the_other_is_still_running() {
         stage.assert_sound("both ran");
     });
 }
+
+/// Two first starts stand still at these steps; the second goes on first. How they ended; `None` where one never came there.
+async fn two_first_starts(steps: [u64; 2]) -> Option<[u8; 2]> {
+    let stage = Stage::default();
+    stage.append(2);
+    let fuses = steps.map(|step| fuse(step, Blow::Pause));
+    let [first, second] = &fuses;
+    let both = async { tokio::join!(stage.run(first, "one"), stage.run(second, "two")) };
+    let going_on = async {
+        first.halted().await;
+        second.halted().await;
+        second.resume();
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        first.resume();
+        std::future::pending::<()>().await;
+    };
+    let (one, two) = tokio::select! {
+        exits = both => exits,
+        () = going_on => return None,
+        () = tokio::time::sleep(Duration::from_mins(5)) => return None,
+    };
+    let what = format!("{steps:?}: {one:?}, {two:?}\n{}\n\n{}", first.trace().join("\n"), second.trace().join("\n"));
+    stage.recover(&what).await;
+    let codes = [one.code(), two.code()];
+    assert!(codes.contains(&0), "both gave up; {what}");
+    assert!(codes.iter().all(|code| matches!(code, 0 | 75 | 76)), "{what}");
+    Some(codes)
+}
+
+#[test]
+fn of_two_first_starts_at_once_one_goes_on() {
+    let mut ends = std::collections::BTreeSet::new();
+    for first in 0..12 {
+        for second in 0..6 {
+            ends.extend(block_on(Box::pin(two_first_starts([first, second]))));
+        }
+    }
+    assert!(ends.contains(&[76, 0]), "{ends:?}");
+}
