@@ -11,7 +11,7 @@ use millrace_protocol::gateway::Condition;
 use super::deploy;
 use super::page::{Mishap, Shell, Wrong, page, with_status};
 use super::pipeline::EventRow;
-use super::show::{Badge, Field, Summary, When, spelled, filters};
+use super::show::{Badge, Field, Summary, When, filters, spelled};
 use super::visitor::{Sent, Visitor};
 use crate::app::App;
 use crate::app::agents::{Revealed, last_seen};
