@@ -60,6 +60,7 @@ export async function seed(hub) {
   await returns.sync();
   await returns.goodbye();
 
-  await hub.connect(ids.spare).then((agent) => agent.sync({ conditions: [] }));
-  return { agents: ids, pipelines };
+  const spare = await hub.connect(ids.spare);
+  await spare.sync({ conditions: [] });
+  return { agents: ids, pipelines, spare };
 }

@@ -1,7 +1,7 @@
 // Every screen as a picture and under axe: light and dark, wide and narrow. Ends with 1 where anything is wrong.
 
 import { mkdirSync } from "node:fs";
-import { Hub } from "./hub.mjs";
+import { ANSWERS, Hub } from "./hub.mjs";
 import { seed } from "./seed.mjs";
 import { breaches, launch, signIn } from "./browse.mjs";
 
@@ -51,6 +51,24 @@ async function draft(page, where) {
   await page.getByLabel("Agent", { exact: true }).selectOption(where.agents.spare);
   await page.getByRole("button", { name: "Continue" }).click();
   await page.waitForURL(/\/source$/);
+  for (const [label, text] of [["Host", "stock-db.internal"], ["Username", "millrace"], ["Secret name", "millrace/stock"]]) {
+    await page.getByLabel(label).fill(text);
+  }
+  await page.getByLabel("Database", { exact: true }).fill("stock");
+  await page.getByRole("button", { name: "Continue" }).click();
+  await page.getByRole("button", { name: "Test connection" }).click();
+  await page.getByText("The agent is looking.").waitFor();
+  const answer = async () => {
+    const { commands } = await where.spare.sync();
+    await where.spare.sync({ results: commands.map(({ id, kind }) => ({ id, done: true, result: ANSWERS[kind] })) });
+  };
+  await answer();
+  await page.reload();
+  await page.getByRole("button", { name: "Continue" }).click();
+  await answer();
+  await page.reload();
+  await page.getByRole("button", { name: /Select these/ }).click();
+  await page.getByText("6 chosen").waitFor();
   return page.url().split("/").at(-2);
 }
 

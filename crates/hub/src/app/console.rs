@@ -1,5 +1,7 @@
 //! What the console's pages ask beyond the API: everything of an account at once, drafts, questions to agents.
 
+use std::collections::HashMap;
+
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
@@ -80,6 +82,11 @@ impl App {
         timeline::audit(self.db.pool(), &caller.account_id, size, page.saturating_mul(size)).await
     }
 
+    /// What people call those that the audit log names.
+    pub(crate) async fn names(&self, caller: &Caller) -> Result<HashMap<String, String>, Refused> {
+        Ok(timeline::names(self.db.pool(), &caller.account_id).await?.into_iter().collect())
+    }
+
     /// A question and, where it has come, its answer.
     pub(crate) async fn question(&self, caller: &Caller, id: &str) -> Result<Option<Command>, Refused> {
         commands::of_account(self.db.pool(), &caller.account_id, id).await
@@ -140,6 +147,13 @@ impl Draft {
     pub(crate) fn note(&self, name: &str) -> Option<String> {
         let notes: Map<String, Value> = serde_json::from_str(&self.notes).unwrap_or_default();
         notes.get(name).and_then(Value::as_str).map(str::to_owned)
+    }
+
+    /// Forgets some of it.
+    pub(crate) fn forget(&mut self, names: &[&str]) {
+        let mut notes: Map<String, Value> = serde_json::from_str(&self.notes).unwrap_or_default();
+        notes.retain(|name, _| !names.contains(&name.as_str()));
+        self.notes = Value::Object(notes).to_string();
     }
 
     /// Remembers something.

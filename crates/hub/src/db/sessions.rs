@@ -16,8 +16,6 @@ pub(crate) struct Session {
     pub(crate) role: String,
     pub(crate) created_at: Timestamp,
     pub(crate) last_seen_at: Timestamp,
-    /// When the password was last given.
-    pub(crate) signed_in_at: Timestamp,
 }
 
 /// A new session.
@@ -49,7 +47,7 @@ pub(crate) async fn of_hash<'e>(
 ) -> Result<Option<Session>, Refused> {
     let row = sqlx::query(
         "SELECT s.id_hash, s.person_id, p.email, s.account_id, a.name AS account_name, m.role, s.created_at, \
-         s.last_seen_at, s.signed_in_at FROM sessions s JOIN people p ON p.id = s.person_id \
+         s.last_seen_at FROM sessions s JOIN people p ON p.id = s.person_id \
          JOIN accounts a ON a.id = s.account_id \
          JOIN memberships m ON m.person_id = s.person_id AND m.account_id = s.account_id \
          WHERE s.id_hash = $1 AND p.disabled_at IS NULL",
@@ -66,7 +64,6 @@ pub(crate) async fn of_hash<'e>(
         role: row.get("role"),
         created_at: Timestamp(row.get("created_at")),
         last_seen_at: Timestamp(row.get("last_seen_at")),
-        signed_in_at: Timestamp(row.get("signed_in_at")),
     }))
 }
 

@@ -24,7 +24,6 @@ pub(crate) struct Deed {
     pub(crate) address: String,
     pub(crate) action: String,
     pub(crate) object: String,
-    pub(crate) detail: String,
     pub(crate) outcome: String,
 }
 
@@ -80,7 +79,7 @@ pub(crate) async fn audit<'e>(
     offset: i64,
 ) -> Result<Vec<Deed>, Refused> {
     let rows = sqlx::query(
-        "SELECT at, actor, address, action, object, detail, outcome FROM audit_log WHERE account_id = $1 \
+        "SELECT at, actor, address, action, object, outcome FROM audit_log WHERE account_id = $1 \
          ORDER BY id DESC LIMIT $2 OFFSET $3",
     )
     .bind(account_id)
@@ -94,8 +93,27 @@ pub(crate) async fn audit<'e>(
         address: row.get("address"),
         action: row.get("action"),
         object: row.get("object"),
-        detail: row.get("detail"),
         outcome: row.get("outcome"),
     };
     Ok(rows.iter().map(deed).collect())
+}
+
+/// Who and what an account's lines can name, as they name them: `person:ID`, `agent:ID`, …, each with what people call it.
+pub(crate) async fn names<'e>(
+    on: impl Executor<'e, Database = Any>,
+    account_id: &str,
+) -> Result<Vec<(String, String)>, Refused> {
+    let rows = sqlx::query(
+        "SELECT 'person' AS kind, p.id AS id, p.email AS name FROM people p JOIN memberships m ON m.person_id = p.id \
+         WHERE m.account_id = $1 UNION ALL SELECT 'client', id, name FROM api_clients WHERE account_id = $1 \
+         UNION ALL SELECT 'agent', id, name FROM agents WHERE account_id = $1 \
+         UNION ALL SELECT 'pipeline', id, name FROM pipelines WHERE account_id = $1",
+    )
+    .bind(account_id)
+    .fetch_all(on)
+    .await?;
+    let named = |row: &AnyRow| {
+        (format!("{}:{}", row.get::<String, _>("kind"), row.get::<String, _>("id")), row.get::<String, _>("name"))
+    };
+    Ok(rows.iter().map(named).collect())
 }

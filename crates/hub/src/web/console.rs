@@ -51,6 +51,7 @@ pub(crate) fn routes(app: &Arc<App>) -> Router<Arc<App>> {
         .route("/pipelines/{id}/tables", get(pipeline::tables))
         .route("/pipelines/{id}/events", get(pipeline::events))
         .route("/pipelines/{id}/configuration", get(pipeline::configuration))
+        .route("/pipelines/{id}/edit", post(wizard::edit))
         .route("/pipelines/{id}/start", post(pipeline::start))
         .route("/pipelines/{id}/stop", post(pipeline::stop))
         .route("/pipelines/{id}/delete", get(pipeline::deletion).post(pipeline::delete))

@@ -17,7 +17,6 @@ struct Row {
     action: String,
     object: String,
     link: Option<String>,
-    detail: String,
     address: String,
     outcome: String,
 }
@@ -38,21 +37,33 @@ pub(crate) async fn list(State(app): State<Arc<App>>, visitor: Visitor, query: F
     let deeds = app.activity(&visitor.caller, at, SIZE).await?;
     let earlier = (i64::try_from(deeds.len()).unwrap_or_default() == SIZE).then_some(at + 1);
     let now = app.now();
-    let me = visitor.caller.actor();
+    let names = app.names(&visitor.caller).await?;
+    let called = |what: &str| names.get(what).cloned().unwrap_or_else(|| what.to_owned());
     let rows = deeds.into_iter().map(|deed| Row {
         when: When::new(deed.at, now),
-        who: if deed.actor == me { visitor.session.email.clone() } else { deed.actor },
+        who: match deed.actor.split_once(':') {
+            Some(("client", _)) => format!("{} (API client)", called(&deed.actor)),
+            _ => called(&deed.actor),
+        },
         link: match deed.object.split_once(':') {
             Some(("agent", id)) if !deed.action.ends_with("remove") => Some(format!("/agents/{id}")),
             Some(("pipeline", id)) if !deed.action.ends_with("delete") => Some(format!("/pipelines/{id}")),
             _ => None,
         },
-        action: deed.action.replace(['.', '_'], " "),
-        object: deed.object,
-        detail: deed.detail,
+        action: spoken(&deed.action),
+        object: called(&deed.object),
         address: deed.address,
         outcome: deed.outcome,
     });
     let shell = visitor.shell("Activity", "activity");
     Ok(page(&ActivityPage { shell, rows: rows.collect(), earlier, later: (at > 0).then_some(at - 1) }))
+}
+
+/// `agent.create` as one would say it.
+fn spoken(action: &str) -> String {
+    match action.split_once('.') {
+        Some(("person", done)) => done.replace('_', " "),
+        Some((what, done)) => format!("{} {what}", done.replace('_', " ")),
+        None => action.replace('_', " "),
+    }
 }

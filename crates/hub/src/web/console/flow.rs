@@ -194,7 +194,7 @@ pub(crate) fn flow(placed: &Placed, body: &Map<String, Value>, now: Timestamp) -
     let (source_kind, source_place) = source_of(body);
     let (target_kind, target_place) = target_of(body);
     let fresh = is_fresh(placed, now);
-    let reading_lines = if fresh {
+    let reading_lines = if fresh && reading == "flows" {
         vec![
             figure(placed, "rows_per_second").map(|rows| format!("{} rows/s", rate(rows))),
             figure(placed, "lag_seconds").map(|lag| format!("lag {}", span(lag))),

@@ -28,6 +28,8 @@ struct Head {
     badge: Badge,
     agent: Option<(String, String, Badge)>,
     is_wanted: bool,
+    /// It was started, and an agent says that it does not run.
+    has_failed: bool,
     reason: Option<Reason>,
     since: Option<When>,
     refused: Option<String>,
@@ -54,6 +56,8 @@ fn head(placed: &Placed, tab: &'static str, now: Timestamp) -> Head {
             .as_ref()
             .map(|agent| (agent.id.clone(), agent.name.clone(), Badge::of_agent(status::of_agent(agent, now)))),
         is_wanted: placed.pipeline.wanted == "running",
+        has_failed: placed.status.word == "NOT_RUNNING"
+            && reason.as_ref().is_some_and(|reason| !matches!(reason.code.as_str(), "stopped" | "waiting_for_agent")),
         // That it is not started needs no words.
         reason: reason.filter(|reason| reason.code != "stopped"),
         since: report
@@ -157,13 +161,19 @@ fn tiles(placed: &Placed) -> Vec<Tile> {
     };
     let or_dash = |text: Option<String>| text.unwrap_or_else(|| "–".into());
     let so_far = "since its start";
-    vec![
+    let all = vec![
         Tile { name: "Lag", value: or_dash(figure(placed, "lag_seconds").map(span)), unit: "behind the source" },
-        Tile { name: "Rows/s", value: or_dash(figure(placed, "rows_per_second").map(rate)), unit: "over 10 s" },
+        Tile {
+            name: "Rows/s",
+            value: or_dash(figure(placed, "rows_per_second").map(rate)),
+            unit: "in the last seconds",
+        },
         Tile { name: "Rows written", value: or_dash(whole("rows_written_total").map(count)), unit: so_far },
         Tile { name: "Bytes written", value: or_dash(whole("bytes_written_total").map(bytes)), unit: so_far },
         Tile { name: "Commits", value: or_dash(whole("commits_total").map(count)), unit: so_far },
-    ]
+    ];
+    // Figures that nobody has told are not worth a row.
+    if all.iter().all(|tile| tile.value == "–") { Vec::new() } else { all }
 }
 
 const OPS: [(&str, &str); 5] = [

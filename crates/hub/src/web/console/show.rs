@@ -159,7 +159,7 @@ pub(crate) fn spelled(word: &str) -> &str {
     match word {
         "aws" => "AWS",
         "azure" => "Azure",
-        "gcp" => "Google Cloud",
+        "gcp" => "GCP",
         "fargate" => "Fargate",
         "eks" => "EKS",
         "aci" => "Container Instances",

@@ -34,6 +34,9 @@ const STEPS: [(&str, &str); 7] = [
     ("review", "Review"),
 ];
 
+/// The note that says which pipeline a draft replaces.
+const OF: &str = "pipeline";
+
 /// The steps beside a step's form.
 struct Trail {
     /// The draft; empty before there is one.
@@ -75,7 +78,11 @@ struct FormPage {
     hint: String,
 }
 
-async fn agents(app: &App, visitor: &Visitor, chosen: &str) -> Result<(Vec<Pick>, bool), Mishap> {
+async fn agents(
+    app: &App,
+    visitor: &Visitor,
+    (chosen, replaced): (&str, Option<&str>),
+) -> Result<(Vec<Pick>, bool), Mishap> {
     let placed = app.all_pipelines(&visitor.caller).await?;
     let all = app.all_agents(&visitor.caller).await?;
     let mut picks: Vec<Pick> = all
@@ -84,6 +91,7 @@ async fn agents(app: &App, visitor: &Visitor, chosen: &str) -> Result<(Vec<Pick>
             let own = placed.iter().find(|placed| placed.pipeline.agent_id == agent.id);
             let status = app.agent_status(&agent);
             let why = match (own, status) {
+                (Some(own), _) if replaced == Some(own.pipeline.id.as_str()) => String::new(),
                 (Some(own), _) => format!(" – has the pipeline {}", own.pipeline.name),
                 (None, AgentStatus::Running) => String::new(),
                 (None, status) => format!(" – {}", Badge::of_agent(status).word),
@@ -100,10 +108,10 @@ async fn agents(app: &App, visitor: &Visitor, chosen: &str) -> Result<(Vec<Pick>
 async fn name_page(
     app: &App,
     visitor: &Visitor,
-    (draft, name, agent): (&str, &str, &str),
+    (draft, name, agent, replaced): (&str, &str, &str, Option<&str>),
     wrong: Wrong,
 ) -> Result<FormPage, Mishap> {
-    let (picks, any) = agents(app, visitor, agent).await?;
+    let (picks, any) = agents(app, visitor, (agent, replaced)).await?;
     let hint = if any { String::new() } else { "An agent must be running, and have no pipeline yet.".into() };
     let name_field = Field::text("name", "Pipeline name", name, &wrong)
         .help("Up to 255 characters. Slot and publication in the source are named after the first one.");
@@ -120,17 +128,22 @@ async fn name_page(
 }
 
 pub(crate) async fn begin(State(app): State<Arc<App>>, visitor: Visitor) -> Result<Response, Mishap> {
-    Ok(page(&name_page(&app, &visitor, ("", "", ""), Wrong::default()).await?))
+    Ok(page(&name_page(&app, &visitor, ("", "", "", None), Wrong::default()).await?))
 }
 
 /// What is wrong with name and agent.
-async fn name_wrong(app: &App, visitor: &Visitor, fields: &Fields) -> Result<Wrong, Mishap> {
+async fn name_wrong(
+    app: &App,
+    visitor: &Visitor,
+    fields: &Fields,
+    replaced: Option<&str>,
+) -> Result<Wrong, Mishap> {
     let mut wrong = Wrong::default();
     let length = fields.get("name").chars().count();
     if length == 0 || length > 255 {
         wrong.add("name", "must have 1 to 255 characters");
     }
-    let (picks, _) = agents(app, visitor, fields.get("agentId")).await?;
+    let (picks, _) = agents(app, visitor, (fields.get("agentId"), replaced)).await?;
     if !picks.iter().any(|pick| pick.is_chosen && pick.is_possible && !pick.value.is_empty()) {
         wrong.add("agentId", "must be one that is running and has no pipeline");
     }
@@ -138,9 +151,9 @@ async fn name_wrong(app: &App, visitor: &Visitor, fields: &Fields) -> Result<Wro
 }
 
 pub(crate) async fn create_draft(State(app): State<Arc<App>>, Sent(visitor, fields): Sent) -> Result<Response, Mishap> {
-    let wrong = name_wrong(&app, &visitor, &fields).await?;
+    let wrong = name_wrong(&app, &visitor, &fields, None).await?;
     if wrong.any() {
-        let typed = ("", fields.get("name"), fields.get("agentId"));
+        let typed = ("", fields.get("name"), fields.get("agentId"), None);
         return Ok(with_status(StatusCode::BAD_REQUEST, &name_page(&app, &visitor, typed, wrong).await?));
     }
     let projects = app.all_projects(&visitor.caller).await?;
@@ -168,7 +181,8 @@ async fn step_page(
     let text = |name: &str| spec.get(name).and_then(Value::as_str).unwrap_or_default();
     match step {
         "name" => {
-            let typed = (draft.id.as_str(), text("name"), text("agentId"));
+            let replaced = draft.note(OF);
+            let typed = (draft.id.as_str(), text("name"), text("agentId"), replaced.as_deref());
             Ok(with_status(status, &name_page(app, visitor, typed, wrong).await?))
         }
         "test" => Ok(with_status(status, &test_page(app, visitor, draft).await?)),
@@ -213,7 +227,7 @@ pub(crate) async fn keep(
     let wrong = match step {
         "name" => {
             form::put_name(&mut draft, &fields);
-            name_wrong(&app, &visitor, &fields).await?
+            name_wrong(&app, &visitor, &fields, draft.note(OF).as_deref()).await?
         }
         "test" => return ask(&app, &visitor, draft, &fields).await,
         "tables" => return picker::keep(&app, &visitor, draft, &fields).await,
@@ -321,6 +335,8 @@ struct ReviewPage {
     summary: Summary,
     yaml: String,
     missing: Vec<(&'static str, &'static str)>,
+    /// It replaces one that is there.
+    is_edit: bool,
 }
 
 fn review_page(visitor: &Visitor, draft: &Draft, wrong: Wrong) -> ReviewPage {
@@ -339,6 +355,7 @@ fn review_page(visitor: &Visitor, draft: &Draft, wrong: Wrong) -> ReviewPage {
         (&["streamingTarget"], "target", "a target"),
     ];
     ReviewPage {
+        is_edit: draft.note(OF).is_some(),
         shell: visitor.shell("Create pipeline", "pipelines"),
         trail: Trail::of(draft, "review"),
         summary: Summary(wrong),
@@ -347,9 +364,27 @@ fn review_page(visitor: &Visitor, draft: &Draft, wrong: Wrong) -> ReviewPage {
     }
 }
 
+/// A draft of what is there already; its last step replaces it.
+pub(crate) async fn edit(
+    State(app): State<Arc<App>>,
+    Path(id): Path<String>,
+    Sent(visitor, _): Sent,
+) -> Result<Response, Mishap> {
+    let placed = app.placed(&visitor.caller, &id).await?;
+    let mut draft = app.new_draft(&visitor.caller, &placed.project.id).await?;
+    draft.body = placed.pipeline.body;
+    draft.remember(OF, &id);
+    let next = format!("/pipelines/new/{}/review", draft.id);
+    app.keep_draft(draft).await?;
+    Ok(Redirect::to(&next).into_response())
+}
+
 async fn create(app: &App, visitor: &Visitor, draft: &Draft, fields: &Fields) -> Result<Response, Mishap> {
     let created = match checked(Value::Object(draft.spec()), None) {
-        Ok(new) => app.create_pipeline(&visitor.caller, &draft.project_id, new, None).await,
+        Ok(new) => match draft.note(OF) {
+            Some(id) => app.replace_pipeline(&visitor.caller, (&draft.project_id, &id), new, |_| false).await,
+            None => app.create_pipeline(&visitor.caller, &draft.project_id, new, None).await,
+        },
         Err(refused) => Err(refused),
     };
     match created {

@@ -158,7 +158,7 @@ pub(crate) fn put_name(draft: &mut Draft, fields: &Fields) {
     let before = spec.insert("agentId".into(), fields.get("agentId").into());
     spec.insert("name".into(), fields.get("name").into());
     if before.as_ref().and_then(Value::as_str) != Some(fields.get("agentId")) {
-        draft.notes = "{}".into();
+        draft.forget(&["check", "discover"]);
     }
     draft.body = Value::Object(spec).to_string();
 }
@@ -169,7 +169,7 @@ pub(crate) fn put(step: &str, draft: &mut Draft, fields: &Fields) -> Wrong {
     let wrong = match step {
         "source" => {
             // What the agent said belongs to another connection.
-            draft.notes = "{}".into();
+            draft.forget(&["check", "discover"]);
             put_source(&mut spec, fields)
         }
         "target" => put_target(&mut spec, fields),
@@ -192,12 +192,19 @@ fn put_source(spec: &mut Map<String, Value>, fields: &Fields) -> Wrong {
     if port.is_none() {
         wrong.add("port", "must be a number from 1 to 65535");
     }
-    let mut connection = json!({"host": fields.get("host").trim(), "port": port.unwrap_or_default(),
-        "database": fields.get("database"), "username": fields.get("username"),
-        "jdbcProperties": {"sslmode": fields.get("sslmode")}});
+    // What else a pipeline of the API has set stays as it is.
+    let mut connection = at(spec, &["streamingSource", "connection"]).cloned().unwrap_or_else(|| json!({}));
+    connection["host"] = fields.get("host").trim().into();
+    connection["port"] = port.unwrap_or_default().into();
+    for name in ["database", "username"] {
+        connection[name] = fields.get(name).into();
+    }
+    connection["jdbcProperties"]["sslmode"] = fields.get("sslmode").into();
+    if let Value::Object(connection) = &mut connection {
+        connection.remove("password");
+    }
     if !fields.get("secretName").is_empty() {
-        connection["password"] =
-            json!({"secretType": fields.get("secretType"), "secretName": fields.get("secretName")});
+        connection["password"] = json!({"secretType": fields.get("secretType"), "secretName": fields.get("secretName")});
         if !fields.get("secretKey").is_empty() {
             connection["password"]["key"] = fields.get("secretKey").into();
         }
