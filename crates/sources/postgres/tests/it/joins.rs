@@ -150,8 +150,13 @@ async fn what_others_write_behind_a_position_does_not_pass_it() {
         let mark = log.log.watch(&position, &[]);
         // Nothing of it is ours, and the server's sign of life lies far beyond the position.
         database.sql("CREATE TABLE others AS SELECT generate_series(1, 1000); DROP TABLE others");
-        assert_eq!(log.log.read(&mut log.changes).await.unwrap(), Gulp::Mark(mark), "round {round}");
-        assert_eq!(log.changes.position(), Some(&position));
+        loop {
+            let gulp = log.log.read(&mut log.changes).await.unwrap();
+            assert_ne!(gulp, Gulp::Passed(mark), "round {round}");
+            if gulp == Gulp::Mark(mark) {
+                break;
+            }
+        }
     }
 }
 
