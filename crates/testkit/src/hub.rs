@@ -1,5 +1,7 @@
 //! A real hub process, its API as any program would use it, and agents that sign in to it.
 
+use std::cell::RefCell;
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -28,11 +30,19 @@ pub struct Hub {
     port: u16,
     process: Option<Millrace>,
     http: Client,
+    variables: Vec<(String, String)>,
+    /// Those of each agent whose process was asked for.
+    credentials: RefCell<HashMap<String, (String, String)>>,
 }
 
 impl Hub {
     /// Sets a hub up in `folder` and starts it.
     pub fn start(program: &Path, folder: &Path) -> Result<Self> {
+        Self::with(program, folder, &[])
+    }
+
+    /// The same with more environment.
+    pub fn with(program: &Path, folder: &Path, variables: &[(&str, &str)]) -> Result<Self> {
         let _set_already = rustls::crypto::ring::default_provider().install_default();
         let port = free_port()?;
         let password = folder.join("password");
@@ -59,6 +69,8 @@ impl Hub {
             port,
             process: None,
             http,
+            variables: variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
+            credentials: RefCell::default(),
         };
         hub.resume()?;
         Ok(hub)
@@ -68,10 +80,21 @@ impl Hub {
     pub fn resume(&mut self) -> Result<()> {
         let hub =
             Invocation::of(&self.program, ["--format", "json", "hub", "--data"]).argument(self.folder.join("hub"));
+        let hub = self.variables.iter().fold(hub, |hub, (name, value)| hub.env(name, value));
         let mut process = hub.argument("--listen").argument(format!("127.0.0.1:{}", self.port)).start()?;
         process.wait_for("listening", PATIENCE)?;
         self.process = Some(process);
         Ok(())
+    }
+
+    /// The hub's folder: database and key.
+    pub fn data(&self) -> PathBuf {
+        self.folder.join("hub")
+    }
+
+    /// The hub's log so far.
+    pub fn log(&self) -> Vec<crate::process::Line> {
+        self.process.as_ref().map(Millrace::lines).unwrap_or_default()
     }
 
     /// Kills it, as a machine that goes away would.
@@ -136,14 +159,28 @@ impl Hub {
     pub fn agent(&self, id: &str, state: &Path) -> Result<Invocation> {
         let credentials = self.expect(200, Method::GET, &format!("/agents/{id}/credentials"), None)?;
         let text = |name: &str| credentials.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
-        Ok(Invocation::of(&self.program, ["agent"])
+        let known = (text("clientId"), text("clientSecret"));
+        let invocation = self.invocation(id, &known, state);
+        self.credentials.borrow_mut().insert(id.to_owned(), known);
+        Ok(invocation)
+    }
+
+    /// The same while the hub is away, with the credentials that were asked for before.
+    pub fn agent_again(&self, id: &str, state: &Path) -> Result<Invocation> {
+        let known = self.credentials.borrow().get(id).cloned();
+        let known = known.ok_or_else(|| Fault::Unexpected(format!("agent {id} was not started before")))?;
+        Ok(self.invocation(id, &known, state))
+    }
+
+    fn invocation(&self, id: &str, (client_id, client_secret): &(String, String), state: &Path) -> Invocation {
+        Invocation::of(&self.program, ["agent"])
             .env("HUB_URL", &self.url)
             .env("ACCOUNT_ID", &self.account)
             .env("AGENT_ID", id)
-            .env("OAUTH_CLIENT_ID", &text("clientId"))
-            .env("OAUTH_CLIENT_SECRET", &text("clientSecret"))
+            .env("OAUTH_CLIENT_ID", client_id)
+            .env("OAUTH_CLIENT_SECRET", client_secret)
             .env("STATE_DIR", &state.display().to_string())
-            .env("LISTEN", "127.0.0.1:0"))
+            .env("LISTEN", "127.0.0.1:0")
     }
 
     /// `millrace --format json …` as a client of this hub's API.
@@ -175,6 +212,24 @@ impl Hub {
             let agent = self.expect(200, Method::GET, &format!("/agents/{id}"), None)?;
             Ok((agent.get("agentStatus").and_then(Value::as_str) == Some(status), agent))
         })
+    }
+
+    /// Waits until what the API says of the pipeline is as `wanted` says; what it said.
+    pub fn wait_for_status(
+        &self,
+        path: &str,
+        what: &str,
+        patience: Duration,
+        wanted: impl Fn(&Value) -> bool,
+    ) -> Result<Value> {
+        let last = std::cell::RefCell::new(Value::Null);
+        self.wait_until(what, patience, || {
+            let seen = self.status(path)?;
+            let there = wanted(&seen);
+            last.replace(seen.clone());
+            Ok((there, seen))
+        })?;
+        Ok(last.into_inner())
     }
 
     /// Waits until the pipeline has that status; how long it took.
