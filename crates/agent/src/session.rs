@@ -109,13 +109,15 @@ impl Session {
     }
 
     async fn hello(&mut self) -> Result<(), Answer> {
-        let held = self.wishes.borrow().as_ref().or(self.kept.as_ref()).map(|wish| wish.held.clone());
+        let held = self.wishes.borrow().as_ref().map(|wish| wish.held.clone());
+        let kept = self.kept.as_ref().map(|kept| kept.held.clone());
         let hello = Hello {
             protocol: PROTOCOL,
             instance: self.instance.clone(),
             agent_version: env!("CARGO_PKG_VERSION").to_owned(),
             platform: platform(),
             held,
+            kept,
         };
         let welcome = self.hub.hello(&hello).await?;
         info!(code = "connected", hub_version = welcome.hub_version, "the hub knows this agent");

@@ -21,6 +21,9 @@ pub(crate) struct HubHouse {
     draft: Draft,
 }
 
+/// What such a process may find: no hub, no slot, another process in its place, a definition that it refuses.
+const ALLOWED: [&str; 9] = ["retrying", "PG-012", "fault", "AG-013", "leaving", "AG-008", "EN-003", "EN-009", "EN-010"];
+
 /// How long a lease lives, and a second process waits: short in the normal tier, as in the contract in the long one.
 pub(crate) fn lease() -> Duration {
     Duration::from_secs(if is_long() { 45 } else { 4 })
@@ -62,7 +65,7 @@ impl HubHouse {
     /// A process of an agent, which may find its hub away, and another one in its place.
     pub(crate) fn process(&self, agent: &str, state: &str) -> Invocation {
         let process = self.hub.agent(agent, &self.state(state)).unwrap();
-        let process = ["retrying", "PG-012", "fault", "AG-013", "leaving"].into_iter().fold(process, Invocation::allow);
+        let process = ALLOWED.into_iter().fold(process, Invocation::allow);
         if is_long() { process } else { process.env("AGENT_TEST_PATIENCE_SECONDS", "6") }
     }
 
