@@ -1,8 +1,8 @@
 //! A real hub process, its API as any program would use it, and agents that sign in to it.
 
-use std::cell::RefCell;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use reqwest::Method;
@@ -32,7 +32,7 @@ pub struct Hub {
     http: Client,
     variables: Vec<(String, String)>,
     /// Those of each agent whose process was asked for.
-    credentials: RefCell<HashMap<String, (String, String)>>,
+    credentials: Mutex<HashMap<String, (String, String)>>,
 }
 
 impl Hub {
@@ -70,7 +70,7 @@ impl Hub {
             process: None,
             http,
             variables: variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
-            credentials: RefCell::default(),
+            credentials: Mutex::default(),
         };
         hub.resume()?;
         Ok(hub)
@@ -113,18 +113,34 @@ impl Hub {
         Ok(())
     }
 
-    fn token(&self) -> Result<String> {
+    /// A new access token of the API.
+    pub(crate) fn token(&self) -> Result<String> {
+        self.token_of(&self.client_id, &self.client_secret)
+    }
+
+    /// A new access token of a client or an agent.
+    pub(crate) fn token_of(&self, id: &str, secret: &str) -> Result<String> {
         let form = [("grant_type", "client_credentials")];
         let request = self.http.post(format!("{}/oauth/dpc/token", self.url));
-        let answer =
-            request.basic_auth(&self.client_id, Some(&self.client_secret)).form(&form).send().map_err(of_http)?;
+        let answer = request.basic_auth(id, Some(secret)).form(&form).send().map_err(of_http)?;
         let body: Value = answer.json().map_err(of_http)?;
         Ok(body.get("access_token").and_then(Value::as_str).unwrap_or_default().to_owned())
     }
 
     /// A call of the API with a new token, as automation makes it: status and body.
     pub fn call(&self, method: Method, path: &str, body: Option<&Value>) -> Result<(u16, Value)> {
-        let request = self.http.request(method, format!("{}/dpc/v1{path}", self.url)).bearer_auth(self.token()?);
+        self.call_with(&self.token()?, &method, path, body)
+    }
+
+    /// A call with a token that is there already.
+    pub(crate) fn call_with(
+        &self,
+        token: &str,
+        method: &Method,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Result<(u16, Value)> {
+        let request = self.http.request(method.clone(), format!("{}/dpc/v1{path}", self.url)).bearer_auth(token);
         let request = match body {
             Some(body) => request.json(body),
             None => request,
@@ -161,13 +177,13 @@ impl Hub {
         let text = |name: &str| credentials.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
         let known = (text("clientId"), text("clientSecret"));
         let invocation = self.invocation(id, &known, state);
-        self.credentials.borrow_mut().insert(id.to_owned(), known);
+        self.credentials.lock().unwrap_or_else(PoisonError::into_inner).insert(id.to_owned(), known);
         Ok(invocation)
     }
 
     /// The same while the hub is away, with the credentials that were asked for before.
     pub fn agent_again(&self, id: &str, state: &Path) -> Result<Invocation> {
-        let known = self.credentials.borrow().get(id).cloned();
+        let known = self.credentials.lock().unwrap_or_else(PoisonError::into_inner).get(id).cloned();
         let known = known.ok_or_else(|| Fault::Unexpected(format!("agent {id} was not started before")))?;
         Ok(self.invocation(id, &known, state))
     }
@@ -260,6 +276,6 @@ impl Hub {
     }
 }
 
-fn of_http(error: reqwest::Error) -> Fault {
+pub(crate) fn of_http(error: reqwest::Error) -> Fault {
     Fault::Program { program: "HTTP".into(), status: "failed".into(), stderr: error.to_string() }
 }

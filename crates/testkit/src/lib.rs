@@ -35,6 +35,7 @@
 )]
 
 pub mod backlog;
+pub mod crowd;
 pub mod fault;
 pub mod fuse;
 pub mod hub;

@@ -7,6 +7,7 @@ mod disk;
 mod durable;
 mod files;
 mod hub;
+mod hub_crowd;
 mod hub_house;
 mod hub_outage;
 mod hub_revisions;
