@@ -88,7 +88,7 @@ impl Hub {
     }
 
     /// The hub's folder: database and key.
-    pub fn data(&self) -> PathBuf {
+    pub fn storage(&self) -> PathBuf {
         self.folder.join("hub")
     }
 

@@ -91,7 +91,7 @@ impl HubHouse {
 
     /// Whether the hub's database holds these bytes anywhere.
     pub(crate) fn hub_holds(&self, text: &str) -> bool {
-        let files = std::fs::read_dir(self.hub.data()).unwrap();
+        let files = std::fs::read_dir(self.hub.storage()).unwrap();
         files
             .filter_map(|file| std::fs::read(file.unwrap().path()).ok())
             .any(|bytes| bytes.windows(text.len()).any(|piece| piece == text.as_bytes()))

@@ -77,7 +77,7 @@ fn a_hub_that_was_set_back_to_an_older_copy_locks_no_agent_out() {
     house.streaming().stop(PATIENCE).unwrap();
     house.hub.kill().unwrap();
     let copy = house.shop.folder().join("copy");
-    copy_folder(&house.hub.data(), &copy);
+    copy_folder(&house.hub.storage(), &copy);
     house.hub.resume().unwrap();
     // Three more epochs, which the copy does not know.
     for _ in 0..2 {
@@ -85,8 +85,8 @@ fn a_hub_that_was_set_back_to_an_older_copy_locks_no_agent_out() {
     }
     let process = house.streaming();
     house.hub.kill().unwrap();
-    fs::remove_dir_all(house.hub.data()).unwrap();
-    copy_folder(&copy, &house.hub.data());
+    fs::remove_dir_all(house.hub.storage()).unwrap();
+    copy_folder(&copy, &house.hub.storage());
     house.hub.resume().unwrap();
     // The one that runs goes on under its own epoch.
     let seen = known(&house, 4);
@@ -95,8 +95,8 @@ fn a_hub_that_was_set_back_to_an_older_copy_locks_no_agent_out() {
 
     // Once more, and now nobody is left who could tell the hub: the chain does.
     house.hub.kill().unwrap();
-    fs::remove_dir_all(house.hub.data()).unwrap();
-    copy_folder(&copy, &house.hub.data());
+    fs::remove_dir_all(house.hub.storage()).unwrap();
+    copy_folder(&copy, &house.hub.storage());
     house.hub.resume().unwrap();
     fs::remove_dir_all(house.state("state")).unwrap();
     let process = house.streaming();
