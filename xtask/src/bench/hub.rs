@@ -18,7 +18,7 @@ const BAR: f64 = 200.0;
 
 /// Measures a hub on SQLite.
 pub(crate) fn measure(millrace: &Path, report: &mut Report) -> Result<()> {
-    let folder = tempfile::tempdir().map_err(Fault::io("a folder"))?;
+    let folder = tempfile::tempdir().map_err(|cause| Fault::Io { path: std::env::temp_dir(), cause })?;
     let hub = Hub::start(millrace, folder.path())?;
     println!("Making {AGENTS} agents");
     let crowd = Crowd::gather(&hub, AGENTS)?;
