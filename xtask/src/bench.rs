@@ -5,6 +5,7 @@
 mod chain;
 mod cpu;
 mod drain;
+mod hub;
 mod latency;
 mod memory;
 mod report;
@@ -50,6 +51,8 @@ enum Name {
     Chain,
     /// Peak memory of one huge transaction, and of thousands of tables that change at once.
     Memory,
+    /// 2,000 agents that report to one hub on SQLite.
+    Hub,
 }
 
 /// Measures.
@@ -78,6 +81,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         let stage = Stage::set(&millrace)?;
         memory::one_transaction(&stage, arguments.rows.saturating_mul(4), &mut report)?;
         memory::many_tables(&millrace, &mut report)?;
+    }
+    if wanted(Name::Hub) {
+        hub::measure(&millrace, &mut report)?;
     }
     report.print();
     arguments.json.as_deref().map_or(Ok(()), |path| report.write(path))

@@ -88,6 +88,11 @@ impl HubClient {
         Ok(Self { settings: settings.clone(), http, token: Mutex::default() })
     }
 
+    /// How long a process waits for the lease of another one.
+    pub(crate) fn duplicate_patience(&self) -> Duration {
+        self.settings.duplicate_patience
+    }
+
     /// `session`.
     pub(crate) async fn hello(&self, hello: &Hello) -> Result<Welcome, Answer> {
         self.call("session", hello, Duration::ZERO).await

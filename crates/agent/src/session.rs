@@ -23,8 +23,6 @@ const HOLD: Duration = Duration::from_secs(15);
 const FIRST_ANSWER: Duration = Duration::from_secs(5);
 /// While something is in flux, it is told this often at most.
 const AT_MOST_EVERY: Duration = Duration::from_millis(500);
-/// A second process gives up after so long.
-const DUPLICATE_PATIENCE: Duration = Duration::from_secs(60);
 /// How often it asks whether the other one's lease is over.
 const DUPLICATE_PAUSE: Duration = Duration::from_secs(2);
 /// A new wish is taken so soon, or told again.
@@ -111,13 +109,15 @@ impl Session {
     }
 
     async fn hello(&mut self) -> Result<(), Answer> {
-        let held = self.wishes.borrow().as_ref().or(self.kept.as_ref()).map(|wish| wish.held.clone());
+        let held = self.wishes.borrow().as_ref().map(|wish| wish.held.clone());
+        let kept = self.kept.as_ref().map(|kept| kept.held.clone());
         let hello = Hello {
             protocol: PROTOCOL,
             instance: self.instance.clone(),
             agent_version: env!("CARGO_PKG_VERSION").to_owned(),
             platform: platform(),
             held,
+            kept,
         };
         let welcome = self.hub.hello(&hello).await?;
         info!(code = "connected", hub_version = welcome.hub_version, "the hub knows this agent");
@@ -198,7 +198,7 @@ impl Session {
             }
             Answer::Duplicate(said) => {
                 let since = *self.duplicate_since.get_or_insert_with(Instant::now);
-                if since.elapsed() >= DUPLICATE_PATIENCE {
+                if since.elapsed() >= self.hub.duplicate_patience() {
                     return Err(Cause::Duplicate(said).into());
                 }
                 warn!(code = "retrying", stage = "session", "{said}");

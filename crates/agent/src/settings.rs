@@ -1,6 +1,7 @@
 //! The agent's settings, from its environment (`docs/reference/cli.md`). Everything that is wrong is said at once.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use millrace_model::SecretReference;
 use serde::Deserialize;
@@ -28,6 +29,8 @@ pub struct Settings {
     pub listen: String,
     /// PEM file with further certificates to trust.
     pub certificates: Option<PathBuf>,
+    /// A process that finds another one in its place gives up after so long.
+    pub duplicate_patience: Duration,
 }
 
 /// Where the client secret is.
@@ -54,6 +57,9 @@ impl std::fmt::Debug for ClientSecret {
 
 /// Where health and metrics are asked for unless `LISTEN` says otherwise.
 pub const DEFAULT_LISTEN: &str = "127.0.0.1:9464";
+
+/// As long as a lease that nobody renews, and some.
+const DUPLICATE_PATIENCE: Duration = Duration::from_secs(60);
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -99,6 +105,10 @@ impl Settings {
                 policy_file: variable("POLICY_FILE").map(PathBuf::from),
                 listen: variable("LISTEN").unwrap_or_else(|| DEFAULT_LISTEN.to_owned()),
                 certificates: variable("CUSTOM_CERT_LOCATION").map(PathBuf::from),
+                // Shorter for tests only.
+                duplicate_patience: variable("AGENT_TEST_PATIENCE_SECONDS")
+                    .and_then(|text| text.parse().ok())
+                    .map_or(DUPLICATE_PATIENCE, Duration::from_secs),
             }),
             _ => Err(Cause::Settings(wrong.join("; "))),
         }

@@ -26,6 +26,9 @@ pub struct Hello {
     /// What it runs at this moment, from its cache: it started while the hub was away.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub held: Option<HeldPipeline>,
+    /// What the last process ran, as it was kept; this one waits for the hub's word before it goes on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kept: Option<HeldPipeline>,
 }
 
 /// Where an agent runs; whatever it can find out.

@@ -1,6 +1,8 @@
 //! A real hub process, its API as any program would use it, and agents that sign in to it.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use reqwest::Method;
@@ -28,11 +30,19 @@ pub struct Hub {
     port: u16,
     process: Option<Millrace>,
     http: Client,
+    variables: Vec<(String, String)>,
+    /// Those of each agent whose process was asked for.
+    credentials: Mutex<HashMap<String, (String, String)>>,
 }
 
 impl Hub {
     /// Sets a hub up in `folder` and starts it.
     pub fn start(program: &Path, folder: &Path) -> Result<Self> {
+        Self::with(program, folder, &[])
+    }
+
+    /// The same with more environment.
+    pub fn with(program: &Path, folder: &Path, variables: &[(&str, &str)]) -> Result<Self> {
         let _set_already = rustls::crypto::ring::default_provider().install_default();
         let port = free_port()?;
         let password = folder.join("password");
@@ -59,6 +69,8 @@ impl Hub {
             port,
             process: None,
             http,
+            variables: variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
+            credentials: Mutex::default(),
         };
         hub.resume()?;
         Ok(hub)
@@ -68,10 +80,21 @@ impl Hub {
     pub fn resume(&mut self) -> Result<()> {
         let hub =
             Invocation::of(&self.program, ["--format", "json", "hub", "--data"]).argument(self.folder.join("hub"));
+        let hub = self.variables.iter().fold(hub, |hub, (name, value)| hub.env(name, value));
         let mut process = hub.argument("--listen").argument(format!("127.0.0.1:{}", self.port)).start()?;
         process.wait_for("listening", PATIENCE)?;
         self.process = Some(process);
         Ok(())
+    }
+
+    /// The hub's folder: database and key.
+    pub fn storage(&self) -> PathBuf {
+        self.folder.join("hub")
+    }
+
+    /// The hub's log so far.
+    pub fn log(&self) -> Vec<crate::process::Line> {
+        self.process.as_ref().map(Millrace::lines).unwrap_or_default()
     }
 
     /// Kills it, as a machine that goes away would.
@@ -90,18 +113,34 @@ impl Hub {
         Ok(())
     }
 
-    fn token(&self) -> Result<String> {
+    /// A new access token of the API.
+    pub(crate) fn token(&self) -> Result<String> {
+        self.token_of(&self.client_id, &self.client_secret)
+    }
+
+    /// A new access token of a client or an agent.
+    pub(crate) fn token_of(&self, id: &str, secret: &str) -> Result<String> {
         let form = [("grant_type", "client_credentials")];
         let request = self.http.post(format!("{}/oauth/dpc/token", self.url));
-        let answer =
-            request.basic_auth(&self.client_id, Some(&self.client_secret)).form(&form).send().map_err(of_http)?;
+        let answer = request.basic_auth(id, Some(secret)).form(&form).send().map_err(of_http)?;
         let body: Value = answer.json().map_err(of_http)?;
         Ok(body.get("access_token").and_then(Value::as_str).unwrap_or_default().to_owned())
     }
 
     /// A call of the API with a new token, as automation makes it: status and body.
     pub fn call(&self, method: Method, path: &str, body: Option<&Value>) -> Result<(u16, Value)> {
-        let request = self.http.request(method, format!("{}/dpc/v1{path}", self.url)).bearer_auth(self.token()?);
+        self.call_with(&self.token()?, &method, path, body)
+    }
+
+    /// A call with a token that is there already.
+    pub(crate) fn call_with(
+        &self,
+        token: &str,
+        method: &Method,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Result<(u16, Value)> {
+        let request = self.http.request(method.clone(), format!("{}/dpc/v1{path}", self.url)).bearer_auth(token);
         let request = match body {
             Some(body) => request.json(body),
             None => request,
@@ -136,14 +175,28 @@ impl Hub {
     pub fn agent(&self, id: &str, state: &Path) -> Result<Invocation> {
         let credentials = self.expect(200, Method::GET, &format!("/agents/{id}/credentials"), None)?;
         let text = |name: &str| credentials.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
-        Ok(Invocation::of(&self.program, ["agent"])
+        let known = (text("clientId"), text("clientSecret"));
+        let invocation = self.invocation(id, &known, state);
+        self.credentials.lock().unwrap_or_else(PoisonError::into_inner).insert(id.to_owned(), known);
+        Ok(invocation)
+    }
+
+    /// The same while the hub is away, with the credentials that were asked for before.
+    pub fn agent_again(&self, id: &str, state: &Path) -> Result<Invocation> {
+        let known = self.credentials.lock().unwrap_or_else(PoisonError::into_inner).get(id).cloned();
+        let known = known.ok_or_else(|| Fault::Unexpected(format!("agent {id} was not started before")))?;
+        Ok(self.invocation(id, &known, state))
+    }
+
+    fn invocation(&self, id: &str, (client_id, client_secret): &(String, String), state: &Path) -> Invocation {
+        Invocation::of(&self.program, ["agent"])
             .env("HUB_URL", &self.url)
             .env("ACCOUNT_ID", &self.account)
             .env("AGENT_ID", id)
-            .env("OAUTH_CLIENT_ID", &text("clientId"))
-            .env("OAUTH_CLIENT_SECRET", &text("clientSecret"))
+            .env("OAUTH_CLIENT_ID", client_id)
+            .env("OAUTH_CLIENT_SECRET", client_secret)
             .env("STATE_DIR", &state.display().to_string())
-            .env("LISTEN", "127.0.0.1:0"))
+            .env("LISTEN", "127.0.0.1:0")
     }
 
     /// `millrace --format json …` as a client of this hub's API.
@@ -177,6 +230,24 @@ impl Hub {
         })
     }
 
+    /// Waits until what the API says of the pipeline is as `wanted` says; what it said.
+    pub fn wait_for_status(
+        &self,
+        path: &str,
+        what: &str,
+        patience: Duration,
+        wanted: impl Fn(&Value) -> bool,
+    ) -> Result<Value> {
+        let last = std::cell::RefCell::new(Value::Null);
+        self.wait_until(what, patience, || {
+            let seen = self.status(path)?;
+            let there = wanted(&seen);
+            last.replace(seen.clone());
+            Ok((there, seen))
+        })?;
+        Ok(last.into_inner())
+    }
+
     /// Waits until the pipeline has that status; how long it took.
     pub fn wait_for_pipeline(&self, path: &str, status: &str, patience: Duration) -> Result<Duration> {
         self.wait_until(&format!("pipeline {status}"), patience, || {
@@ -205,6 +276,6 @@ impl Hub {
     }
 }
 
-fn of_http(error: reqwest::Error) -> Fault {
+pub(crate) fn of_http(error: reqwest::Error) -> Fault {
     Fault::Program { program: "HTTP".into(), status: "failed".into(), stderr: error.to_string() }
 }

@@ -5,6 +5,7 @@
 //! it, never a skip.
 
 pub mod backlog;
+pub mod crowd;
 pub mod fault;
 pub mod fuse;
 pub mod hub;

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
+use millrace_agent::listen::DEFAULT_ADDRESS;
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use super::{DONE, FOUND};
+use super::{DONE, FOUND, variable};
 use crate::args::HealthArguments;
 use crate::console::Console;
 use crate::fault::{Cause, Failure};
@@ -18,7 +19,11 @@ const LONGEST_ANSWER: u64 = 16 << 10;
 
 /// Asks and prints the answer.
 pub(crate) async fn health(arguments: HealthArguments, console: &Console) -> Result<u8, Failure> {
-    let HealthArguments { listen: address } = arguments;
+    // Without the flag an agent is asked where its own environment says that it listens.
+    let address = match variable("LISTEN") {
+        Some(listen) if arguments.listen == DEFAULT_ADDRESS => listen,
+        _ => arguments.listen,
+    };
     let no_answer = |error| Cause::NoHealth { address: address.clone(), error };
     let answer = tokio::time::timeout(DEADLINE, ask(&address)).await;
     let answer = answer.unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into())).map_err(no_answer)?;

@@ -43,7 +43,13 @@ fn settings(arguments: &HubArguments) -> Settings {
     let listen = arguments.listen.clone().or_else(|| variable("HUB_LISTEN")).unwrap_or_else(|| "127.0.0.1:8080".into());
     let data = arguments.data.clone().or_else(|| variable("HUB_DATA").map(PathBuf::from));
     let defaults = Settings::new(listen, data.unwrap_or_else(|| "millrace-hub".into()));
+    // Shorter than the contract's, for tests that wait for a lease to lapse.
+    let seconds = |name: &str, default| {
+        variable(name).and_then(|text| text.parse().ok()).map_or(default, std::time::Duration::from_secs)
+    };
     Settings {
+        lease: seconds("HUB_TEST_LEASE_SECONDS", defaults.lease),
+        poll: seconds("HUB_TEST_POLL_SECONDS", defaults.poll),
         database_url: arguments.database.clone().or_else(|| variable("HUB_DATABASE_URL")),
         public_url: variable("HUB_PUBLIC_URL").map_or(defaults.public_url, |url| url.trim_end_matches('/').to_owned()),
         key_file: variable("HUB_KEY_FILE").map(PathBuf::from),

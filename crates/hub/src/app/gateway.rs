@@ -59,16 +59,16 @@ impl App {
         let report =
             SelfReport { version: &hello.agent_version, platform: &platform, conditions: "[]", clock_skew_ms: 0 };
         agents::report(writing.on(), &agent.id, report, now).await?;
-        // A process that came back from its cache runs under an epoch that the hub may have forgotten.
-        if let Some(held) = hello.held
+        // A process that came back from its cache runs under an epoch that the hub may have forgotten, or ran under it.
+        if let Some(held) = hello.held.as_ref().or(hello.kept.as_ref())
             && let Some(mut pipeline) = pipelines::of_agent(writing.on(), &agent.id).await?
             && pipeline.id == held.pipeline_id
         {
             pipeline.epoch = pipeline.epoch.max(i64::try_from(held.epoch).unwrap_or(0));
             pipelines::raise(writing.on(), &pipeline.id, pipeline.epoch).await?;
-            let running = held.wanted == Wanted::Running && pipeline.wanted == word(Wanted::Running);
+            let runs = hello.held.as_ref().is_some_and(|held| held.wanted == Wanted::Running);
             let free = pipeline.holder.as_deref().is_none_or(|holder| holder == agent.id);
-            if running && free {
+            if runs && pipeline.wanted == word(Wanted::Running) && free {
                 pipelines::give(writing.on(), &pipeline, &lease.session_id, pipeline.epoch).await?;
             }
         }
