@@ -132,12 +132,7 @@ pub(crate) async fn begin(State(app): State<Arc<App>>, visitor: Visitor) -> Resu
 }
 
 /// What is wrong with name and agent.
-async fn name_wrong(
-    app: &App,
-    visitor: &Visitor,
-    fields: &Fields,
-    replaced: Option<&str>,
-) -> Result<Wrong, Mishap> {
+async fn name_wrong(app: &App, visitor: &Visitor, fields: &Fields, replaced: Option<&str>) -> Result<Wrong, Mishap> {
     let mut wrong = Wrong::default();
     let length = fields.get("name").chars().count();
     if length == 0 || length > 255 {

@@ -204,7 +204,8 @@ fn put_source(spec: &mut Map<String, Value>, fields: &Fields) -> Wrong {
         connection.remove("password");
     }
     if !fields.get("secretName").is_empty() {
-        connection["password"] = json!({"secretType": fields.get("secretType"), "secretName": fields.get("secretName")});
+        connection["password"] =
+            json!({"secretType": fields.get("secretType"), "secretName": fields.get("secretName")});
         if !fields.get("secretKey").is_empty() {
             connection["password"]["key"] = fields.get("secretKey").into();
         }
