@@ -1,4 +1,5 @@
-//! `cargo xtask demo`: a small shop in a throw-away PostgreSQL, streamed into a lake, watched, and compared at the end.
+//! `cargo xtask demo`: a hub, an agent and a small shop in a throw-away PostgreSQL, streamed into a lake, watched, and
+//! compared at the end. Everything is created through the hub's API, as a person's automation would.
 
 mod view;
 
@@ -10,6 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use millrace_testkit::hub::Hub;
 use millrace_testkit::lake::{Equal, state};
 use millrace_testkit::pipeline::{Draft, Pipeline};
 use millrace_testkit::postgres::{Database, Server};
@@ -64,26 +66,39 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let millrace = build::millrace(Profile::Dev)?;
     let stop = interrupts()?;
     let folder = fresh_folder()?;
-    println!("A small shop in PostgreSQL, streamed into a lake of Parquet files, and compared with it at the end.\n");
+    println!(
+        "A hub, an agent, and a small shop in PostgreSQL: streamed into a lake of Parquet files, and compared at the end.\n"
+    );
     let server = Server::start()?;
     let database = server.create_database("shop")?;
     workload::create_shop(&database)?;
     // So that there is something to be read before anything is streamed. Number 0 and up are the load's movers.
     workload::move_rows(&database, &mut Mover::new(SEED, OPENING_MOVER), OPENING_TRANSACTIONS)?;
-    let pipeline = Draft::new("shop", &database, &workload::TABLES).write(&folder)?;
+    // The checkpoint follows the log closely also when the shop is quiet: at the end the demo waits for it.
+    let draft = Draft::new("shop", &database, &workload::TABLES).property("heartbeat.interval", "1s");
+    let pipeline = draft.write(&folder)?;
+    let hub = Hub::start(&millrace, &folder)?;
+    let agent = hub.add_agent("demo")?;
+    let created = hub.add_pipeline(&draft.body(&agent, &folder))?;
+    hub.command(&created, "START")?;
     println!(
         "  the source  PostgreSQL on 127.0.0.1:{}, {} tables; gone at the end",
         server.port(),
         pipeline.tables.len()
     );
     println!("  the lake    {}; stays until the next demo", pipeline.lake.display());
-    println!("  between     millrace run {}\n", pipeline.file.display());
-    let demo = Demo { millrace: &millrace, pipeline: &pipeline, database: &database };
-    let running = demo.start(&["run"])?.streaming()?;
+    println!("  the hub     {}, with one agent and one pipeline, made through its API", hub.url);
+    println!("  between     millrace agent, which has nothing but its environment\n");
+    let state = folder.join("state");
+    let demo =
+        Demo { millrace: &millrace, pipeline: &pipeline, database: &database, hub: &hub, agent: &agent, state: &state };
+    let running = demo.start_agent()?;
+    hub.wait_for_pipeline(&created, "STREAMING", PATIENCE)?;
     println!("It streams; {}.\n", ending(arguments.length));
     let load = Load::start(&database, SEED, PACE)?;
     let running = demo.watch(&load, running, arguments.length, &stop)?;
-    let equal = demo.settle(load, running)?;
+    let equal = demo.settle(load, running, &created)?;
+    hub.stop()?;
     show_query(&pipeline, &folder)?;
     println!("{equal}");
     Ok(())
@@ -94,6 +109,10 @@ struct Demo<'a> {
     millrace: &'a Path,
     pipeline: &'a Pipeline,
     database: &'a Database,
+    hub: &'a Hub,
+    agent: &'a str,
+    /// What the agent keeps over a restart.
+    state: &'a Path,
 }
 
 impl Demo<'_> {
@@ -130,30 +149,60 @@ impl Demo<'_> {
 
     /// Kills it as a power cut would, and starts it again.
     fn kill(&self, running: Millrace) -> Result<Millrace> {
-        let blow = format!("kill -9 {}: millrace is gone in the middle of its work, the shop goes on", running.id());
+        let blow = format!("kill -9 {}: the agent is gone in the middle of its work, the shop goes on", running.id());
         println!("        {}", tone(Tone::Alarm, &blow));
         running.kill()?;
         let died = Instant::now();
-        let running = self.start(&["run"])?.streaming()?;
+        let running = self.start_agent()?;
         let pause = died.elapsed().as_millis();
-        let back = format!("it streams again after {pause} ms: the lake is all that it has to remember");
+        let back =
+            format!("it streams again after {pause} ms, before the hub has noticed: the lake remembers where it was");
         println!("        {}", tone(Tone::Good, &back));
         Ok(running)
     }
 
     /// Stops the shop, lets the pipeline catch up, checks the lake, compares it with the source.
-    fn settle(&self, load: Load, running: Millrace) -> Result<Equal> {
+    fn settle(&self, load: Load, mut running: Millrace, created: &str) -> Result<Equal> {
         let done = load.stop()?;
-        println!(
-            "\nThe shop is closed, after {} transactions. Millrace is stopped (SIGTERM).",
-            view::grouped(done.transactions)
-        );
+        println!("\nThe shop is closed, after {} transactions. The lake catches up.", view::grouped(done.transactions));
+        self.catch_up()?;
+        // The lease of the process that was killed lasts for 45 s; the stream did not wait for it, the hub does.
+        running.wait_for("connected", PATIENCE)?;
+        self.hub.wait_for_pipeline(created, "STREAMING", PATIENCE)?;
+        let status = self.hub.status(created)?;
+        println!("the hub says               {}", status["status"].as_str().unwrap_or_default());
         running.stop(PATIENCE)?;
-        println!("millrace run --until now   so that the lake has everything");
-        self.finish(&["run", "--until", "now"])?;
+        self.hub.wait_for_agent(self.agent, "STOPPED", PATIENCE)?;
+        println!("the agent is stopped (SIGTERM), and the hub knows it");
         println!("millrace fsck              reads every file: {}", self.whole()?);
         println!("millrace read --state      every row of each table is compared with the source");
         state::compare(self.millrace, self.pipeline, self.database)
+    }
+
+    /// Waits until the newest commit has come to where the log ends now.
+    fn catch_up(&self) -> Result<()> {
+        let end = self.database.sql("SELECT pg_current_wal_flush_lsn()")?;
+        let began = Instant::now();
+        loop {
+            let status: serde_json::Value = serde_json::from_str(&self.finish(&["status"])?).unwrap_or_default();
+            let position = status["checkpoint"]["position"].as_str().unwrap_or("0/0").to_owned();
+            if self.database.sql(&format!("SELECT '{position}'::pg_lsn >= '{end}'::pg_lsn"))? == "t" {
+                return Ok(());
+            }
+            if began.elapsed() > PATIENCE {
+                return Err(Fault::Late { what: format!("a commit at {end}"), waited: PATIENCE, seen: position });
+            }
+            thread::sleep(Duration::from_millis(200));
+        }
+    }
+
+    /// Starts the agent from its environment, and waits until changes come.
+    fn start_agent(&self) -> Result<Millrace> {
+        // After a kill the server may take a moment to notice that the one before is gone, and so may the hub.
+        let agent = self.hub.agent(self.agent, self.state)?.allow("retrying").allow("PG-012");
+        let mut running = agent.start()?;
+        running.wait_for("streaming", PATIENCE)?;
+        Ok(running)
     }
 
     /// What `fsck` counted.
@@ -166,7 +215,7 @@ impl Demo<'_> {
 
     /// Lets a command run to its end, which has to be a good one, and gives what it printed.
     fn finish(&self, command: &[&str]) -> Result<String> {
-        let ended = self.start(command)?.0.wait(PATIENCE)?;
+        let ended = self.start(command)?.wait(PATIENCE)?;
         match ended.code {
             Some(0) => Ok(ended.stdout),
             code => {
@@ -177,23 +226,10 @@ impl Demo<'_> {
     }
 
     /// `millrace COMMAND FILE FLAGS…`.
-    fn start(&self, command: &[&str]) -> Result<Started> {
+    fn start(&self, command: &[&str]) -> Result<Millrace> {
         let (name, flags) = command.split_first().ok_or_else(|| Fault::Unexpected("no command".into()))?;
         let invocation = Invocation::of(self.millrace, ["--format", "json", name]).argument(&self.pipeline.file);
-        // After a kill the server may take a moment to notice that the one before is gone.
-        let invocation = flags.iter().fold(invocation, Invocation::argument).allow("retrying").allow("PG-012");
-        Ok(Started(invocation.start()?))
-    }
-}
-
-/// A process that has just been started.
-struct Started(Millrace);
-
-impl Started {
-    /// As soon as changes come.
-    fn streaming(mut self) -> Result<Millrace> {
-        self.0.wait_for("streaming", PATIENCE)?;
-        Ok(self.0)
+        flags.iter().fold(invocation, Invocation::argument).start()
     }
 }
 

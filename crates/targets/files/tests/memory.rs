@@ -47,7 +47,7 @@ async fn a_value_of_a_hundred_megabytes_costs_the_encoder_a_few_times_itself() {
     let before = peak_memory(std::process::id()).unwrap().get();
     let mut round = one.chain.stager().round(1, millrace_model::Clock::now(&one.clock));
     for batch in batches {
-        round.write(batch, version).await.unwrap();
+        round.write(batch, version.unwrap()).await.unwrap();
     }
     let staged = round.finish().await.unwrap();
     let grown = peak_memory(std::process::id()).unwrap().get() - before;
