@@ -9,8 +9,8 @@ use std::{env, fs};
 const WANTED: [&str; 3] = ["htmx.js", "inter.woff2", "mono.woff2"];
 
 fn main() {
-    let root = env::var("CARGO_MANIFEST_DIR").expect("cargo says where the package is");
-    let out = env::var("OUT_DIR").expect("cargo says where to write");
+    let root = env::var_os("CARGO_MANIFEST_DIR").expect("cargo says where the package is");
+    let out = env::var_os("OUT_DIR").expect("cargo says where to write");
     let folder = Path::new(&root).join("assets").join(".fetched");
     println!("cargo:rerun-if-changed={}", folder.display());
     println!("cargo:rerun-if-changed=templates");

@@ -75,7 +75,7 @@ fn secure(app: &App) -> bool {
     app.settings.public_url.starts_with("https://")
 }
 
-fn text<'a>(headers: &'a HeaderMap, name: header::HeaderName) -> &'a str {
+fn text(headers: &HeaderMap, name: header::HeaderName) -> &str {
     headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
 }
 
