@@ -7,6 +7,7 @@
 )]
 
 mod crash;
+mod earlier_files;
 mod gaps;
 mod heard;
 mod pace;
