@@ -244,3 +244,16 @@ fn a_stop_before_the_log_is_open_is_heard_at_once() {
         }
     }
 }
+
+#[test]
+fn a_log_that_is_lost_now_and_then_is_back_as_quickly_each_time() {
+    beside(async |stage| {
+        for number in 0..12 {
+            let head = stage.lake.head();
+            stage.world.expel();
+            stage.append(1);
+            tokio::time::sleep(Duration::from_secs(15)).await;
+            assert!(stage.lake.head() > head, "nothing was committed within 15 s after loss {number}");
+        }
+    });
+}
