@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use millrace_engine::Stop;
-use millrace_testkit::fuse::Fuse;
+use millrace_testkit::fuse::{Blow, Fuse};
 use millrace_testkit::scripted_source::ScriptedRow;
 
-use crate::stage::{Stage, block_on};
+use crate::stage::{Stage, block_on, fuse};
 
 #[test]
 fn a_finished_snapshot_is_told_of_in_the_commit_that_finished_it_alone() {
@@ -52,4 +52,22 @@ fn a_file_is_removed_once() {
         }
         stage.lake.verify(&stage.world, None).expect("sound");
     });
+}
+
+#[test]
+fn a_table_that_leaves_half_read_is_not_told_of_any_more() {
+    let mut half_read = 0;
+    for step in 10..60 {
+        half_read += block_on(async {
+            let mut stage = Stage { snapshot: true, ..Stage::default() };
+            stage.world.append((0..20).map(|id| ScriptedRow::create("b", id, "x")));
+            stage.run(&fuse(step, Blow::DieAfter), "one").await;
+            let is_half_read = stage.lake.progress("b").is_some_and(|it| !it.finished);
+            stage.tables = Some(&["a"]);
+            assert_eq!(stage.run(&Fuse::never(), "two").await.code(), 0);
+            assert!(stage.lake.progress("b").is_none(), "killed at {step}");
+            usize::from(is_half_read)
+        });
+    }
+    assert!(half_read > 1, "only {half_read} lives left the table half read");
 }
