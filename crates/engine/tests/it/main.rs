@@ -11,6 +11,7 @@ mod earlier_files;
 mod gaps;
 mod heard;
 mod pace;
+mod restarts;
 mod said_once;
 mod schema_change;
 mod snapshots;
