@@ -353,6 +353,7 @@ fn an_older_epoch_is_fenced_and_a_process_without_one_is_not_compared() {
     block_on(async {
         let stage = Stage { epoch: Some(7), ..Stage::default() };
         assert_eq!(stage.run(&Fuse::never(), "one").await.code(), 0);
+        assert_eq!(stage.run(&Fuse::never(), "again").await.code(), 0, "its own epoch is no newer one");
         let older = Stage { epoch: Some(6), ..stage.clone() };
         assert_eq!(older.run(&Fuse::never(), "two").await.code(), 76);
         let without = Stage { epoch: None, ..stage.clone() };

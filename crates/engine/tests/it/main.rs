@@ -7,9 +7,12 @@
 )]
 
 mod crash;
+mod earlier_files;
 mod gaps;
 mod heard;
 mod pace;
+mod restarts;
+mod said_once;
 mod schema_change;
 mod snapshots;
 mod stage;

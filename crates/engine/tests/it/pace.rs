@@ -187,6 +187,35 @@ fn a_stop_commits_what_is_whole() {
 }
 
 #[test]
+fn a_stop_inside_a_transaction_leaves_it_to_the_next_start() {
+    // In memory, and with most of it on disk.
+    for memory in [None, Some(2400)] {
+        block_on(async {
+            let stage = Stage { memory, ..Stage::default() };
+            assert_eq!(stage.run(&Fuse::never(), "zero").await.code(), 0);
+            let mut engine = live(&stage);
+            engine.settings.memory_limit = ByteSize::bytes(memory.unwrap_or(8 << 20));
+            let (handle, stop) = Stop::new();
+            let acting = async {
+                stage.world.append([ScriptedRow::create("a", 1, "whole")]);
+                tokio::time::sleep(Duration::from_millis(1)).await;
+                stage.world.fall_silent(Some(3));
+                stage.world.append((100..140).map(|id| ScriptedRow::create("a", id, "x")));
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                handle.request();
+                tokio::time::Instant::now()
+            };
+            let (ended, asked) = tokio::join!(engine.run(stop), acting);
+            assert!(ended.is_ok() && asked.elapsed() < Duration::from_secs(1), "{ended:?} after {:?}", asked.elapsed());
+            stage.assert_sound("after a stop");
+            assert_eq!(stage.lake.rows().len(), 1, "only what was whole");
+            stage.world.fall_silent(None);
+            stage.recover("the next start").await;
+        });
+    }
+}
+
+#[test]
 fn a_stop_before_the_log_is_open_is_heard_at_once() {
     for step in 0..8 {
         let opened = block_on(async {
@@ -214,4 +243,17 @@ fn a_stop_before_the_log_is_open_is_heard_at_once() {
             return;
         }
     }
+}
+
+#[test]
+fn a_log_that_is_lost_now_and_then_is_back_as_quickly_each_time() {
+    beside(async |stage| {
+        for number in 0..12 {
+            let head = stage.lake.head();
+            stage.world.expel();
+            stage.append(1);
+            tokio::time::sleep(Duration::from_secs(15)).await;
+            assert!(stage.lake.head() > head, "nothing was committed within 15 s after loss {number}");
+        }
+    });
 }

@@ -112,7 +112,11 @@ impl Log for ScriptedLog {
             tokio::pin!(notified);
             notified.as_mut().enable();
             self.grip.check()?;
-            if self.open.is_some() {
+            if let Some((_, rows)) = &self.open {
+                if self.grip.world.state().silent_before.is_some_and(|rest| rows.len() <= rest) {
+                    notified.await;
+                    continue;
+                }
                 self.append(into)?;
                 // Not every boundary ends a gulp; a stop lets every second pass.
                 if self.open.is_some() || into.wants_return() || self.at.is_multiple_of(20) {

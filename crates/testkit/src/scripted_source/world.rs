@@ -51,6 +51,8 @@ pub(super) struct WorldState {
     pub(super) renames: Vec<(u64, String)>,
     /// How often each table was rewritten.
     pub(super) rewrites: BTreeMap<String, u64>,
+    /// The log falls silent where so many rows of a transaction are still to come.
+    pub(super) silent_before: Option<usize>,
 }
 
 impl WorldState {
@@ -87,6 +89,7 @@ impl World {
             memberships: 0,
             renames: Vec::new(),
             rewrites: BTreeMap::new(),
+            silent_before: None,
         };
         Self { state: Arc::new(Mutex::new(state)), changed: Arc::new(Notify::new()) }
     }
@@ -109,6 +112,13 @@ impl World {
     /// catalogue shows it from then on, the log with the next row of the table.
     pub fn append_renaming(&self, rows: impl IntoIterator<Item = ScriptedRow>, table: &str, after: usize) -> u64 {
         self.commit(rows.into_iter().collect(), Some((after, table)))
+    }
+
+    /// From here on the log falls silent inside every transaction, where so many of its rows are still to come; `None`: it
+    /// speaks again.
+    pub fn fall_silent(&self, before: Option<usize>) {
+        self.state().silent_before = before;
+        self.changed.notify_waiters();
     }
 
     fn commit(&self, rows: Vec<ScriptedRow>, rename: Option<(usize, &str)>) -> u64 {

@@ -176,6 +176,7 @@ impl Lake {
         let mut owner = 0;
         let mut named: BTreeMap<&String, u64> = BTreeMap::new();
         let mut transactions: BTreeMap<&String, u64> = BTreeMap::new();
+        let mut removed: BTreeMap<&String, u64> = BTreeMap::new();
         let mut before = 0;
         for (number, commit) in (1u64..).zip(&state.chain) {
             if commit.kind == "claim" {
@@ -190,6 +191,11 @@ impl Lake {
             let own = commit.standing.checkpoint.sequence.0;
             if own < before {
                 return Err(format!("I1: the sequence fell at commit {number}"));
+            }
+            for path in &commit.removed {
+                if let Some(earlier) = removed.insert(path, number) {
+                    return Err(format!("commit {number} removes {path}, which commit {earlier} has removed"));
+                }
             }
             for path in &commit.files {
                 if named.insert(path, number).is_some() {
