@@ -46,7 +46,8 @@ pub(crate) struct Session {
     pause: Duration,
     signed_in: bool,
     duplicate_since: Option<Instant>,
-    done: HashSet<String>,
+    /// Commands whose results the hub has not stored yet.
+    taken: HashSet<String>,
 }
 
 impl Session {
@@ -69,7 +70,7 @@ impl Session {
             pause: FIRST_PAUSE,
             signed_in: false,
             duplicate_since: None,
-            done: HashSet::new(),
+            taken: HashSet::new(),
         }
     }
 
@@ -141,6 +142,7 @@ impl Session {
             report: self.shared.report(),
             events,
             results,
+            taken: self.taken.iter().cloned().collect(),
             conditions: Some(self.shared.conditions()),
         }
     }
@@ -166,6 +168,7 @@ impl Session {
 
     async fn take(&mut self, synced: Synced) {
         self.shared.outbox.acknowledged(&synced.acknowledged_events, &synced.acknowledged_commands);
+        self.taken.retain(|id| !synced.acknowledged_commands.contains(id));
         let kept = self.kept.take();
         if let Some(desired) = synced.desired {
             self.wishes.send_if_modified(|wish| {
@@ -180,11 +183,12 @@ impl Session {
             self.wishes.send_replace(None);
         }
         for command in synced.commands {
-            // The hub repeats a command until it has its result.
+            // The hub repeats a command until it is said to be taken.
             let id = command.id.clone();
-            if self.done.insert(id.clone()) && self.commands.try_send(command).is_err() {
-                self.done.remove(&id);
+            if self.taken.insert(id.clone()) && self.commands.try_send(command).is_err() {
+                self.taken.remove(&id);
                 warn!(code = "command", "a command came while others wait; it is left for later");
+                tokio::time::sleep(AT_MOST_EVERY).await;
             }
         }
     }

@@ -7,7 +7,6 @@ pub(crate) mod agents;
 pub(crate) mod commands;
 pub(crate) mod console;
 pub(crate) mod credentials;
-mod failures;
 pub(crate) mod gateway;
 mod ledger;
 mod notify;
@@ -39,7 +38,6 @@ pub(crate) struct App {
     pub(crate) tokens: Tokens,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) notifier: notify::Notifier,
-    pub(crate) failures: failures::Failures,
     pub(crate) ledger: ledger::Ledger,
     pub(crate) throttle: Throttle,
 }
@@ -58,7 +56,6 @@ impl App {
             tokens,
             clock,
             notifier: notify::Notifier::default(),
-            failures: failures::Failures::default(),
             ledger: ledger::Ledger::default(),
             throttle: Throttle::default(),
         })

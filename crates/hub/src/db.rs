@@ -18,7 +18,6 @@ pub(crate) mod pipelines;
 pub(crate) mod repeats;
 pub(crate) mod sessions;
 pub(crate) mod text;
-pub(crate) mod timeline;
 
 use std::path::Path;
 use std::sync::Arc;

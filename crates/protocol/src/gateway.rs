@@ -97,6 +97,9 @@ pub struct Sync {
     /// Commands that are done and were not acknowledged yet.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub results: Vec<CommandResult>,
+    /// Commands that it has taken and whose results were not acknowledged yet: they are no news.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub taken: Vec<String>,
     /// What is not as it should be beside the pipeline; absent: as in the last one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub conditions: Option<Vec<Condition>>,

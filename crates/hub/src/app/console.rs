@@ -10,10 +10,11 @@ use super::{App, require};
 use crate::auth::{Caller, Principal, Role};
 use crate::db::accounts::{self, Named};
 use crate::db::agents::{self, Agent};
+use crate::db::audit::{self, Line};
 use crate::db::commands::{self, Command};
 use crate::db::drafts::{self, Draft};
+use crate::db::events::{self, Of, Stored};
 use crate::db::pipelines::{self, Pipeline};
-use crate::db::timeline::{self, Deed, Happened};
 use crate::fault::Refused;
 
 /// A list shows so many at most.
@@ -68,23 +69,23 @@ impl App {
     }
 
     /// What an agent has told.
-    pub(crate) async fn agent_events(&self, agent: &Agent) -> Result<Vec<Happened>, Refused> {
-        timeline::of_agent(self.db.pool(), &agent.id, EVENTS).await
+    pub(crate) async fn agent_events(&self, agent: &Agent) -> Result<Vec<Stored>, Refused> {
+        Ok(events::list(self.db.pool(), Of::Agent(&agent.id), (EVENTS, 0)).await?.0)
     }
 
     /// What was told of a pipeline.
-    pub(crate) async fn newest_events(&self, pipeline: &Pipeline) -> Result<Vec<Happened>, Refused> {
-        timeline::of_pipeline(self.db.pool(), &pipeline.id, EVENTS).await
+    pub(crate) async fn newest_events(&self, pipeline: &Pipeline) -> Result<Vec<Stored>, Refused> {
+        Ok(events::list(self.db.pool(), Of::Pipeline(&pipeline.id), (EVENTS, 0)).await?.0)
     }
 
     /// A page of the account's audit log.
-    pub(crate) async fn activity(&self, caller: &Caller, page: i64, size: i64) -> Result<Vec<Deed>, Refused> {
-        timeline::audit(self.db.pool(), &caller.account_id, size, page.saturating_mul(size)).await
+    pub(crate) async fn activity(&self, caller: &Caller, page: i64, size: i64) -> Result<Vec<Line>, Refused> {
+        Ok(audit::list(self.db.pool(), &caller.account_id, (size, page.saturating_mul(size))).await?.0)
     }
 
     /// What people call those that the audit log names.
     pub(crate) async fn names(&self, caller: &Caller) -> Result<HashMap<String, String>, Refused> {
-        Ok(timeline::names(self.db.pool(), &caller.account_id).await?.into_iter().collect())
+        Ok(audit::names(self.db.pool(), &caller.account_id).await?.into_iter().collect())
     }
 
     /// A question and, where it has come, its answer.

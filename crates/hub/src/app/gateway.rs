@@ -117,7 +117,8 @@ impl App {
     async fn news(&self, agent: &Agent, sync: &Sync) -> Result<(Option<Desired>, Vec<Command>), Refused> {
         let now = self.now();
         let mut commands = Vec::new();
-        for command in commands::queued(self.db.pool(), &agent.id, now).await? {
+        let queued = commands::queued(self.db.pool(), &agent.id, now).await?;
+        for command in queued.into_iter().filter(|command| !sync.taken.contains(&command.id)) {
             // Also of one that is stopped or deleted by now.
             let about = match command.pipeline_id.as_deref().filter(|_| ON_PIPELINES.contains(&command.kind.as_str())) {
                 Some(id) => pipelines::by_id(self.db.pool(), &agent.account_id, id).await?,

@@ -217,7 +217,7 @@ impl App {
     }
 
     /// Deletes it; one that runs is stopped by its agent. With `cleanup` the agent then drops slot and publication; the
-    /// command carries the definition, for the pipeline is gone by then.
+    /// gateway gives the definition with the command, for the pipeline is gone by then.
     pub(crate) async fn delete_pipeline(
         &self,
         caller: &Caller,
@@ -231,9 +231,7 @@ impl App {
             return Err(Refused::Stale);
         }
         if cleanup {
-            let spec: Value = serde_json::from_str(&pipeline.body).map_err(|error| Refused::Failed(Box::new(error)))?;
-            let arguments = json!({"pipelineId": id, "defaultName": pipeline.first_name, "spec": spec});
-            self.order(&mut writing, caller, &pipeline, ("cleanup", arguments)).await?;
+            self.order(&mut writing, caller, &pipeline, ("cleanup", json!({}))).await?;
         }
         pipelines::delete(writing.on(), id, self.now()).await?;
         let action = if cleanup { "pipeline.delete_and_clean_up" } else { "pipeline.delete" };
@@ -264,7 +262,7 @@ impl App {
         pipeline: &Pipeline,
         (page, size): (i64, i64),
     ) -> Result<(Vec<Stored>, i64), Refused> {
-        events::of_pipeline(self.db.pool(), &pipeline.id, (size, page.saturating_mul(size))).await
+        events::list(self.db.pool(), events::Of::Pipeline(&pipeline.id), (size, page.saturating_mul(size))).await
     }
 
     /// A page of its revisions, the newest first, and how many there are.

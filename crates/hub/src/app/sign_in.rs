@@ -17,6 +17,9 @@ struct Recognised {
     actor: String,
 }
 
+/// Failures of one client id from one address that are let through in a minute.
+const FAILURES: u32 = 10;
+
 impl App {
     /// A token for the API client or agent with these credentials; `None`: `invalid_client`. Too many failures in a minute
     /// are told to wait; who has the right secret never is.
@@ -28,9 +31,11 @@ impl App {
         let now = self.now();
         let known = if is_id(client_id) { self.recognise(client_id, client_secret).await? } else { None };
         let Some(known) = known else {
-            if let Some(retry_after) = self.failures.count(address, client_id, now) {
+            let subject = format!("{client_id} {address}");
+            if let Some(retry_after) = self.throttle.wait(&subject, FAILURES, now) {
                 return Err(Refused::TooMany { retry_after });
             }
+            self.throttle.failed(&subject, now);
             self.audit_failure(client_id, address).await?;
             return Ok(None);
         };

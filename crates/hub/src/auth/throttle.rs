@@ -7,7 +7,7 @@ use millrace_model::Timestamp;
 
 /// Failures that are counted together.
 const WINDOW: i64 = 60_000_000;
-/// Kept at most; the oldest go first when it is full.
+/// Kept at most; what is a minute old goes first when it is full.
 const MOST: usize = 10_000;
 
 /// Counts failures.
@@ -30,6 +30,10 @@ impl Throttle {
         let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
         if failures.len() >= MOST {
             failures.retain(|_, (since, _)| now.0 - since.0 < WINDOW);
+            // Somebody invents names faster than a minute goes by: memory is worth more than their count.
+            if failures.len() >= MOST {
+                failures.clear();
+            }
         }
         let entry = failures.entry(subject.to_owned()).or_insert((now, 0));
         if now.0 - entry.0.0 >= WINDOW {

@@ -91,3 +91,23 @@ pub(crate) async fn list(
     };
     Ok((rows.iter().map(line).collect(), total.get("total")))
 }
+
+/// Who and what an account's lines can name, as they name them: `person:ID`, `agent:ID`, …, each with what people call it.
+pub(crate) async fn names<'e>(
+    on: impl Executor<'e, Database = Any>,
+    account_id: &str,
+) -> Result<Vec<(String, String)>, Refused> {
+    let rows = sqlx::query(
+        "SELECT 'person' AS kind, p.id AS id, p.email AS name FROM people p JOIN memberships m ON m.person_id = p.id \
+         WHERE m.account_id = $1 UNION ALL SELECT 'client', id, name FROM api_clients WHERE account_id = $1 \
+         UNION ALL SELECT 'agent', id, name FROM agents WHERE account_id = $1 \
+         UNION ALL SELECT 'pipeline', id, name FROM pipelines WHERE account_id = $1",
+    )
+    .bind(account_id)
+    .fetch_all(on)
+    .await?;
+    let named = |row: &sqlx::any::AnyRow| {
+        (format!("{}:{}", row.get::<String, _>("kind"), row.get::<String, _>("id")), given(row.get("name")))
+    };
+    Ok(rows.iter().map(named).collect())
+}

@@ -47,23 +47,36 @@ pub(crate) struct Stored {
     pub(crate) fields: String,
 }
 
-/// The pipeline's events, the newest first, and how many there are.
-pub(crate) async fn of_pipeline(
+/// Whose events are asked for.
+#[derive(Clone, Copy)]
+pub(crate) enum Of<'a> {
+    /// An agent's, also those of its pipelines.
+    Agent(&'a str),
+    /// A pipeline's.
+    Pipeline(&'a str),
+}
+
+/// Events, the newest first, and how many there are.
+pub(crate) async fn list(
     pool: &sqlx::AnyPool,
-    pipeline_id: &str,
+    of: Of<'_>,
     (size, offset): (i64, i64),
 ) -> Result<(Vec<Stored>, i64), Refused> {
-    let rows = sqlx::query(
-        "SELECT id, agent_id, at, severity, code, message, cure, fields FROM events WHERE pipeline_id = $1 \
-         ORDER BY received_at DESC, id DESC LIMIT $2 OFFSET $3",
-    )
-    .bind(pipeline_id)
+    let (of, id) = match of {
+        Of::Agent(id) => ("agent_id", id),
+        Of::Pipeline(id) => ("pipeline_id", id),
+    };
+    let rows = sqlx::query(sqlx::AssertSqlSafe(format!(
+        "SELECT id, agent_id, at, severity, code, message, cure, fields FROM events WHERE {of} = $1 \
+         ORDER BY received_at DESC, id DESC LIMIT $2 OFFSET $3"
+    )))
+    .bind(id)
     .bind(size)
     .bind(offset)
     .fetch_all(pool)
     .await?;
-    let total = sqlx::query("SELECT COUNT(*) AS total FROM events WHERE pipeline_id = $1")
-        .bind(pipeline_id)
+    let total = sqlx::query(sqlx::AssertSqlSafe(format!("SELECT COUNT(*) AS total FROM events WHERE {of} = $1")))
+        .bind(id)
         .fetch_one(pool)
         .await?;
     let event = |row: &sqlx::any::AnyRow| Stored {

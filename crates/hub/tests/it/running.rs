@@ -182,9 +182,12 @@ async fn delete_with_cleanup_leaves_the_agent_a_command_with_the_definition(hous
     let told = house.sync(&token, &session, report(&held, "STREAMING")).await;
     assert_eq!(told["desired"], json!({}));
     let command = &told["commands"][0];
-    assert_eq!((&command["kind"], &command["arguments"]["defaultName"]), (&json!("cleanup"), &json!("shop")));
-    assert_eq!(command["arguments"]["pipelineId"], held["pipelineId"]);
-    assert_eq!(command["arguments"]["spec"], pipeline("renamed", &agent));
+    assert_eq!((&command["kind"], &command["pipeline"]["defaultName"]), (&json!("cleanup"), &json!("shop")));
+    assert_eq!(command["pipeline"]["pipelineId"], held["pipelineId"]);
+    assert_eq!(command["pipeline"]["spec"], pipeline("renamed", &agent));
+    // One that the agent has taken is no news: the next sync may be held.
+    let taken = json!({"held": null, "taken": [command["id"]], "waitMs": 0});
+    assert_eq!(house.sync(&token, &session, taken).await["commands"], json!([]));
 }
 
 async fn a_restart_without_an_agent_is_409(house: House) {

@@ -19,7 +19,7 @@ use crate::app::App;
 use crate::app::console::Placed;
 use crate::app::pipelines::PipelineCommand;
 use crate::app::status;
-use crate::db::timeline::Happened;
+use crate::db::events::Stored;
 
 /// What stands above every page of a pipeline.
 struct Head {
@@ -282,7 +282,7 @@ pub(crate) struct EventRow {
 }
 
 impl EventRow {
-    pub(crate) fn new(event: Happened, now: Timestamp) -> Self {
+    pub(crate) fn new(event: Stored, now: Timestamp) -> Self {
         use super::show::Shape;
         let badge = match event.severity.as_str() {
             "error" => Badge::new(Shape::Triangle, "bad", "Error"),
