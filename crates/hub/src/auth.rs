@@ -24,8 +24,6 @@ pub(crate) enum Principal {
     Client(String),
     /// A person in the console.
     Person(String),
-    /// The hub itself: bootstrap, schedules.
-    Hub,
 }
 
 /// What a caller may do.
@@ -56,12 +54,11 @@ impl Role {
 }
 
 impl Caller {
-    /// For the audit log and for authors: `client:ID`, `person:ID`, `hub`.
+    /// For the audit log and for authors: `client:ID`, `person:ID`.
     pub(crate) fn actor(&self) -> String {
         match &self.principal {
             Principal::Client(id) => format!("client:{id}"),
             Principal::Person(id) => format!("person:{id}"),
-            Principal::Hub => "hub".into(),
         }
     }
 }

@@ -113,7 +113,6 @@ impl App {
             created_at: now,
             first_connected_at: None,
             goodbye_at: None,
-            goodbye_reason: None,
             removed_at: None,
             lease: None,
             instance: None,

@@ -21,7 +21,6 @@ pub(crate) struct Agent {
     pub(crate) created_at: Timestamp,
     pub(crate) first_connected_at: Option<Timestamp>,
     pub(crate) goodbye_at: Option<Timestamp>,
-    pub(crate) goodbye_reason: Option<String>,
     pub(crate) removed_at: Option<Timestamp>,
     /// The newest lease's last renewal and its end.
     pub(crate) lease: Option<(Timestamp, Timestamp)>,
@@ -38,7 +37,7 @@ pub(crate) struct Agent {
 }
 
 const SELECT: &str = "SELECT a.id, a.account_id, a.name, a.description, a.cloud_provider, a.deployment, a.agent_type, \
-     a.client_id, a.created_at, a.first_connected_at, a.goodbye_at, a.goodbye_reason, a.removed_at, \
+     a.client_id, a.created_at, a.first_connected_at, a.goodbye_at, a.removed_at, \
      l.renewed_at, l.expires_at, l.instance, l.session_id, l.rival, l.rival_at, r.version, r.conditions, \
      r.clock_skew_ms, (SELECT c.expires_at FROM agent_credentials c WHERE c.agent_id = a.id AND c.revoked_at IS NULL \
      ORDER BY c.id DESC LIMIT 1) AS credentials_end \
@@ -64,7 +63,6 @@ fn agent(row: &AnyRow) -> Agent {
         created_at: Timestamp(row.get("created_at")),
         first_connected_at: time("first_connected_at"),
         goodbye_at: time("goodbye_at"),
-        goodbye_reason: row.get("goodbye_reason"),
         removed_at: time("removed_at"),
         lease: time("renewed_at").zip(time("expires_at")),
         instance: row.get("instance"),

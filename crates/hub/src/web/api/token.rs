@@ -12,6 +12,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::json;
 
 use crate::app::App;
+use crate::auth::secret::is_well_formed;
 use crate::auth::token::LIFETIME;
 use crate::web::Problem;
 use crate::web::request::Address;
@@ -42,13 +43,13 @@ pub(crate) async fn token(
         None => return refused("invalid_request", "send the form field `grant_type=client_credentials`"),
     }
     let pair = basic(&headers).or_else(|| field("client_id").zip(field("client_secret")));
-    let Some((client_id, client_secret)) = pair else { return invalid_client() };
+    let Some((client_id, client_secret)) = pair else { return invalid_client(None) };
     match app.token((&client_id, &client_secret), &address).await {
         Ok(Some(token)) => {
             let body = json!({"access_token": token, "token_type": "Bearer", "expires_in": LIFETIME});
             ([(header::CACHE_CONTROL, "no-store")], Json(body)).into_response()
         }
-        Ok(None) => invalid_client(),
+        Ok(None) => invalid_client(Some(&client_secret)),
         Err(error) => Problem::from(error).into_response(),
     }
 }
@@ -73,11 +74,13 @@ fn form_pairs(body: &[u8]) -> Vec<(String, String)> {
     form_urlencoded::parse(body).into_owned().collect()
 }
 
-fn invalid_client() -> Response {
-    let body = json!({
-        "error": "invalid_client",
-        "error_description": "no client with this id and secret",
-    });
+/// A secret that none of ours can be is told apart: that is a typing mistake, and nobody learns anything by it.
+fn invalid_client(secret: Option<&str>) -> Response {
+    let description = match secret {
+        Some(secret) if !is_well_formed(secret) => "the secret is not whole: was it copied in part, or mistyped?",
+        _ => "no client with this id and secret",
+    };
+    let body = json!({"error": "invalid_client", "error_description": description});
     (StatusCode::UNAUTHORIZED, [(header::WWW_AUTHENTICATE, "Basic"), (header::CACHE_CONTROL, "no-store")], Json(body))
         .into_response()
 }
