@@ -3,6 +3,10 @@
 //! Handlers in `web` parse, call this, and render; SQL stands in `db` only. A status is computed here, never stored.
 
 pub(crate) mod accounts;
+pub(crate) mod clients;
+pub(crate) mod joining;
+pub(crate) mod members;
+pub(crate) mod own;
 pub(crate) mod agents;
 pub(crate) mod commands;
 pub(crate) mod console;
@@ -88,13 +92,13 @@ impl App {
 
 impl App {
     /// Writes down that a caller was refused for good reason.
-    pub(crate) async fn audit_refusal(&self, caller: &Caller, action: &str) -> Result<(), Refused> {
+    pub(crate) async fn audit_refusal(&self, caller: &Caller, action: &str, object: &str) -> Result<(), Refused> {
         let entry = audit::Entry {
             account_id: Some(&caller.account_id),
             actor: &caller.actor(),
             address: &caller.address,
             action,
-            object: "",
+            object,
             detail: "",
             outcome: "forbidden",
         };
@@ -115,6 +119,11 @@ pub(crate) fn require(caller: &Caller, role: Role) -> Result<(), Refused> {
 /// Whether a text can be an id of ours; anything else never gets as far as the database.
 pub(crate) fn is_id(text: &str) -> bool {
     text.len() == 36 && uuid::Uuid::try_parse(text).is_ok()
+}
+
+/// Refuses a text that can be no id: there is nothing of that name.
+pub(crate) fn known(id: &str, what: &'static str) -> Result<(), Refused> {
+    if is_id(id) { Ok(()) } else { Err(Refused::NotFound(what)) }
 }
 
 /// `at` and so much later.

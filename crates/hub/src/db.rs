@@ -6,6 +6,7 @@
 pub(crate) mod accounts;
 pub(crate) mod agents;
 pub(crate) mod audit;
+pub(crate) mod clients;
 pub(crate) mod commands;
 pub(crate) mod credentials;
 pub(crate) mod drafts;

@@ -21,7 +21,13 @@ use app::App;
 pub use app::setup::{Bootstrap, Bootstrapped, bootstrap, setup_link};
 pub use db::{Place, Plan, plan};
 pub use fault::Cause;
-pub use settings::Settings;
+pub use web::access::Door;
+pub use settings::{Registration, Settings};
+
+/// Every route and method, and who may use it: what `docs/reference/roles.md` is made of.
+pub fn doors() -> &'static [Door] {
+    web::doors()
+}
 
 /// The OpenAPI document of the API, as it is served at `/openapi.json`.
 pub fn openapi() -> serde_json::Value {

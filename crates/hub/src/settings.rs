@@ -21,10 +21,37 @@ pub struct Settings {
     pub key_file: Option<PathBuf>,
     /// Image URI that the console and the API show.
     pub agent_image: String,
+    /// Who may come to this hub.
+    pub registration: Registration,
     /// How long a sync is held for news.
     pub poll: Duration,
     /// How long a lease is valid without a sync.
     pub lease: Duration,
+}
+
+/// Who may come to a hub: `HUB_REGISTRATION`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Registration {
+    /// Those whom an owner invites.
+    Invitation,
+    /// Anyone, with an account of their own.
+    Open,
+    /// Nobody new.
+    Closed,
+}
+
+impl Registration {
+    /// Reads its word.
+    pub fn from_word(word: &str) -> Result<Self, Cause> {
+        match word {
+            "invitation" => Ok(Self::Invitation),
+            "open" => Ok(Self::Open),
+            "closed" => Ok(Self::Closed),
+            other => {
+                Err(Cause::Settings(format!("HUB_REGISTRATION is `{other}`; it can be invitation, open or closed")))
+            }
+        }
+    }
 }
 
 /// Shown where `HUB_AGENT_IMAGE` is not set.
@@ -41,6 +68,7 @@ impl Settings {
             database_url: None,
             key_file: None,
             agent_image: IMAGE.to_owned(),
+            registration: Registration::Invitation,
             poll: Duration::from_secs(15),
             lease: Duration::from_secs(45),
         }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use millrace_agent::clock::SystemClock;
-use millrace_hub::{Bootstrap, Hub, Settings, bootstrap, plan};
+use millrace_hub::{Bootstrap, Hub, Registration, Settings, bootstrap, plan};
 use millrace_model::{Fault, Refusal};
 use serde_json::json;
 use tokio::sync::oneshot;
@@ -17,7 +17,7 @@ use crate::interrupt::Interrupt;
 
 /// Serves, or does what is asked of a hub.
 pub(crate) async fn hub(arguments: HubArguments, console: &Console) -> Result<u8, Failure> {
-    let settings = settings(&arguments);
+    let settings = settings(&arguments).map_err(|cause| Failure::Fault(cause.into()))?;
     match arguments.command {
         None => serve(settings).await,
         Some(HubCommand::Bootstrap(asked)) => set_up(settings, asked, console).await,
@@ -39,7 +39,7 @@ pub(crate) async fn hub(arguments: HubArguments, console: &Console) -> Result<u8
     }
 }
 
-fn settings(arguments: &HubArguments) -> Settings {
+fn settings(arguments: &HubArguments) -> Result<Settings, millrace_hub::Cause> {
     let listen = arguments.listen.clone().or_else(|| variable("HUB_LISTEN")).unwrap_or_else(|| "127.0.0.1:8080".into());
     let data = arguments.data.clone().or_else(|| variable("HUB_DATA").map(PathBuf::from));
     let defaults = Settings::new(listen, data.unwrap_or_else(|| "millrace-hub".into()));
@@ -47,7 +47,9 @@ fn settings(arguments: &HubArguments) -> Settings {
     let seconds = |name: &str, default| {
         variable(name).and_then(|text| text.parse().ok()).map_or(default, std::time::Duration::from_secs)
     };
-    Settings {
+    let registration = variable("HUB_REGISTRATION").map_or(Ok(defaults.registration), |word| Registration::from_word(&word))?;
+    Ok(Settings {
+        registration,
         lease: seconds("HUB_TEST_LEASE_SECONDS", defaults.lease),
         poll: seconds("HUB_TEST_POLL_SECONDS", defaults.poll),
         database_url: arguments.database.clone().or_else(|| variable("HUB_DATABASE_URL")),
@@ -55,7 +57,7 @@ fn settings(arguments: &HubArguments) -> Settings {
         key_file: variable("HUB_KEY_FILE").map(PathBuf::from),
         agent_image: variable("HUB_AGENT_IMAGE").unwrap_or(defaults.agent_image),
         ..defaults
-    }
+    })
 }
 
 async fn serve(settings: Settings) -> Result<u8, Failure> {
