@@ -18,7 +18,7 @@ use tracing::info;
 
 use app::App;
 
-pub use app::setup::{Bootstrap, Bootstrapped, bootstrap, setup_link};
+pub use app::setup::{Bootstrap, Bootstrapped, account_link, bootstrap, setup_link};
 pub use db::{Place, Plan, plan};
 pub use fault::Cause;
 pub use web::access::Door;

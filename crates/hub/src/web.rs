@@ -95,5 +95,6 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .layer(axum::middleware::from_fn_with_state(Arc::clone(&app), access::gate))
         .layer(DefaultBodyLimit::max(BODY_LIMIT))
         .layer(axum::middleware::from_fn(last_resort::last_resort))
+        .layer(axum::middleware::from_fn_with_state(Arc::clone(&app), console::everywhere))
         .with_state(app)
 }

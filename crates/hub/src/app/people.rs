@@ -58,6 +58,25 @@ impl App {
         Ok(Some(format!("{}/join/{token}", self.settings.public_url)))
     }
 
+    /// Makes a one-time link for the owner of a further account.
+    pub(crate) async fn account_link(&self) -> Result<String, Refused> {
+        let now = self.now();
+        let token = secret::token()?;
+        let link = Invitation {
+            token_hash: secret::hash(&token),
+            account_id: None,
+            email: None,
+            role: Role::Owner.as_str().into(),
+            created_at: now,
+            created_by: "operator".into(),
+            expires_at: later(now, INVITATION),
+        };
+        let mut writing = self.db.write().await?;
+        people::invite(writing.on(), &link).await?;
+        writing.commit().await?;
+        Ok(format!("{}/join/{token}", self.settings.public_url))
+    }
+
     /// Says in the log where the first owner begins, where there is none yet.
     pub(crate) async fn show_owner_link(&self) -> Result<(), Refused> {
         if let Some(url) = self.owner_link().await? {

@@ -63,6 +63,12 @@ pub async fn setup_link(settings: Settings, clock: Arc<dyn Clock>) -> Result<Opt
     app.owner_link().await.map_err(|refused| Cause::Damaged(refused.to_string()))
 }
 
+/// A new one-time link for the owner of a further account, whoever may come otherwise: the operator's own way.
+pub async fn account_link(settings: Settings, clock: Arc<dyn Clock>) -> Result<String, Cause> {
+    let app = App::open(settings, clock).await?;
+    app.account_link().await.map_err(|refused| Cause::Damaged(refused.to_string()))
+}
+
 impl App {
     async fn bootstrap(&self, asked: Bootstrap) -> Result<Bootstrapped, Refused> {
         let now = self.now();

@@ -91,6 +91,8 @@ pub(crate) fn routes(app: &Arc<App>) -> Router<Arc<App>> {
     Router::new().merge(pages).route("/assets/{hash}/{name}", get(assets::asset))
 }
 
+pub(crate) use guard::everywhere;
+
 /// The headers that every answer to a browser has.
 pub(crate) fn protect(headers: &mut axum::http::HeaderMap) {
     guard::put(headers, false);

@@ -67,7 +67,7 @@ pub struct House {
     pub clock: Arc<TestClock>,
     /// The owner's; a test may put another one in its place.
     pub token: Mutex<String>,
-    settings: Settings,
+    pub settings: Settings,
     _stop: oneshot::Sender<()>,
     _served: JoinHandle<()>,
     _folder: TempDir,
@@ -92,12 +92,18 @@ fn postgres_database() -> String {
 
 impl House {
     pub async fn open(kind: Kind) -> Self {
+        Self::changed(kind, |_| {}).await
+    }
+
+    /// With other settings.
+    pub async fn changed(kind: Kind, change: impl FnOnce(&mut Settings)) -> Self {
         let folder = tempfile::tempdir().expect("a folder can be made");
         let mut settings = Settings::new("127.0.0.1:0", folder.path());
         if let Kind::Postgres = kind {
             let made = tokio::task::spawn_blocking(postgres_database).await;
             settings.database_url = Some(made.expect("a database is made"));
         }
+        change(&mut settings);
         Self::with(settings, folder).await
     }
 
@@ -248,14 +254,19 @@ impl House {
         synced
     }
 
-    /// A client with this role in the account, or in another one.
-    pub async fn client(&self, role: &str, own_account: bool) -> Stranger {
+    /// The hub's database.
+    pub async fn database(&self) -> sqlx::AnyPool {
         sqlx::any::install_default_drivers();
         let url = match self.settings.place() {
             Place::Sqlite(file) => format!("sqlite://{}", file.display()),
             Place::Postgres(url) => url,
         };
-        let pool = sqlx::AnyPool::connect(&url).await.expect("the hub's database opens");
+        sqlx::AnyPool::connect(&url).await.expect("the hub's database opens")
+    }
+
+    /// A client with this role in the account, or in another one.
+    pub async fn client(&self, role: &str, own_account: bool) -> Stranger {
+        let pool = self.database().await;
         let id = || uuid::Uuid::new_v4().to_string();
         let (client, secret) = (id(), "a secret of the tests");
         let (mut account, mut project) = (self.set_up.account_id.clone(), self.set_up.project_id.clone());

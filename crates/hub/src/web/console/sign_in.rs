@@ -139,7 +139,7 @@ async fn join_page(app: &App, token: &str, guest: &Guest, fields: &Fields, wrong
     Ok(JoinPage {
         assets: assets::linked(),
         theme: guest.look.theme,
-        is_first: fixed.is_none(),
+        is_first: link.created_by == "hub",
         role: link.role,
         account_name: account.as_ref().map_or_else(String::new, |account| account.name.clone()),
         account: account.is_none().then_some(named),
