@@ -3,17 +3,17 @@
 //! Handlers in `web` parse, call this, and render; SQL stands in `db` only. A status is computed here, never stored.
 
 pub(crate) mod accounts;
-pub(crate) mod clients;
-pub(crate) mod joining;
-pub(crate) mod members;
-pub(crate) mod own;
 pub(crate) mod agents;
+pub(crate) mod clients;
 pub(crate) mod commands;
 pub(crate) mod console;
 pub(crate) mod credentials;
 pub(crate) mod gateway;
+pub(crate) mod joining;
 mod ledger;
+pub(crate) mod members;
 mod notify;
+pub(crate) mod own;
 pub(crate) mod people;
 pub(crate) mod pipelines;
 pub(crate) mod repeats;

@@ -52,7 +52,9 @@ impl Role {
     pub(crate) fn may(self) -> &'static str {
         match self {
             Self::Viewer => "looks at agents and pipelines",
-            Self::Editor => "also creates, changes, starts, stops and removes agents and pipelines, and sees credentials",
+            Self::Editor => {
+                "also creates, changes, starts, stops and removes agents and pipelines, and sees credentials"
+            }
             Self::Owner => "also changes people, API clients, projects and settings, and reads the whole audit log",
         }
     }

@@ -21,8 +21,8 @@ use app::App;
 pub use app::setup::{Bootstrap, Bootstrapped, account_link, bootstrap, setup_link};
 pub use db::{Place, Plan, plan};
 pub use fault::Cause;
-pub use web::access::Door;
 pub use settings::{Registration, Settings};
+pub use web::access::Door;
 
 /// Every route and method, and who may use it: what `docs/reference/roles.md` is made of.
 pub fn doors() -> &'static [Door] {

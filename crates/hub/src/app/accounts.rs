@@ -117,7 +117,8 @@ impl App {
         require(caller, Role::Editor)?;
         let (_, last) = self.agent_addresses(caller, id).await?;
         if let Some(last) = last.filter(|last| !forced && !allowed.lets_in(last)) {
-            let message = format!("would shut the agent out: it called from {last} last; add it, or say that you mean it");
+            let message =
+                format!("would shut the agent out: it called from {last} last; add it, or say that you mean it");
             return Err(Refused::conflict("would_lock_out", message));
         }
         let mut writing = self.db.write().await?;

@@ -67,7 +67,10 @@ impl App {
         require(caller, Role::Owner)?;
         known(id, "the API client")?;
         if caller.principal == Principal::Client(id.to_owned()) {
-            return Err(Refused::conflict("own_client", "an API client does not revoke itself; let another one, or a person"));
+            return Err(Refused::conflict(
+                "own_client",
+                "an API client does not revoke itself; let another one, or a person",
+            ));
         }
         let mut writing = self.db.write().await?;
         if !clients::revoke(writing.on(), (&caller.account_id, id), self.now()).await? {

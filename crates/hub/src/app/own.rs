@@ -1,7 +1,7 @@
 //! What people do with their own login: change the password, look at their sessions and end them, go to another account.
 
-use super::{App, known};
 use super::people::{Browser, caller_of};
+use super::{App, known};
 use crate::auth::{Role, password};
 use crate::db::accounts::Named;
 use crate::db::people;

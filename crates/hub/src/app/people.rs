@@ -10,9 +10,9 @@ use crate::auth::addresses::Allowed;
 use crate::auth::session::{self, Ticket};
 use crate::auth::{Caller, Principal, Role, password, secret};
 use crate::db::accounts;
+use crate::db::audit;
 use crate::db::people::{self, Invitation, Member, Person};
 use crate::db::sessions::{self, Session};
-use crate::db::audit;
 use crate::fault::Refused;
 use crate::settings::Registration;
 
@@ -289,7 +289,8 @@ pub(super) fn caller_of(person_id: &str, account_id: &str, role: &str, browser: 
 
 /// Reads a role.
 pub(crate) fn role_of(word: &str) -> Result<Role, Refused> {
-    Role::from_word(&word.to_ascii_lowercase()).ok_or_else(|| Refused::invalid("role", "must be `owner`, `editor` or `viewer`"))
+    Role::from_word(&word.to_ascii_lowercase())
+        .ok_or_else(|| Refused::invalid("role", "must be `owner`, `editor` or `viewer`"))
 }
 
 /// An e-mail address as it is kept: nobody has two that differ in case only.

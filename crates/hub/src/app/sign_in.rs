@@ -73,9 +73,10 @@ impl App {
         }
         let Some(agent) = agents::by_client(self.db.pool(), client_id).await? else { return Ok(None) };
         let now = self.now();
-        let right = credentials::live(self.db.pool(), &agent.id).await?.into_iter().find(|credential| {
-            secret::matches(client_secret, &credential.secret_hash) && credential.is_alive(now)
-        });
+        let right = credentials::live(self.db.pool(), &agent.id)
+            .await?
+            .into_iter()
+            .find(|credential| secret::matches(client_secret, &credential.secret_hash) && credential.is_alive(now));
         Ok(right.map(|credential| Recognised {
             audience: Audience::Gateway,
             actor: format!("agent:{}", agent.id),

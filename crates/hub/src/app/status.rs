@@ -176,11 +176,15 @@ const WARNINGS: [i64; 3] = [1, 7, 30];
 /// What to say of a secret that ends at `end`, and since when that is so.
 fn expiry(end: Timestamp, now: Timestamp) -> Option<(Timestamp, String)> {
     if end <= now {
-        return Some((end, format!("the secret that the agent uses has expired ({end}); rotate it and deploy the new one")));
+        return Some((
+            end,
+            format!("the secret that the agent uses has expired ({end}); rotate it and deploy the new one"),
+        ));
     }
     let days = WARNINGS.into_iter().find(|days| end.0 - now.0 < days * DAY)?;
     let left = if days == 1 { "a day".into() } else { format!("{days} days") };
-    let message = format!("the secret that the agent uses expires within {left} ({end}); rotate it and deploy the new one");
+    let message =
+        format!("the secret that the agent uses expires within {left} ({end}); rotate it and deploy the new one");
     Some((Timestamp(end.0 - days * DAY), message))
 }
 
@@ -221,7 +225,9 @@ mod tests {
         let end = Timestamp(100 * DAY);
         let told = |days_left: i64| expiry(end, Timestamp(end.0 - days_left * DAY + 1));
         assert_eq!(told(31), None);
-        for (days_left, since, word) in [(30, 30, "30 days"), (8, 30, "30 days"), (7, 7, "7 days"), (2, 7, "7 days"), (1, 1, "a day")] {
+        for (days_left, since, word) in
+            [(30, 30, "30 days"), (8, 30, "30 days"), (7, 7, "7 days"), (2, 7, "7 days"), (1, 1, "a day")]
+        {
             let (at, message) = told(days_left).unwrap_or_else(|| panic!("{days_left}"));
             assert_eq!(at, Timestamp(end.0 - since * DAY), "{message}");
             assert!(message.contains(word), "{message}");

@@ -53,7 +53,11 @@ impl Range {
 
 impl fmt::Display for Range {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.bits == width(self.first) { write!(f, "{}", self.first) } else { write!(f, "{}/{}", self.first, self.bits) }
+        if self.bits == width(self.first) {
+            write!(f, "{}", self.first)
+        } else {
+            write!(f, "{}/{}", self.first, self.bits)
+        }
     }
 }
 
@@ -99,7 +103,8 @@ impl Allowed {
     /// What [`Self::to_json`] wrote. What cannot be read lets nobody in.
     pub(crate) fn from_json(stored: &str) -> Result<Self, Refused> {
         let texts: Vec<String> = serde_json::from_str(stored).map_err(|error| Refused::Failed(Box::new(error)))?;
-        Self::parse(texts.iter().map(String::as_str), "").map_err(|_damaged| Refused::failed("a stored list of addresses is damaged"))
+        Self::parse(texts.iter().map(String::as_str), "")
+            .map_err(|_damaged| Refused::failed("a stored list of addresses is damaged"))
     }
 
     /// Each range as people write it.
@@ -130,10 +135,14 @@ mod tests {
     #[test]
     fn a_range_holds_its_addresses_and_no_other() {
         let list = allowed(&["203.0.113.0/24", "198.51.100.7", "2001:db8::/32", "10.0.0.0/9"]);
-        for inside in ["203.0.113.0", "203.0.113.255", "::ffff:203.0.113.9", "198.51.100.7", "2001:db8:ffff::1", "10.127.255.255"] {
+        for inside in
+            ["203.0.113.0", "203.0.113.255", "::ffff:203.0.113.9", "198.51.100.7", "2001:db8:ffff::1", "10.127.255.255"]
+        {
             assert!(list.lets_in(inside), "{inside}");
         }
-        for outside in ["203.0.112.255", "203.0.114.0", "198.51.100.8", "2001:db9::", "10.128.0.0", "::1", "", "nonsense"] {
+        for outside in
+            ["203.0.112.255", "203.0.114.0", "198.51.100.8", "2001:db9::", "10.128.0.0", "::1", "", "nonsense"]
+        {
             assert!(!list.lets_in(outside), "{outside}");
         }
         assert!(allowed(&["0.0.0.0/0"]).lets_in("1.2.3.4") && !allowed(&["0.0.0.0/0"]).lets_in("::1"));

@@ -86,16 +86,41 @@ mod tests {
         let of_people = ["short", "passwordpassword", "aaaaaaaaaaaaaaaa", "millrace123456789", "ann@example.com"];
         // Those of at least twelve characters in lists of passwords that were found most often.
         let of_lists = [
-            "123456789012", "1234567890123", "1q2w3e4r5t6y", "1qaz2wsx3edc", "1qaz2wsx3edc4rfv", "qwerty123456",
-            "qwertyuiop123", "asdfghjkl123", "password1234", "Password123!", "P@ssw0rd1234", "administrator",
-            "letmeinletmein", "welcome12345", "iloveyou1234", "111111111111", "000000000000", "abcdefghijkl",
-            "trustno1trustno1", "superman1234", "football1234", "sunshine2024!", "Summer2026!!!", "liverpoolfc1",
-            "qazwsxedcrfv", "changeme1234", "dragon-monkey", "monkeydragonshadow",
+            "123456789012",
+            "1234567890123",
+            "1q2w3e4r5t6y",
+            "1qaz2wsx3edc",
+            "1qaz2wsx3edc4rfv",
+            "qwerty123456",
+            "qwertyuiop123",
+            "asdfghjkl123",
+            "password1234",
+            "Password123!",
+            "P@ssw0rd1234",
+            "administrator",
+            "letmeinletmein",
+            "welcome12345",
+            "iloveyou1234",
+            "111111111111",
+            "000000000000",
+            "abcdefghijkl",
+            "trustno1trustno1",
+            "superman1234",
+            "football1234",
+            "sunshine2024!",
+            "Summer2026!!!",
+            "liverpoolfc1",
+            "qazwsxedcrfv",
+            "changeme1234",
+            "dragon-monkey",
+            "monkeydragonshadow",
         ];
         for easy in of_people.into_iter().chain(of_lists) {
             assert!(refused(easy, "ann@example.com").is_some(), "{easy}");
         }
-        for good in ["correct horse battery staple", "four words that differ", "a summer on the old canal", "gV7-kkd2-pQ0x"] {
+        for good in
+            ["correct horse battery staple", "four words that differ", "a summer on the old canal", "gV7-kkd2-pQ0x"]
+        {
             assert_eq!(refused(good, "ann@example.com"), None, "{good}");
         }
     }

@@ -97,13 +97,12 @@ pub(crate) async fn revoke<'e>(
     (account_id, id): (&str, &str),
     at: Timestamp,
 ) -> Result<bool, Refused> {
-    let done = sqlx::query(
-        "UPDATE api_clients SET revoked_at = $3 WHERE account_id = $1 AND id = $2 AND revoked_at IS NULL",
-    )
-    .bind(account_id)
-    .bind(id)
-    .bind(at.0)
-    .execute(on)
-    .await?;
+    let done =
+        sqlx::query("UPDATE api_clients SET revoked_at = $3 WHERE account_id = $1 AND id = $2 AND revoked_at IS NULL")
+            .bind(account_id)
+            .bind(id)
+            .bind(at.0)
+            .execute(on)
+            .await?;
     Ok(done.rows_affected() == 1)
 }

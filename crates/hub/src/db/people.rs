@@ -104,7 +104,8 @@ pub(crate) async fn by_email<'e>(
 
 /// The person of that id.
 pub(crate) async fn by_id<'e>(on: impl Executor<'e, Database = Any>, id: &str) -> Result<Option<Person>, Refused> {
-    let row = sqlx::query("SELECT id, email, password_hash FROM people WHERE id = $1").bind(id).fetch_optional(on).await?;
+    let row =
+        sqlx::query("SELECT id, email, password_hash FROM people WHERE id = $1").bind(id).fetch_optional(on).await?;
     Ok(row.as_ref().map(person))
 }
 

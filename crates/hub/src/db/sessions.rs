@@ -164,11 +164,7 @@ pub(crate) async fn list<'e>(on: impl Executor<'e, Database = Any>, of: Of<'_>) 
 }
 
 /// Ends one of the person's sessions; whether it was there.
-pub(crate) async fn end_one<'e>(
-    on: impl Executor<'e, Database = Any>,
-    of: Of<'_>,
-    id: &str,
-) -> Result<bool, Refused> {
+pub(crate) async fn end_one<'e>(on: impl Executor<'e, Database = Any>, of: Of<'_>, id: &str) -> Result<bool, Refused> {
     let done = sqlx::query("DELETE FROM sessions WHERE id = $3 AND person_id = $1 AND ($2 = '' OR account_id = $2)")
         .bind(of.person_id)
         .bind(of.account_id.unwrap_or_default())
@@ -179,11 +175,7 @@ pub(crate) async fn end_one<'e>(
 }
 
 /// Ends all of them but the one with the hash `save`; how many there were.
-pub(crate) async fn end_all<'e>(
-    on: impl Executor<'e, Database = Any>,
-    of: Of<'_>,
-    save: &str,
-) -> Result<u64, Refused> {
+pub(crate) async fn end_all<'e>(on: impl Executor<'e, Database = Any>, of: Of<'_>, save: &str) -> Result<u64, Refused> {
     let done =
         sqlx::query("DELETE FROM sessions WHERE person_id = $1 AND ($2 = '' OR account_id = $2) AND id_hash <> $3")
             .bind(of.person_id)
@@ -200,6 +192,10 @@ pub(crate) async fn switch<'e>(
     id_hash: &str,
     account_id: &str,
 ) -> Result<(), Refused> {
-    sqlx::query("UPDATE sessions SET account_id = $2 WHERE id_hash = $1").bind(id_hash).bind(account_id).execute(on).await?;
+    sqlx::query("UPDATE sessions SET account_id = $2 WHERE id_hash = $1")
+        .bind(id_hash)
+        .bind(account_id)
+        .execute(on)
+        .await?;
     Ok(())
 }

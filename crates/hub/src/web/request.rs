@@ -154,7 +154,6 @@ async fn sent(request: Request, app: &Arc<App>, nothing: Option<Value>) -> Resul
     Ok(Sent { body, once: once(key.as_ref(), &path, &bytes)? })
 }
 
-
 fn once(key: Option<&HeaderValue>, path: &str, body: &[u8]) -> Result<Option<Once>, Refused> {
     let Some(key) = key else { return Ok(None) };
     let key = key.to_str().ok().filter(|key| (1..=LONGEST_KEY).contains(&key.len()));

@@ -29,7 +29,10 @@ async fn a_role_is_changed_and_holds_at_once(house: House) {
     assert_eq!(vera.get("/agents/new").await.status(), StatusCode::OK);
     let refused = house.expect(400, Method::PATCH, &path, Some(json!({"role": "king", "name": "x"}))).await;
     assert_eq!(crate::house::fields(&refused), ["role", "name"]);
-    let (status, _) = Visitor::owner(&house).await.send(&format!("/people/{id}/role"), &[("role", "viewer"), ("password", PASSWORD)]).await;
+    let (status, _) = Visitor::owner(&house)
+        .await
+        .send(&format!("/people/{id}/role"), &[("role", "viewer"), ("password", PASSWORD)])
+        .await;
     assert_eq!(status, StatusCode::SEE_OTHER);
     assert_eq!(vera.get("/agents/new").await.status(), StatusCode::FORBIDDEN);
     let log = house.get("/audit-log").await;

@@ -92,7 +92,10 @@ async fn a_secret_that_ends_is_told_of_in_time_and_then_opens_nothing(house: Hou
         let empty = Vec::new();
         let conditions = agent["conditions"].as_array().unwrap_or(&empty).clone();
         let found = conditions.into_iter().find(|one| one["kind"] == "credentials_expire");
-        (agent["credentialsExpireAt"].clone(), found.map_or(String::new(), |one| one["message"].as_str().unwrap().into()))
+        (
+            agent["credentialsExpireAt"].clone(),
+            found.map_or(String::new(), |one| one["message"].as_str().unwrap().into()),
+        )
     };
     assert_eq!(told().await.1, "");
     let day = Duration::from_hours(24);

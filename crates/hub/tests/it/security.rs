@@ -8,10 +8,7 @@ use reqwest::{Method, StatusCode};
 use crate::house::{House, Kind, OWNER, PASSWORD, on_both_databases};
 use crate::visitor::{OTHER, Visitor, joined};
 
-on_both_databases!(
-    a_session_ends_without_a_click_and_after_half_a_day,
-    logins_are_written_down_the_good_and_the_bad,
-);
+on_both_databases!(a_session_ends_without_a_click_and_after_half_a_day, logins_are_written_down_the_good_and_the_bad,);
 
 #[tokio::test]
 async fn with_https_every_answer_says_so_and_the_cookie_is_bound_to_its_host() {
@@ -89,7 +86,16 @@ async fn logins_are_written_down_the_good_and_the_bad(house: House) {
 #[tokio::test]
 async fn nothing_lies_about_that_helps_an_attacker() {
     let house = House::open(Kind::Sqlite).await;
-    for path in ["/.git/config", "/.env", "/metrics", "/debug", "/server-status", "/hub.sqlite", "/hub.key", "/assets/../hub.key"] {
+    for path in [
+        "/.git/config",
+        "/.env",
+        "/metrics",
+        "/debug",
+        "/server-status",
+        "/hub.sqlite",
+        "/hub.key",
+        "/assets/../hub.key",
+    ] {
         let answer = house.http.get(format!("{}{path}", house.url)).send().await.unwrap();
         assert_eq!(answer.status(), StatusCode::NOT_FOUND, "{path}");
         for name in ["server", "x-powered-by"] {
@@ -98,7 +104,10 @@ async fn nothing_lies_about_that_helps_an_attacker() {
     }
     let preflight = house.http.request(Method::OPTIONS, format!("{}/dpc/v1/agents", house.url));
     let answer = preflight.header("origin", "https://evil.example.com").send().await.unwrap();
-    assert!(answer.headers().keys().all(|name| !name.as_str().starts_with("access-control-")), "no other site reads us");
+    assert!(
+        answer.headers().keys().all(|name| !name.as_str().starts_with("access-control-")),
+        "no other site reads us"
+    );
 }
 
 /// All Rust files below a folder, as one text.

@@ -226,7 +226,11 @@ async fn nothing_of_an_account_is_there_for_another_one(house: House) {
         let path = ours.in_path(door.path.trim_start_matches("/dpc/v1"));
         // Also below what is the stranger's own.
         let mixed = path.replace(&ours.project, &stranger.project).replace(&ours.agent, &own_agent);
-        let tries = if mixed.contains(&ours.pipeline) || mixed.contains(&ours.credential) { vec![path, mixed] } else { vec![path] };
+        let tries = if mixed.contains(&ours.pipeline) || mixed.contains(&ours.credential) {
+            vec![path, mixed]
+        } else {
+            vec![path]
+        };
         for path in tries {
             let method: Method = door.method.parse().unwrap();
             house.expect(404, method, &path, body(door.method, door.path, &own_agent)).await;

@@ -135,7 +135,11 @@ pub(crate) struct AllowedAddresses {
     last_address: Option<String>,
 }
 
-async fn allowed_addresses(app: &App, caller: &crate::auth::Caller, id: &str) -> Result<Json<AllowedAddresses>, Refused> {
+async fn allowed_addresses(
+    app: &App,
+    caller: &crate::auth::Caller,
+    id: &str,
+) -> Result<Json<AllowedAddresses>, Refused> {
     let (allowed, last_address) = app.agent_addresses(caller, id).await?;
     Ok(Json(AllowedAddresses { allowed_addresses: allowed.texts(), last_address }))
 }

@@ -42,9 +42,16 @@ impl SessionRow {
 fn browser(name: &str) -> String {
     // The order matters: each of these also claims to be the ones after it.
     let browsers = [("Edg/", "Edge"), ("Firefox/", "Firefox"), ("Chrome/", "Chrome"), ("Safari/", "Safari")];
-    let systems = [("Android", "Android"), ("iPhone", "iPhone"), ("iPad", "iPad"), ("Windows", "Windows"),
-        ("Mac OS X", "macOS"), ("Linux", "Linux")];
-    let known = |list: &[(&str, &'static str)]| list.iter().find(|(mark, _)| name.contains(mark)).map(|(_, word)| *word);
+    let systems = [
+        ("Android", "Android"),
+        ("iPhone", "iPhone"),
+        ("iPad", "iPad"),
+        ("Windows", "Windows"),
+        ("Mac OS X", "macOS"),
+        ("Linux", "Linux"),
+    ];
+    let known =
+        |list: &[(&str, &'static str)]| list.iter().find(|(mark, _)| name.contains(mark)).map(|(_, word)| *word);
     match (known(&browsers), known(&systems)) {
         (Some(browser), Some(system)) => format!("{browser} on {system}"),
         (Some(browser), None) => browser.to_owned(),
@@ -124,7 +131,8 @@ mod tests {
 
     #[test]
     fn a_browser_is_called_by_its_name() {
-        let chrome = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0 Safari/537.36";
+        let chrome =
+            "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0 Safari/537.36";
         assert_eq!(browser(chrome), "Chrome on Linux");
         assert_eq!(browser(&format!("{chrome} Edg/140.0")), "Edge on Linux");
         assert_eq!((browser(""), browser("curl/8.1")), ("unknown".into(), "curl/8.1".into()));

@@ -166,9 +166,7 @@ async fn end(app: &App, visitor: &Visitor, fields: &Fields, (id, end): (&str, En
         return Ok(with_status(StatusCode::UNAUTHORIZED, &end_page(app, visitor, (id, end), wrong).await?));
     }
     let done: Result<(), Refused> = match end {
-        End::Disable => {
-            app.change_member(&visitor.caller, id, Change { role: None, disabled: Some(true) }).await
-        }
+        End::Disable => app.change_member(&visitor.caller, id, Change { role: None, disabled: Some(true) }).await,
         End::Remove => app.remove_member(&visitor.caller, id).await,
     };
     match done {

@@ -51,10 +51,7 @@ pub(crate) async fn page(State(app): State<Arc<App>>, guest: Guest) -> Result<Re
     Ok(rendered(&register_page(&guest, &Fields::default(), Wrong::default())))
 }
 
-pub(crate) async fn register(
-    State(app): State<Arc<App>>,
-    Filled(guest, fields): Filled,
-) -> Result<Response, Mishap> {
+pub(crate) async fn register(State(app): State<Arc<App>>, Filled(guest, fields): Filled) -> Result<Response, Mishap> {
     let joining =
         Joining { account: fields.get("account"), email: fields.get("email"), password: fields.get("password") };
     match app.register(joining, &guest.browser).await {

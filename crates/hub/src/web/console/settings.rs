@@ -40,7 +40,8 @@ async fn settings_page(app: &App, visitor: &Visitor, fields: &Fields, wrong: Wro
         account_id: visitor.caller.account_id.clone(),
         address: visitor.browser.address.clone(),
         projects: app.all_projects(&visitor.caller).await?,
-        account: Field::text("accountName", "Name of the account", typed("accountName", settings.name), &wrong).most(100),
+        account: Field::text("accountName", "Name of the account", typed("accountName", settings.name), &wrong)
+            .most(100),
         project: Field::text("name", "Name", fields.get("name"), &wrong)
             .help("Pipelines live in projects; names of pipelines are unique in theirs.")
             .most(100),
@@ -55,7 +56,12 @@ pub(crate) async fn show(State(app): State<Arc<App>>, visitor: Visitor) -> Resul
 }
 
 /// Back to the page, or the page with what was wrong.
-async fn answered(app: &App, visitor: &Visitor, fields: &Fields, done: Result<(), Refused>) -> Result<Response, Mishap> {
+async fn answered(
+    app: &App,
+    visitor: &Visitor,
+    fields: &Fields,
+    done: Result<(), Refused>,
+) -> Result<Response, Mishap> {
     match done {
         Ok(()) => Ok(Redirect::to("/settings").into_response()),
         Err(refused) => {

@@ -120,7 +120,9 @@ impl FromRequestParts<Arc<App>> for Visitor {
             app.was_here(&session).await.map_err(|refused| Mishap::from(refused).into_response())?;
         }
         let caller = session.caller(&guest.browser).map_err(|refused| Mishap::from(refused).into_response())?;
-        admitted(parts, app, &session, &caller, &guest.browser).await.map_err(|refused| Mishap::from(refused).into_response())?;
+        admitted(parts, app, &session, &caller, &guest.browser)
+            .await
+            .map_err(|refused| Mishap::from(refused).into_response())?;
         let accounts = app.own_accounts(&session).await.map_err(|refused| Mishap::from(refused).into_response())?;
         Ok(Self { accounts, caller, session, browser: guest.browser, look: guest.look, token: ticket.form_token() })
     }
@@ -195,7 +197,11 @@ impl Visitor {
             title: title.into(),
             section,
             account: self.session.account_name.clone(),
-            accounts: self.accounts.iter().map(|one| (one.id.clone(), one.name.clone(), one.id == self.session.account_id)).collect(),
+            accounts: self
+                .accounts
+                .iter()
+                .map(|one| (one.id.clone(), one.name.clone(), one.id == self.session.account_id))
+                .collect(),
             email: self.session.email.clone(),
             role: self.caller.role.as_str(),
             is_editor: self.caller.role >= Role::Editor,
