@@ -12,6 +12,7 @@ use millrace_engine::{Event, Observer};
 use millrace_model::{Fault, Finding, Refusal, Remedy, Timestamp};
 use millrace_protocol::gateway::{AgentEvent, HeldPipeline, Reason, Report, ReportedCheckpoint, ReportedTable};
 use serde_json::{Map, Value, json};
+use tokio::sync::Notify;
 
 use crate::clock::SystemClock;
 use crate::meter::{Meter, Phase, Reading};
@@ -35,14 +36,29 @@ pub(crate) struct Witness {
     since: Mutex<(&'static str, Timestamp)>,
     /// The first snapshots of all tables were finished once: what joins later is read beside the stream.
     whole: AtomicBool,
+    /// It has streamed: this definition works.
+    streamed: AtomicBool,
+    /// Rings when that becomes so.
+    works: Arc<Notify>,
     outbox: Arc<Outbox>,
     said: Mutex<BTreeMap<&'static str, Instant>>,
 }
 
 impl Witness {
-    pub(crate) fn new(meter: Arc<Meter>, held: HeldPipeline, outbox: Arc<Outbox>, whole: bool) -> Self {
+    pub(crate) fn new(
+        meter: Arc<Meter>,
+        held: HeldPipeline,
+        (outbox, works): (Arc<Outbox>, Arc<Notify>),
+        whole: bool,
+    ) -> Self {
         let since = Mutex::new(("STARTING", SystemClock::time()));
-        Self { meter, held, since, whole: AtomicBool::new(whole), outbox, said: Mutex::default() }
+        let (whole, streamed) = (AtomicBool::new(whole), AtomicBool::new(false));
+        Self { meter, held, since, whole, streamed, works, outbox, said: Mutex::default() }
+    }
+
+    /// Whether it has streamed.
+    pub(crate) fn has_streamed(&self) -> bool {
+        self.streamed.load(Ordering::Relaxed)
     }
 
     /// Whether the first snapshots of all tables were finished once.
@@ -190,6 +206,8 @@ impl Observer for Witness {
             }
             Event::Streaming => {
                 self.said.lock().unwrap_or_else(PoisonError::into_inner).clear();
+                self.streamed.store(true, Ordering::Relaxed);
+                self.works.notify_one();
                 self.say("info", "streaming", "streaming".into(), Value::Null);
             }
             Event::SnapshotStarted { table, rows_done, rows_estimate } => {

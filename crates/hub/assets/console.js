@@ -52,6 +52,17 @@ function placeMenu(event) {
   menu.style.setProperty("top", `${top}px`);
 }
 
+// Of several explanations, the one for what is chosen.
+function followChoice(block) {
+  const choice = document.querySelector(`[name="${block.dataset.follows}"]`);
+  const follow = () => {
+    for (const part of block.querySelectorAll("[data-key]")) part.hidden = part.dataset.key !== choice.value;
+  };
+  choice.addEventListener("change", follow);
+  follow();
+}
+
+for (const block of document.querySelectorAll("[data-follows]")) followChoice(block);
 for (const block of document.querySelectorAll("[data-copy]")) copyButton(block);
 for (const form of document.querySelectorAll('[data-form="agent"]')) fitDeployments(form);
 document.addEventListener("toggle", placeMenu, true);

@@ -100,6 +100,19 @@ CREATE TABLE leases (
     rival TEXT,
     rival_at BIGINT
 );
+-- The processes that have run as an agent, or wanted to.
+CREATE TABLE agent_instances (
+    agent_id TEXT NOT NULL REFERENCES agents (id),
+    instance TEXT NOT NULL,
+    version TEXT NOT NULL,
+    platform TEXT NOT NULL,
+    first_seen_at BIGINT NOT NULL,
+    last_seen_at BIGINT NOT NULL,
+    refused_at BIGINT,
+    goodbye_at BIGINT,
+    goodbye_reason TEXT,
+    PRIMARY KEY (agent_id, instance)
+);
 CREATE TABLE agent_reports (
     agent_id TEXT PRIMARY KEY REFERENCES agents (id),
     version TEXT NOT NULL,

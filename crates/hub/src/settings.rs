@@ -23,6 +23,8 @@ pub struct Settings {
     pub agent_image: String,
     /// How long a sync is held for news.
     pub poll: Duration,
+    /// How long a question waits for its agent.
+    pub patience: Duration,
     /// How long a lease is valid without a sync.
     pub lease: Duration,
 }
@@ -42,6 +44,7 @@ impl Settings {
             key_file: None,
             agent_image: IMAGE.to_owned(),
             poll: Duration::from_secs(15),
+            patience: Duration::from_mins(5),
             lease: Duration::from_secs(45),
         }
     }

@@ -2,6 +2,7 @@
 
 pub(crate) mod api;
 mod console;
+mod deploy;
 mod gateway;
 mod last_resort;
 mod members;
@@ -24,12 +25,15 @@ pub(crate) use problem::Problem;
 
 /// Largest body of a request.
 const BODY_LIMIT: usize = 1 << 20;
+/// Largest body of a sync: ten thousand tables that an agent has found fit in.
+const SYNC_LIMIT: usize = 8 << 20;
 
 /// The API, as it stands under each of its base paths.
 fn contract() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::new()
         .routes(routes!(api::agents::list, api::agents::create))
         .routes(routes!(api::agents::read, api::agents::change, api::agents::remove))
+        .routes(routes!(api::install::read))
         .routes(routes!(api::credentials::reveal))
         .routes(routes!(api::credentials::rotate))
         .routes(routes!(api::credentials::history))
@@ -42,6 +46,7 @@ fn contract() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(api::pipelines::read, api::pipelines::replace, api::pipelines::remove))
         .routes(routes!(api::pipelines::status))
         .routes(routes!(api::pipelines::command))
+        .routes(routes!(api::pipelines::roll_back))
         .routes(routes!(api::history::events))
         .routes(routes!(api::history::revisions))
         .routes(routes!(api::audit::list))
@@ -53,7 +58,7 @@ fn routes() -> (Router<Arc<App>>, Value) {
         .nest("/dpc/v1", contract())
         .routes(routes!(api::token::token))
         .routes(routes!(gateway::session))
-        .routes(routes!(gateway::sync))
+        .merge(OpenApiRouter::new().routes(routes!(gateway::sync)).layer(DefaultBodyLimit::max(SYNC_LIMIT)))
         .routes(routes!(gateway::goodbye))
         .routes(routes!(api::health::alive))
         .routes(routes!(api::health::ready))

@@ -164,6 +164,28 @@ impl Hub {
         })
     }
 
+    /// A call that is taken and done later: the path of its command.
+    pub fn order(&self, method: Method, path: &str, body: Option<&Value>) -> Result<String> {
+        let request = self.http.request(method.clone(), format!("{}/dpc/v1{path}", self.url));
+        let request = request.bearer_auth(self.token()?);
+        let request = match body {
+            Some(body) => request.json(body),
+            None => request,
+        };
+        let answer = request.send().map_err(of_http)?;
+        let status = answer.status().as_u16();
+        let location = answer.headers().get("location").and_then(|value| value.to_str().ok());
+        let location = location.and_then(|at| at.strip_prefix("/dpc/v1")).map(str::to_owned);
+        match location {
+            Some(location) if status == 202 || status == 204 => Ok(location),
+            _ => Err(Fault::Program {
+                program: format!("{method} {path}"),
+                status: format!("{status} without a command"),
+                stderr: answer.text().map_err(of_http)?,
+            }),
+        }
+    }
+
     /// A new agent: its id.
     pub fn add_agent(&self, name: &str) -> Result<String> {
         let body = json!({"name": name, "deployment": "fargate", "cloudProvider": "aws", "agentType": "streaming"});

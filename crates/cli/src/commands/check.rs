@@ -1,7 +1,6 @@
 //! `millrace check FILE`: everything that is in the way of a pipeline, each with its cure. Changes nothing.
 
-use millrace_engine::Engine;
-use millrace_model::{Fault, Finding, Refusal, Severity, Target};
+use millrace_model::{Finding, Severity};
 
 use super::{DONE, FOUND};
 use crate::args::FileArguments;
@@ -10,45 +9,19 @@ use crate::fault::Failure;
 use crate::load::{folder_of, load};
 use crate::paint::{Paint, Tone};
 use crate::shown::counted;
+use millrace_agent::preflight::{self, Asked};
 use millrace_agent::results;
-use millrace_agent::wiring::{self, Identity};
+use millrace_agent::wiring::Identity;
 
 /// Asks source and target, and prints what they say. The exit code is 1 with any error.
 pub(crate) async fn check(arguments: FileArguments, console: &Console) -> Result<u8, Failure> {
     let spec = load(&arguments.file)?;
-    let source = wiring::source(&spec, folder_of(&arguments.file)).await;
-    let mut findings = wiring::file_findings(&spec, source.as_ref().ok()).await;
-    match source {
-        Ok(source) => findings.extend(ask(&wiring::engine(&spec, &Identity::of_name(&spec), source, false)?).await),
-        Err(fault) => {
-            findings.extend(answers("source", Err(fault)));
-            findings.extend(answers("target", wiring::target(&spec, &Identity::of_name(&spec))?.check().await));
-        }
-    }
+    let asked = Asked { identity: Some(Identity::of_name(&spec)), ..Asked::of(&spec) };
+    let mut findings = preflight::look(asked, folder_of(&arguments.file)).await?;
     findings.sort_by(|one, other| other.severity.cmp(&one.severity).then_with(|| one.subject.cmp(&other.subject)));
     let ok = !findings.iter().any(|finding| finding.severity == Severity::Error);
     console.result(&results::check(&findings), |_, paint| human(&findings, paint))?;
     Ok(if ok { DONE } else { FOUND })
-}
-
-/// What source and target find, each for itself, and, where nothing is in the way of either, both together.
-async fn ask(engine: &Engine) -> Vec<Finding> {
-    let mut findings = answers("source", engine.source.check().await);
-    findings.extend(answers("target", engine.target.check().await));
-    if !findings.iter().any(|finding| finding.severity == Severity::Error) {
-        findings.extend(answers("chain", engine.check_chain().await));
-    }
-    findings
-}
-
-/// Here, where somebody waits for the answer, no answer is a finding too: nothing can be said of what did not answer.
-fn answers(subject: &str, answer: Result<Vec<Finding>, Fault>) -> Vec<Finding> {
-    let no_answer = |fault: &Fault| {
-        let mut message = fault.to_string();
-        message.drain(..fault.code.len() + ": ".len());
-        Finding::error(fault.code, Refusal::Check, subject, message, &fault.cure)
-    };
-    answer.unwrap_or_else(|fault| vec![Finding::of_fault(subject, &fault).unwrap_or_else(|| no_answer(&fault))])
 }
 
 /// The gravest first, each with its cure, and the verdict at the end, where it is seen.
@@ -93,6 +66,8 @@ fn tone(severity: Severity) -> Tone {
 
 #[cfg(test)]
 mod tests {
+    use millrace_model::Refusal;
+
     use super::*;
 
     #[test]

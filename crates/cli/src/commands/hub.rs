@@ -50,6 +50,7 @@ fn settings(arguments: &HubArguments) -> Settings {
     Settings {
         lease: seconds("HUB_TEST_LEASE_SECONDS", defaults.lease),
         poll: seconds("HUB_TEST_POLL_SECONDS", defaults.poll),
+        patience: seconds("HUB_TEST_PATIENCE_SECONDS", defaults.patience),
         database_url: arguments.database.clone().or_else(|| variable("HUB_DATABASE_URL")),
         public_url: variable("HUB_PUBLIC_URL").map_or(defaults.public_url, |url| url.trim_end_matches('/').to_owned()),
         key_file: variable("HUB_KEY_FILE").map(PathBuf::from),

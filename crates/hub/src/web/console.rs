@@ -5,15 +5,18 @@
 
 mod activity;
 mod agent;
+mod agent_place;
 mod agents;
 mod assets;
-mod deploy;
+mod diff;
 mod flow;
 mod guard;
 mod page;
 mod people;
 mod pipeline;
 mod pipelines;
+mod restart;
+mod revisions;
 mod show;
 mod sign_in;
 mod visitor;
@@ -41,6 +44,10 @@ pub(crate) fn routes(app: &Arc<App>) -> Router<Arc<App>> {
         .route("/agents/{id}", get(agent::details))
         .route("/agents/{id}/conditions", get(agent::conditions))
         .route("/agents/{id}/events", get(agent::events))
+        .route("/agents/{id}/install", get(agent_place::install))
+        .route("/agents/{id}/allowlist", get(agent_place::allowlist))
+        .route("/agents/{id}/instances", get(agent_place::instances))
+        .route("/agents/{id}/commands", get(agent_place::commands))
         .route("/agents/{id}/edit", get(agent::edit).post(agent::change))
         .route("/agents/{id}/credentials", get(agent::confirm).post(agent::reveal))
         .route("/agents/{id}/remove", get(agent::removal).post(agent::remove))
@@ -54,6 +61,10 @@ pub(crate) fn routes(app: &Arc<App>) -> Router<Arc<App>> {
         .route("/pipelines/{id}/edit", post(wizard::edit))
         .route("/pipelines/{id}/start", post(pipeline::start))
         .route("/pipelines/{id}/stop", post(pipeline::stop))
+        .route("/pipelines/{id}/restart", get(restart::ask).post(restart::restart))
+        .route("/pipelines/{id}/revisions", get(revisions::list))
+        .route("/pipelines/{id}/rollback", post(revisions::roll_back))
+        .route("/pipelines/{id}/commands", get(revisions::commands))
         .route("/pipelines/{id}/delete", get(pipeline::deletion).post(pipeline::delete))
         .route("/activity", get(activity::list))
         .route("/people", get(people::list).post(people::invite))

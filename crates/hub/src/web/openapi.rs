@@ -83,7 +83,17 @@ fn bodies() -> Map<String, Value> {
     let pipeline = wire::pipeline_schema(false);
     let sent = wire::pipeline_schema(true);
     let mut asked = sent.clone();
-    asked["required"] = json!(["streamingSource", "streamingTarget"]);
+    asked["required"] = json!([]);
+    asked["anyOf"] = json!([{"required": ["streamingSource"]}, {"required": ["streamingTarget"]}]);
+    for source in asked["properties"]["streamingSource"]["oneOf"].as_array_mut().into_iter().flatten() {
+        source["required"] = json!(["type", "connection"]);
+        source["properties"]["tables"]["minItems"] = 0.into();
+    }
+    let mut searched = asked.clone();
+    searched["required"] = json!(["streamingSource"]);
+    if let Some(members) = searched.as_object_mut() {
+        members.remove("anyOf");
+    }
     let text = json!({"type": "string"});
     let number = json!({"type": "integer", "minimum": 0});
     let bodies = json!({
@@ -96,7 +106,9 @@ fn bodies() -> Map<String, Value> {
             closed(&["command"], json!({"command": {"enum": ["START", "STOP"]}})),
             closed(&["command"], json!({"command": {"enum": ["RESTART"]}, "tables": {"type": ["array", "null"],
                 "minItems": 1, "items": {"type": "string", "minLength": 1},
-                "description": "`schema.table`, those that are read anew; absent: all"}})),
+                "description": "`schema.table`, those that are read anew; absent: all"},
+                "adopt": {"type": ["boolean", "null"],
+                    "description": "also when the chain there belongs to another pipeline or another source"}})),
         ]},
         "PipelineStatus": object(&["status"], json!({
             "status": {"enum": ["STARTING", "SNAPSHOTTING", "STREAMING", "STOPPING", "NOT_RUNNING", "UNKNOWN"]},
@@ -107,8 +119,11 @@ fn bodies() -> Map<String, Value> {
         "NewAgent": {"oneOf": PLATFORMS.iter().map(|(cloud, places)| new_agent(cloud, places)).collect::<Vec<_>>()},
         "AgentChange": closed(&[], json!({"name": nullable(agent_name()), "description": nullable(description())})),
         "Check": closed(&["spec"], json!({"spec": asked})),
-        "Discovery": closed(&["spec"], json!({"spec": asked, "schema": {"type": ["string", "null"],
-            "description": "only this one; absent: all"}})),
+        "Discovery": closed(&["spec"], json!({"spec": searched, "schema": {"type": ["string", "null"],
+            "description": "only this one; absent: all"}, "columns": {"type": ["boolean", "null"],
+            "description": "absent: true"}})),
+        "Rollback": closed(&["revision"], json!({"revision": {"type": "integer", "minimum": 1,
+            "description": "whose body becomes that of a new revision"}})),
         "TokenRequest": {"type": "object", "required": ["grant_type"], "properties": {
             "grant_type": {"enum": ["client_credentials"]},
             "client_id": {"type": "string", "description": "where it is not in the `Authorization` header"},

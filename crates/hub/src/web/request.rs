@@ -182,6 +182,11 @@ impl FromRequestParts<Arc<App>> for Asked {
 }
 
 impl Asked {
+    /// A text; absent where it was not sent.
+    pub(crate) fn text(&self, name: &str) -> Option<&str> {
+        self.value(name)
+    }
+
     fn value(&self, name: &str) -> Option<&str> {
         self.0.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
     }

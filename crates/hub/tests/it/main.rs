@@ -15,3 +15,4 @@ mod pipelines;
 mod running;
 mod tokens;
 mod walk;
+mod wizard;

@@ -8,7 +8,6 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Redirect, Response};
 use millrace_protocol::gateway::Condition;
 
-use super::deploy;
 use super::page::{Mishap, Shell, Wrong, page, with_status};
 use super::pipeline::EventRow;
 use super::show::{Badge, Field, Summary, When, filters, spelled};
@@ -18,30 +17,31 @@ use crate::app::agents::last_seen;
 use crate::app::credentials::Revealed;
 use crate::app::status::AgentStatus;
 use crate::db::agents::Agent;
+use crate::web::deploy;
 use millrace_model::Timestamp;
 
 /// What stands above every page of an agent.
-struct Head {
-    id: String,
-    name: String,
-    description: String,
-    badge: Badge,
-    explained: String,
-    platform: String,
-    pipeline: Option<(String, String)>,
-    version: String,
-    seen: Option<When>,
+pub(super) struct Head {
+    pub(super) id: String,
+    pub(super) name: String,
+    pub(super) description: String,
+    pub(super) badge: Badge,
+    pub(super) explained: String,
+    pub(super) platform: String,
+    pub(super) pipeline: Option<(String, String)>,
+    pub(super) version: String,
+    pub(super) seen: Option<When>,
     /// Which tab is open.
-    tab: &'static str,
+    pub(super) tab: &'static str,
 }
 
 impl Head {
-    fn is(&self, tab: &str) -> bool {
+    pub(super) fn is(&self, tab: &str) -> bool {
         self.tab == tab
     }
 }
 
-async fn head(app: &App, visitor: &Visitor, agent: &Agent, tab: &'static str) -> Result<Head, Mishap> {
+pub(super) async fn head(app: &App, visitor: &Visitor, agent: &Agent, tab: &'static str) -> Result<Head, Mishap> {
     let now = app.now();
     let placed = app.all_pipelines(&visitor.caller).await?;
     let own = placed.iter().find(|placed| placed.pipeline.agent_id == agent.id);
@@ -78,7 +78,6 @@ struct DetailsPage {
     environment: Vec<(&'static str, String)>,
     deployment: String,
     commands: String,
-    docker: String,
     client_id: String,
     revealed: Option<Revealed>,
     has_connected: bool,
@@ -96,8 +95,7 @@ async fn details_page(
         image: app.settings.agent_image.clone(),
         environment: deploy::environment(&app.settings, agent),
         deployment: spelled(&agent.deployment).to_owned(),
-        commands: deploy::commands(&app.settings, agent),
-        docker: deploy::docker(&app.settings, agent),
+        commands: deploy::text(&app.settings, agent, &agent.deployment).unwrap_or_default(),
         client_id: agent.client_id.clone(),
         revealed,
         has_connected: agent.first_connected_at.is_some(),

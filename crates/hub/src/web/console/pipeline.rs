@@ -22,33 +22,36 @@ use crate::app::status;
 use crate::db::events::Stored;
 
 /// What stands above every page of a pipeline.
-struct Head {
-    id: String,
-    name: String,
-    badge: Badge,
-    agent: Option<(String, String, Badge)>,
-    is_wanted: bool,
+pub(super) struct Head {
+    pub(super) id: String,
+    /// The newest.
+    pub(super) revision: i64,
+    pub(super) name: String,
+    pub(super) badge: Badge,
+    pub(super) agent: Option<(String, String, Badge)>,
+    pub(super) is_wanted: bool,
     /// It was started, and an agent says that it does not run.
-    has_failed: bool,
-    reason: Option<Reason>,
-    since: Option<When>,
-    refused: Option<String>,
-    tab: &'static str,
-    tables: usize,
+    pub(super) has_failed: bool,
+    pub(super) reason: Option<Reason>,
+    pub(super) since: Option<When>,
+    pub(super) refused: Option<String>,
+    pub(super) tab: &'static str,
+    pub(super) tables: usize,
 }
 
 impl Head {
-    fn is(&self, tab: &str) -> bool {
+    pub(super) fn is(&self, tab: &str) -> bool {
         self.tab == tab
     }
 }
 
-fn head(placed: &Placed, tab: &'static str, now: Timestamp) -> Head {
+pub(super) fn head(placed: &Placed, tab: &'static str, now: Timestamp) -> Head {
     let reason = placed.status.reason.clone();
     let report = placed.status.report.as_ref().map(|(report, _)| report);
     let body: Value = serde_json::from_str(&placed.pipeline.body).unwrap_or_default();
     Head {
         id: placed.pipeline.id.clone(),
+        revision: placed.pipeline.revision,
         name: placed.pipeline.name.clone(),
         badge: Badge::of_pipeline(&placed.status.word, reason.as_ref().map(|reason| reason.code.as_str())),
         agent: placed
@@ -370,11 +373,14 @@ struct DeletionPage {
     name: String,
     is_wanted: bool,
     target: String,
+    /// Its agent is there, and can clean up.
+    has_agent: bool,
+    is_connected: bool,
     summary: Summary,
     confirmation: Field,
 }
 
-fn deletion_page(visitor: &Visitor, placed: &Placed, (typed, wrong): (&str, Wrong)) -> DeletionPage {
+fn deletion_page(visitor: &Visitor, placed: &Placed, (typed, wrong): (&str, Wrong), now: Timestamp) -> DeletionPage {
     let body = serde_json::from_str(&placed.pipeline.body).unwrap_or_default();
     let (kind, place) = super::flow::target_of(&body);
     DeletionPage {
@@ -383,6 +389,11 @@ fn deletion_page(visitor: &Visitor, placed: &Placed, (typed, wrong): (&str, Wron
         name: placed.pipeline.name.clone(),
         is_wanted: placed.pipeline.wanted == "running",
         target: format!("{kind} {place}"),
+        has_agent: placed.agent.is_some(),
+        is_connected: placed
+            .agent
+            .as_ref()
+            .is_some_and(|agent| status::of_agent(agent, now) == status::AgentStatus::Running),
         confirmation: Field::text("confirmation", "Type the pipeline's name", typed, &wrong)
             .help("Exactly as it stands above."),
         summary: Summary(wrong),
@@ -395,7 +406,7 @@ pub(crate) async fn deletion(
     visitor: Visitor,
 ) -> Result<Response, Mishap> {
     let placed = app.placed(&visitor.caller, &id).await?;
-    Ok(page(&deletion_page(&visitor, &placed, ("", Wrong::default()))))
+    Ok(page(&deletion_page(&visitor, &placed, ("", Wrong::default()), app.now())))
 }
 
 pub(crate) async fn delete(
@@ -407,8 +418,12 @@ pub(crate) async fn delete(
     let typed = fields.get("confirmation");
     if typed != placed.pipeline.name {
         let wrong = Wrong::at("confirmation", format!("must be {}", placed.pipeline.name));
-        return Ok(with_status(StatusCode::BAD_REQUEST, &deletion_page(&visitor, &placed, (typed, wrong))));
+        return Ok(with_status(StatusCode::BAD_REQUEST, &deletion_page(&visitor, &placed, (typed, wrong), app.now())));
     }
-    app.delete_pipeline(&visitor.caller, (&placed.project.id, &id), false, |_| false).await?;
-    Ok(Redirect::to("/pipelines").into_response())
+    let cleanup = fields.get("cleanup") == "yes";
+    let at = (placed.project.id.as_str(), id.as_str());
+    let issued = app.delete_pipeline(&visitor.caller, at, cleanup, |_| false).await?;
+    // What becomes of the clean-up is told where the agent is: the pipeline is gone.
+    let next = issued.map_or("/pipelines".to_owned(), |_| format!("/agents/{}/commands", placed.pipeline.agent_id));
+    Ok(Redirect::to(&next).into_response())
 }
