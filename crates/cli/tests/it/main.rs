@@ -15,6 +15,7 @@ mod hub;
 mod hub_crowd;
 mod hub_house;
 mod hub_outage;
+mod hub_pair;
 mod hub_revisions;
 mod hub_twins;
 mod kills;

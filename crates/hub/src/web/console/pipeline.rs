@@ -22,28 +22,28 @@ use crate::app::status;
 use crate::db::events::Stored;
 
 /// What stands above every page of a pipeline.
-struct Head {
-    id: String,
-    name: String,
-    badge: Badge,
-    agent: Option<(String, String, Badge)>,
-    is_wanted: bool,
+pub(super) struct Head {
+    pub(super) id: String,
+    pub(super) name: String,
+    pub(super) badge: Badge,
+    pub(super) agent: Option<(String, String, Badge)>,
+    pub(super) is_wanted: bool,
     /// It was started, and an agent says that it does not run.
-    has_failed: bool,
-    reason: Option<Reason>,
-    since: Option<When>,
-    refused: Option<String>,
-    tab: &'static str,
-    tables: usize,
+    pub(super) has_failed: bool,
+    pub(super) reason: Option<Reason>,
+    pub(super) since: Option<When>,
+    pub(super) refused: Option<String>,
+    pub(super) tab: &'static str,
+    pub(super) tables: usize,
 }
 
 impl Head {
-    fn is(&self, tab: &str) -> bool {
+    pub(super) fn is(&self, tab: &str) -> bool {
         self.tab == tab
     }
 }
 
-fn head(placed: &Placed, tab: &'static str, now: Timestamp) -> Head {
+pub(super) fn head(placed: &Placed, tab: &'static str, now: Timestamp) -> Head {
     let reason = placed.status.reason.clone();
     let report = placed.status.report.as_ref().map(|(report, _)| report);
     let body: Value = serde_json::from_str(&placed.pipeline.body).unwrap_or_default();
