@@ -227,3 +227,58 @@ CREATE TABLE repeats (
     done_at BIGINT NOT NULL,
     PRIMARY KEY (actor, repeat_key)
 );
+-- What is wrong now and was told of: a state that begins is told once, whichever hub process sees it first.
+CREATE TABLE troubles (
+    object TEXT NOT NULL,
+    event TEXT NOT NULL,
+    account_id TEXT NOT NULL REFERENCES accounts (id),
+    since BIGINT NOT NULL,
+    PRIMARY KEY (object, event)
+);
+-- What someone should know; `told_at`: it has become messages.
+CREATE TABLE notices (
+    id TEXT PRIMARY KEY,
+    account_id TEXT NOT NULL REFERENCES accounts (id),
+    event TEXT NOT NULL,
+    object TEXT NOT NULL,
+    name TEXT NOT NULL,
+    code TEXT,
+    at BIGINT NOT NULL,
+    told_at BIGINT
+);
+CREATE INDEX notices_untold ON notices (at) WHERE told_at IS NULL;
+-- Who is told. `sealed`: what a webhook's messages are signed with. `trouble`: why the last message did not arrive.
+CREATE TABLE recipients (
+    id TEXT PRIMARY KEY,
+    account_id TEXT NOT NULL REFERENCES accounts (id),
+    kind TEXT NOT NULL,
+    address TEXT NOT NULL,
+    events TEXT NOT NULL,
+    sealed TEXT,
+    created_at BIGINT NOT NULL,
+    created_by TEXT NOT NULL,
+    removed_at BIGINT,
+    reached_at BIGINT,
+    trouble TEXT,
+    trouble_at BIGINT
+);
+CREATE TABLE deliveries (
+    id TEXT PRIMARY KEY,
+    recipient_id TEXT NOT NULL REFERENCES recipients (id),
+    body TEXT NOT NULL,
+    created_at BIGINT NOT NULL,
+    attempts BIGINT NOT NULL,
+    due_at BIGINT NOT NULL,
+    ended_at BIGINT
+);
+CREATE INDEX deliveries_due ON deliveries (due_at) WHERE ended_at IS NULL;
+-- When a pipeline is started and stopped by the clock, as cron in UTC, and the next of each.
+CREATE TABLE set_times (
+    pipeline_id TEXT PRIMARY KEY REFERENCES pipelines (id),
+    start_at TEXT,
+    stop_at TEXT,
+    next_start BIGINT,
+    next_stop BIGINT,
+    author TEXT NOT NULL,
+    updated_at BIGINT NOT NULL
+);

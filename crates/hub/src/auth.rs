@@ -1,6 +1,7 @@
 //! Who is asking: people's passwords and sessions, secrets and their hashes, access tokens, and the key that seals what must be readable again.
 
 pub(crate) mod password;
+pub(crate) mod rate;
 pub(crate) mod seal;
 pub(crate) mod secret;
 pub(crate) mod session;

@@ -3,16 +3,20 @@
 pub(crate) mod api;
 mod console;
 mod deploy;
+mod forwarded;
 mod gateway;
 mod last_resort;
+mod measured;
 mod members;
 mod openapi;
 mod problem;
 mod request;
+pub(crate) mod trace;
 
 use std::sync::Arc;
 
 use axum::extract::DefaultBodyLimit;
+use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use serde_json::Value;
@@ -21,6 +25,7 @@ use utoipa_axum::routes;
 
 use crate::app::App;
 
+pub(crate) use measured::router as metrics;
 pub(crate) use problem::Problem;
 
 /// Largest body of a request.
@@ -47,9 +52,13 @@ fn contract() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(api::pipelines::status))
         .routes(routes!(api::pipelines::command))
         .routes(routes!(api::pipelines::roll_back))
+        .routes(routes!(api::set_times::read, api::set_times::replace, api::set_times::remove))
         .routes(routes!(api::history::events))
         .routes(routes!(api::history::revisions))
         .routes(routes!(api::audit::list))
+        .routes(routes!(api::webhooks::list, api::webhooks::create))
+        .routes(routes!(api::webhooks::read, api::webhooks::replace, api::webhooks::remove))
+        .routes(routes!(api::webhooks::test))
 }
 
 /// Every route that the OpenAPI document names.
@@ -57,6 +66,8 @@ fn routes() -> (Router<Arc<App>>, Value) {
     let (router, document) = OpenApiRouter::new()
         .nest("/dpc/v1", contract())
         .routes(routes!(api::token::token))
+        .routes(routes!(api::well_known::authorization_server))
+        .routes(routes!(api::well_known::keys))
         .routes(routes!(gateway::session))
         .merge(OpenApiRouter::new().routes(routes!(gateway::sync)).layer(DefaultBodyLimit::max(SYNC_LIMIT)))
         .routes(routes!(gateway::goodbye))
@@ -84,6 +95,9 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .fallback(problem::no_such_path)
         .method_not_allowed_fallback(problem::no_such_method)
         .layer(DefaultBodyLimit::max(BODY_LIMIT))
-        .layer(axum::middleware::from_fn(last_resort::last_resort))
+        .layer(from_fn_with_state(Arc::clone(&app), measured::measured))
+        .layer(from_fn_with_state(Arc::clone(&app), forwarded::forwarded))
+        .layer(from_fn(last_resort::last_resort))
+        .layer(from_fn(trace::traced))
         .with_state(app)
 }

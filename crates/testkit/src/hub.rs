@@ -55,6 +55,7 @@ impl Hub {
             .argument("--owner-password-file")
             .argument(&password);
         let names = ["--account", "Acme", "--project", "Main", "--api-client", "tests"];
+        let set_up = variables.iter().fold(set_up, |set_up, (name, value)| set_up.env(name, value));
         let set_up = names.iter().fold(set_up, Invocation::argument).json(PATIENCE)?;
         let text = |name: &str| set_up.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
         let http = Client::builder().timeout(PATIENCE).build().map_err(of_http)?;
@@ -74,6 +75,27 @@ impl Hub {
         };
         hub.resume()?;
         Ok(hub)
+    }
+
+    /// Another process of the same hub, at another port; for a hub on a PostgreSQL server, which its variables name.
+    pub fn beside(&self) -> Result<Self> {
+        let port = free_port()?;
+        let mut other = Self {
+            url: format!("http://127.0.0.1:{port}"),
+            project: self.project.clone(),
+            program: self.program.clone(),
+            folder: self.folder.clone(),
+            account: self.account.clone(),
+            client_id: self.client_id.clone(),
+            client_secret: self.client_secret.clone(),
+            port,
+            process: None,
+            http: self.http.clone(),
+            variables: self.variables.clone(),
+            credentials: Mutex::default(),
+        };
+        other.resume()?;
+        Ok(other)
     }
 
     /// Starts it again where it was.

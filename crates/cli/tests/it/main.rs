@@ -16,6 +16,7 @@ mod hub_commands;
 mod hub_crowd;
 mod hub_house;
 mod hub_outage;
+mod hub_pair;
 mod hub_revisions;
 mod hub_twins;
 mod kills;

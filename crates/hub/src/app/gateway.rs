@@ -3,7 +3,7 @@
 //! Invariant: a pipeline is given to a session only when no other agent may still run it, and under an epoch above every one
 //! that the hub or a report has shown. The chain in the target is the last guard; this keeps it from being needed.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use millrace_model::Timestamp;
 use millrace_protocol::gateway::{
@@ -92,6 +92,7 @@ impl App {
     pub(crate) async fn sync(&self, agent: &Agent, sync: Sync) -> Result<Synced, Refused> {
         let bell = self.notifier.bell(&agent.id);
         let asked = self.now();
+        let (begun, mut held) = (Instant::now(), Duration::ZERO);
         if agent.session_id.as_deref() != Some(&sync.session_id) {
             return Err(Refused::conflict(refusal::UNKNOWN_SESSION, "this session is not known any more; say hello"));
         }
@@ -102,6 +103,7 @@ impl App {
             let now = self.now();
             let answered = !sync.events.is_empty() || !sync.results.is_empty();
             if desired.is_some() || !commands.is_empty() || answered || now >= until {
+                self.measures.synced(begun.elapsed().saturating_sub(held));
                 return Ok(Synced {
                     hub_time: now.to_string(),
                     held_ms: u64::try_from((now.0 - asked.0) / 1000).unwrap_or_default(),
@@ -115,8 +117,10 @@ impl App {
                 });
             }
             let left = Duration::from_micros(u64::try_from(until.0 - now.0).unwrap_or_default());
+            let waits = Instant::now();
             // Whichever comes first: look again.
             let _ = tokio::time::timeout(left, bell.notified()).await;
+            held += waits.elapsed();
         }
     }
 

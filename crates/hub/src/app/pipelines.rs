@@ -153,7 +153,7 @@ impl App {
     }
 
     /// The project's pipeline, with no other writer at it.
-    async fn locked_pipeline(
+    pub(super) async fn locked_pipeline(
         &self,
         caller: &Caller,
         project_id: &str,

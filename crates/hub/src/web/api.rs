@@ -9,7 +9,10 @@ pub(crate) mod history;
 pub(crate) mod install;
 pub(crate) mod pipelines;
 pub(crate) mod projects;
+pub(crate) mod set_times;
 pub(crate) mod token;
+pub(crate) mod webhooks;
+pub(crate) mod well_known;
 
 use axum::http::{HeaderValue, header};
 use serde::Serialize;

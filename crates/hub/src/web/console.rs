@@ -11,6 +11,7 @@ mod assets;
 mod diff;
 mod flow;
 mod guard;
+mod notifications;
 mod page;
 mod people;
 mod pipeline;
@@ -19,6 +20,7 @@ mod restart;
 mod revisions;
 mod show;
 mod sign_in;
+mod times;
 mod visitor;
 mod wizard;
 mod yaml;
@@ -58,6 +60,7 @@ pub(crate) fn routes(app: &Arc<App>) -> Router<Arc<App>> {
         .route("/pipelines/{id}/tables", get(pipeline::tables))
         .route("/pipelines/{id}/events", get(pipeline::events))
         .route("/pipelines/{id}/configuration", get(pipeline::configuration))
+        .route("/pipelines/{id}/times", get(times::show).post(times::keep))
         .route("/pipelines/{id}/edit", post(wizard::edit))
         .route("/pipelines/{id}/start", post(pipeline::start))
         .route("/pipelines/{id}/stop", post(pipeline::stop))
@@ -68,6 +71,9 @@ pub(crate) fn routes(app: &Arc<App>) -> Router<Arc<App>> {
         .route("/pipelines/{id}/delete", get(pipeline::deletion).post(pipeline::delete))
         .route("/activity", get(activity::list))
         .route("/people", get(people::list).post(people::invite))
+        .route("/settings/notifications", get(notifications::list).post(notifications::add))
+        .route("/settings/notifications/{id}/test", post(notifications::test))
+        .route("/settings/notifications/{id}/remove", post(notifications::remove))
         .layer(from_fn_with_state(Arc::clone(app), guard::guard));
     Router::new().merge(pages).route("/assets/{hash}/{name}", get(assets::asset))
 }

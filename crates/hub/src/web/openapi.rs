@@ -6,6 +6,7 @@ use serde_json::{Map, Value, json};
 use utoipa::openapi::OpenApi;
 
 use crate::app::agents::PLATFORMS;
+use crate::app::recipients::EVENTS;
 
 const ABOUT: &str = "\
 Agents and pipelines of a hub. Every path below `/dpc/v1` is also there below `/v1`, and the token endpoint also at \
@@ -48,6 +49,7 @@ pub(super) fn complete(document: OpenApi) -> Value {
 fn refusals(path: &str, method: &str, operation: &mut Value) {
     let statuses: &[&str] = match (path, method) {
         ("/livez" | "/readyz", _) => &[],
+        (path, _) if path.starts_with("/.well-known/") => &[],
         ("/oauth/dpc/token", _) => &["429"],
         (_, "get") => &["400", "401", "403", "404", "429"],
         (path, _) if path.starts_with("/agent/") => &["400", "401", "409", "410", "429"],
@@ -76,7 +78,32 @@ fn parameters(path: &str, operation: &mut Value) {
         parameters.push(json!({"name": "size", "in": "query", "description": "of a page; more than 100 is 100",
             "schema": {"type": "integer", "minimum": 1, "default": 25}}));
     }
+    parameters.extend(filters(id));
     operation["parameters"] = parameters.into();
+}
+
+/// What a list can be asked for, beside its page.
+fn filters(list: &str) -> Vec<Value> {
+    let (statuses, sorts, other): (Value, Value, Value) = match list {
+        "listAgents" => (
+            json!(["PENDING", "RUNNING", "STOPPED", "UNKNOWN"]),
+            json!(["created", "-created", "name", "-name", "status", "-status", "lastSeen", "-lastSeen"]),
+            json!({"name": "cloudProvider", "in": "query", "schema": {"enum": PLATFORMS.iter().map(|(cloud, _)| cloud).collect::<Vec<_>>()}}),
+        ),
+        "listPipelines" => (
+            json!(["STARTING", "SNAPSHOTTING", "STREAMING", "STOPPING", "NOT_RUNNING", "UNKNOWN"]),
+            json!(["created", "-created", "name", "-name", "status", "-status"]),
+            json!({"name": "agentId", "in": "query", "schema": {"type": "string", "format": "uuid"}}),
+        ),
+        _ => return Vec::new(),
+    };
+    vec![
+        json!({"name": "status", "in": "query", "schema": {"enum": statuses}}),
+        other,
+        json!({"name": "q", "in": "query", "description": "part of the name (of an agent also of the description), in any case",
+            "schema": {"type": "string"}}),
+        json!({"name": "sort", "in": "query", "description": "`-`: the other way round", "schema": {"enum": sorts}}),
+    ]
 }
 
 fn bodies() -> Map<String, Value> {
@@ -118,6 +145,11 @@ fn bodies() -> Map<String, Value> {
             "reportedAt": text})),
         "NewAgent": {"oneOf": PLATFORMS.iter().map(|(cloud, places)| new_agent(cloud, places)).collect::<Vec<_>>()},
         "AgentChange": closed(&[], json!({"name": nullable(agent_name()), "description": nullable(description())})),
+        "NewWebhook": closed(&["url", "events"], json!({
+            "url": {"type": "string", "maxLength": 2000, "description": "https, public; a port and a query may follow",
+                "pattern": "^https://([a-z][a-z0-9]{0,30}\\.){1,3}[a-z]{2,10}(/[A-Za-z0-9._~-]+)*$"},
+            "events": {"type": "array", "minItems": 1, "items": {"enum": EVENTS.map(|(word, _)| word)}}})),
+        "NewSetTimes": closed(&[], json!({"start": nullable(cron()), "stop": nullable(cron())})),
         "Check": closed(&["spec"], json!({"spec": asked})),
         "Discovery": closed(&["spec"], json!({"spec": searched, "schema": {"type": ["string", "null"],
             "description": "only this one; absent: all"}, "columns": {"type": ["boolean", "null"],
@@ -171,6 +203,12 @@ fn new_agent(cloud: &str, places: &[&str]) -> Value {
 fn agent_name() -> Value {
     json!({"type": "string", "minLength": 1, "maxLength": 30,
         "pattern": format!("^[A-Za-z0-9_-][A-Za-z0-9_{WHITE_SPACE}-]*$")})
+}
+
+/// Narrower than what is taken, so that everything that fits it is.
+fn cron() -> Value {
+    json!({"type": "string", "description": "minute, hour, day of month, month, day of week; in UTC",
+        "examples": ["0 6 * * 1-5"], "pattern": r"^([1-5]?\d|\*) (1?\d|2[0-3]|\*) \* \* ([0-6]|1-5|\*)$"})
 }
 
 fn description() -> Value {

@@ -10,11 +10,14 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
+use super::trace;
+use crate::app::agents::PLATFORMS;
+use crate::app::lists::Filter;
 use crate::app::repeats::Once;
 use crate::app::{App, is_id};
 use crate::auth::Caller;
 use crate::db::agents::Agent;
-use crate::fault::Refused;
+use crate::fault::{Refused, Violation};
 
 /// A caller of the API with a valid token, of the account that `account-id` names.
 pub(crate) struct ApiCaller(pub(crate) Caller);
@@ -82,6 +85,11 @@ impl FromRequestParts<Arc<App>> for ApiCaller {
 
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Refused> {
         let caller = app.api_caller(bearer(&parts.headers)?, &address_of(parts)).await?;
+        let (may, left) = app.rates.take(&caller.actor(), app.settings.calls_per_minute, app.now());
+        trace::note(left);
+        if !may {
+            return Err(Refused::TooMany { retry_after: left.seconds });
+        }
         if let Some(account) = parts.headers.get("account-id")
             && account.as_bytes() != caller.account_id.as_bytes()
         {
@@ -198,6 +206,37 @@ impl Asked {
             Some("true") => Ok(true),
             Some(_) => Err(Refused::invalid(name, "must be `true` or `false`")),
         }
+    }
+
+    /// What a list is filtered by and in which order. `statuses`: in capitals; `sorts`: as they are written.
+    pub(crate) fn filter(&self, statuses: &[&str], sorts: &[&'static str]) -> Result<Filter, Refused> {
+        let mut violations = Vec::new();
+        let mut wrong = |field: &str, message: String| violations.push(Violation { field: field.into(), message });
+        let status = self.value("status").map(str::to_ascii_uppercase);
+        if status.as_ref().is_some_and(|status| !statuses.contains(&status.as_str())) {
+            wrong("status", format!("must be one of {}", statuses.join(", ")));
+        }
+        let cloud_provider = self.value("cloudProvider").map(str::to_ascii_lowercase);
+        if cloud_provider.as_ref().is_some_and(|cloud| !PLATFORMS.iter().any(|(known, _)| known == cloud)) {
+            wrong("cloudProvider", "must be `aws`, `azure` or `gcp`".into());
+        }
+        let agent_id = self.value("agentId").map(str::to_owned);
+        if agent_id.as_ref().is_some_and(|id| !is_id(id)) {
+            wrong("agentId", "must be an id".into());
+        }
+        let sort = self.value("sort").map(|text| {
+            let (word, down) = text.strip_prefix('-').map_or((text, false), |word| (word, true));
+            (sorts.iter().find(|known| **known == word).copied(), down)
+        });
+        if matches!(sort, Some((None, _))) {
+            wrong("sort", format!("must be one of {}, or one of them after a `-`", sorts.join(", ")));
+        }
+        if !violations.is_empty() {
+            return Err(Refused::Invalid(violations));
+        }
+        let q = self.value("q").filter(|q| !q.is_empty()).map(str::to_owned);
+        let sort = sort.and_then(|(word, down)| Some((word?, down)));
+        Ok(Filter { status, cloud_provider, agent_id, q, sort })
     }
 
     fn number(&self, name: &str, default: i64, least: i64) -> Result<i64, Refused> {

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod agents;
+mod backups;
 mod browser;
 mod conformance;
 mod console;
@@ -11,8 +12,13 @@ mod doors;
 mod guards;
 mod history;
 mod house;
+mod manners;
+mod notifications;
+mod outside;
 mod pipelines;
 mod running;
+mod set_times;
+mod several;
 mod tokens;
 mod walk;
 mod wizard;

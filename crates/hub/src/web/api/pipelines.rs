@@ -57,8 +57,11 @@ pub(crate) async fn list(
     ApiCaller(caller): ApiCaller,
     Ids(project): Ids<String>,
     page: Page,
+    asked: Asked,
 ) -> Result<Json<Listed<Value>>, Refused> {
-    let (pipelines, total) = app.pipelines(&caller, &project, (page.page, page.size)).await?;
+    let statuses = ["STARTING", "SNAPSHOTTING", "STREAMING", "STOPPING", "NOT_RUNNING", "UNKNOWN"];
+    let filter = asked.filter(&statuses, &["created", "name", "status"])?;
+    let (pipelines, total) = app.pipelines_like(&caller, &project, &filter, (page.page, page.size)).await?;
     let results = pipelines.iter().map(view).collect::<Result<_, _>>()?;
     Ok(Json(Listed::new(results, page, total)))
 }

@@ -103,6 +103,11 @@ pub(crate) fn ago(at: Timestamp, now: Timestamp) -> String {
     if seconds < 1 { "just now".into() } else { format!("{} ago", whole_span(seconds)) }
 }
 
+/// `in 4 h`.
+pub(crate) fn until(at: Timestamp, now: Timestamp) -> String {
+    format!("in {}", whole_span((at.0 - now.0).max(0) / 1_000_000))
+}
+
 fn whole_span(seconds: i64) -> String {
     match seconds {
         0..60 => format!("{seconds} s"),
