@@ -214,6 +214,8 @@ pub(crate) struct HubArguments {
 pub(crate) enum HubCommand {
     /// Set up an empty hub without a browser
     Bootstrap(BootstrapArguments),
+    /// Make a one-time link for the owner of a further account
+    Invite,
     /// Show what a start would do to the database
     Migrate {
         /// Show it

@@ -62,5 +62,28 @@ export async function seed(hub) {
 
   const spare = await hub.connect(ids.spare);
   await spare.sync({ conditions: [] });
-  return { agents: ids, pipelines, spare };
+  await people(hub);
+  await hub.call("POST", "/api-clients", { name: "terraform of the platform team", role: "editor" });
+  await hub.call("POST", "/projects", { name: "Finance and controlling" });
+  await hub.call("POST", `/agents/${ids.billing}/credentials/rotate`, { expiresInDays: 20 });
+  const { results } = await hub.call("GET", `/agents/${ids.billing}/credentials/history`);
+  const { results: users } = await hub.call("GET", "/users");
+  const { results: clients } = await hub.call("GET", "/api-clients");
+  const person = (email) => users.find((user) => user.email === email).userId;
+  return { agents: ids, pipelines, spare, old: results.at(-1).credentialId, client: clients.at(-1).clientId,
+    person: person("vera.van.den.bergh-haarlemmer@commerce.example.com"), out: person("olaf@example.com") };
+}
+
+// Someone who joined, someone who is disabled, and someone who is only invited.
+async function people(hub) {
+  const names = ["vera.van.den.bergh-haarlemmer@commerce.example.com", "olaf@example.com", "invited@example.com"];
+  for (const email of names) {
+    const { joinUrl } = await hub.call("POST", "/users", { email, role: email.startsWith("vera") ? "editor" : "viewer" });
+    if (email === "invited@example.com") continue;
+    await fetch(hub.url + new URL(joinUrl).pathname, { method: "POST", redirect: "manual",
+      headers: { "sec-fetch-site": "same-origin" }, body: new URLSearchParams({ password: "four words that differ" }) });
+  }
+  const { results } = await hub.call("GET", "/users");
+  const { userId } = results.find((user) => user.email === "olaf@example.com");
+  await hub.call("PATCH", `/users/${userId}`, { disabled: true });
 }

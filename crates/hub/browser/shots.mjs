@@ -34,7 +34,13 @@ async function screens(page, where) {
     ["pipeline-broken", `/pipelines/${pipelines["warehouse-stock-and-movements-of-all-european-sites"]}`],
     ["pipeline-tables", `/pipelines/${eu}/tables`], ["pipeline-events", `/pipelines/${eu}/events`],
     ["pipeline-configuration", `/pipelines/${eu}/configuration`], ["pipeline-delete", `/pipelines/${eu}/delete`],
-    ["wizard-name", "/pipelines/new"], ["activity", "/activity"], ["people", "/people"], ["missing", "/agents/none"],
+    ["wizard-name", "/pipelines/new"], ["activity", "/activity"], ["people", "/people"],
+    ["agent-credentials-two", `/agents/${agents.billing}/credentials`], ["agent-rotate", `/agents/${agents.billing}/credentials/rotate`],
+    ["agent-revoke", `/agents/${agents.billing}/credentials/${where.old}/revoke`], ["agent-billing", `/agents/${agents.billing}`],
+    ["agent-addresses", `/agents/${agents["orders-eu"]}/addresses`], ["me", "/me"], ["member", `/people/${where.person}`],
+    ["member-disabled", `/people/${where.out}`], ["member-disable", `/people/${where.person}/disable`],
+    ["member-remove", `/people/${where.person}/remove`], ["clients", "/api-clients"],
+    ["client-revoke", `/api-clients/${where.client}/revoke`], ["settings", "/settings"], ["missing", "/agents/none"],
   ];
   if (where.draft) {
     for (const step of ["source", "test", "tables", "target", "options", "review"]) {
@@ -104,6 +110,22 @@ for (const [theme, width] of views) {
   for (const [name, path] of await screens(page, where)) {
     await page.goto(HUB_URL + path);
     await look(page, name, theme, width);
+  }
+  if (!only || only === "client-made") {
+    await page.goto(`${HUB_URL}/api-clients`);
+    await page.getByLabel("Name", { exact: true }).fill(`report ${theme} ${width}`);
+    await page.getByLabel("Your password").fill(PASSWORD);
+    await page.getByRole("button", { name: "Create API client" }).click();
+    await page.getByRole("status").waitFor();
+    await look(page, "client-made", theme, width);
+  }
+  if (!only || only === "settings-refused") {
+    await page.goto(`${HUB_URL}/settings`);
+    await page.getByLabel("Allowed addresses").fill("203.0.113.0/24");
+    await page.getByLabel("Your password").fill(PASSWORD);
+    await page.getByRole("button", { name: "Save addresses" }).click();
+    await page.getByRole("alert").waitFor();
+    await look(page, "settings-refused", theme, width);
   }
   if (!only || only === "agent-new") {
     await page.goto(`${HUB_URL}/agents/new`);

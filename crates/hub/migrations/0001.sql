@@ -1,7 +1,9 @@
 -- Times are microseconds since 1970 UTC, ids are UUIDs as text, JSON is text: what SQLite and PostgreSQL have in common.
+-- `allowed` is a JSON list of address ranges; empty: from everywhere.
 CREATE TABLE accounts (
     id TEXT PRIMARY KEY,
     name TEXT NOT NULL,
+    allowed TEXT NOT NULL DEFAULT '[]',
     created_at BIGINT NOT NULL
 );
 CREATE TABLE projects (
@@ -11,23 +13,27 @@ CREATE TABLE projects (
     created_at BIGINT NOT NULL,
     UNIQUE (account_id, name)
 );
+-- Someone who belongs to no account any more has an empty hash: the next invitation sets a password anew.
 CREATE TABLE people (
     id TEXT PRIMARY KEY,
     email TEXT NOT NULL UNIQUE,
     password_hash TEXT NOT NULL,
-    created_at BIGINT NOT NULL,
-    disabled_at BIGINT
+    created_at BIGINT NOT NULL
 );
 CREATE TABLE memberships (
     person_id TEXT NOT NULL REFERENCES people (id),
     account_id TEXT NOT NULL REFERENCES accounts (id),
     role TEXT NOT NULL,
     created_at BIGINT NOT NULL,
+    disabled_at BIGINT,
+    -- Kept so that the audit log goes on calling people by their name.
+    removed_at BIGINT,
     PRIMARY KEY (person_id, account_id)
 );
 -- The cookie's value is not kept, only its hash.
 CREATE TABLE sessions (
     id_hash TEXT PRIMARY KEY,
+    id TEXT NOT NULL UNIQUE,
     person_id TEXT NOT NULL REFERENCES people (id),
     account_id TEXT NOT NULL REFERENCES accounts (id),
     created_at BIGINT NOT NULL,
@@ -54,7 +60,9 @@ CREATE TABLE api_clients (
     role TEXT NOT NULL,
     secret_hash TEXT NOT NULL,
     created_at BIGINT NOT NULL,
+    created_by TEXT NOT NULL DEFAULT 'hub',
     last_used_at BIGINT,
+    last_address TEXT,
     revoked_at BIGINT
 );
 CREATE TABLE agents (
@@ -65,6 +73,8 @@ CREATE TABLE agents (
     cloud_provider TEXT NOT NULL,
     deployment TEXT NOT NULL,
     agent_type TEXT NOT NULL,
+    -- As in `accounts`: where its process may call from.
+    allowed TEXT NOT NULL DEFAULT '[]',
     client_id TEXT NOT NULL UNIQUE,
     created_at BIGINT NOT NULL,
     created_by TEXT NOT NULL,
@@ -83,6 +93,7 @@ CREATE TABLE agent_credentials (
     created_at BIGINT NOT NULL,
     created_by TEXT NOT NULL,
     last_used_at BIGINT,
+    last_address TEXT,
     expires_at BIGINT,
     revoked_at BIGINT
 );

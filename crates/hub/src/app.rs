@@ -6,20 +6,24 @@ pub(crate) mod accounts;
 pub(crate) mod agents;
 pub(crate) mod backup;
 mod certificate;
-mod cron;
+pub(crate) mod clients;
 pub(crate) mod commands;
 pub(crate) mod console;
 pub(crate) mod credentials;
+mod cron;
 pub(crate) mod doctor;
 pub(crate) mod gateway;
+pub(crate) mod joining;
 mod ledger;
 pub(crate) mod lists;
-pub(crate) mod measures;
 mod mail;
+pub(crate) mod measures;
+pub(crate) mod members;
 mod messages;
 mod notices;
 mod notify;
 pub(crate) mod outward;
+pub(crate) mod own;
 pub(crate) mod people;
 pub(crate) mod pipelines;
 pub(crate) mod recipients;
@@ -34,8 +38,8 @@ use std::time::Duration;
 
 use millrace_model::{Clock, Timestamp};
 
-use crate::auth::seal::Sealer;
 use crate::auth::rate::Rates;
+use crate::auth::seal::Sealer;
 use crate::auth::throttle::Throttle;
 use crate::auth::token::Tokens;
 use crate::auth::{Caller, Role};
@@ -86,7 +90,8 @@ impl App {
         let file = settings.key_file();
         let sealed = keys::live(db.pool()).await.map_err(|refused| Cause::Damaged(refused.to_string()))?;
         if !sealed.is_empty() && !file.exists() {
-            let message = format!("`{}` is not there, and this database's secrets are sealed with a key", file.display());
+            let message =
+                format!("`{}` is not there, and this database's secrets are sealed with a key", file.display());
             return Err(Cause::OtherKey(message));
         }
         Sealer::open_or_create(&file)
@@ -125,13 +130,13 @@ impl App {
 
 impl App {
     /// Writes down that a caller was refused for good reason.
-    pub(crate) async fn audit_refusal(&self, caller: &Caller, action: &str) -> Result<(), Refused> {
+    pub(crate) async fn audit_refusal(&self, caller: &Caller, action: &str, object: &str) -> Result<(), Refused> {
         let entry = audit::Entry {
             account_id: Some(&caller.account_id),
             actor: &caller.actor(),
             address: &caller.address,
             action,
-            object: "",
+            object,
             detail: "",
             outcome: "forbidden",
         };
@@ -152,6 +157,11 @@ pub(crate) fn require(caller: &Caller, role: Role) -> Result<(), Refused> {
 /// Whether a text can be an id of ours; anything else never gets as far as the database.
 pub(crate) fn is_id(text: &str) -> bool {
     text.len() == 36 && uuid::Uuid::try_parse(text).is_ok()
+}
+
+/// Refuses a text that can be no id: there is nothing of that name.
+pub(crate) fn known(id: &str, what: &'static str) -> Result<(), Refused> {
+    if is_id(id) { Ok(()) } else { Err(Refused::NotFound(what)) }
 }
 
 /// `at` and so much later.

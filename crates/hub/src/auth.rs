@@ -1,5 +1,6 @@
 //! Who is asking: people's passwords and sessions, secrets and their hashes, access tokens, and the key that seals what must be readable again.
 
+pub(crate) mod addresses;
 pub(crate) mod password;
 pub(crate) mod rate;
 pub(crate) mod seal;
@@ -27,7 +28,7 @@ pub(crate) enum Principal {
     Person(String),
 }
 
-/// What a caller may do.
+/// What a caller may do, the least first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Role {
     /// Reads.
@@ -45,6 +46,17 @@ impl Role {
             Self::Viewer => "viewer",
             Self::Editor => "editor",
             Self::Owner => "owner",
+        }
+    }
+
+    /// What it may, in a sentence.
+    pub(crate) fn may(self) -> &'static str {
+        match self {
+            Self::Viewer => "looks at agents and pipelines",
+            Self::Editor => {
+                "also creates, changes, starts, stops and removes agents and pipelines, and sees credentials"
+            }
+            Self::Owner => "also changes people, API clients, projects and settings, and reads the whole audit log",
         }
     }
 

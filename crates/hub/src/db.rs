@@ -7,6 +7,7 @@ pub(crate) mod accounts;
 pub(crate) mod agents;
 pub(crate) mod audit;
 pub(crate) mod backup;
+pub(crate) mod clients;
 pub(crate) mod commands;
 pub(crate) mod credentials;
 pub(crate) mod drafts;
@@ -153,7 +154,10 @@ impl Db {
     pub(crate) async fn write_alone(&self, what: Alone) -> Result<Writing, Refused> {
         let mut writing = self.write().await?;
         if self.writer.is_none() {
-            sqlx::query("SELECT CAST(pg_advisory_xact_lock($1) AS TEXT)").bind(what as i64).execute(writing.on()).await?;
+            sqlx::query("SELECT CAST(pg_advisory_xact_lock($1) AS TEXT)")
+                .bind(what as i64)
+                .execute(writing.on())
+                .await?;
         }
         Ok(writing)
     }

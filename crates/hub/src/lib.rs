@@ -24,10 +24,16 @@ use settings::TlsFiles;
 
 pub use app::backup::{Backup, back_up};
 pub use app::doctor::doctor;
-pub use app::setup::{Bootstrap, Bootstrapped, bootstrap, setup_link};
+pub use app::setup::{Bootstrap, Bootstrapped, account_link, bootstrap, setup_link};
 pub use db::{Place, Plan, plan};
 pub use fault::Cause;
-pub use settings::{Given, Networks, Settings, Smtp, TlsFiles as Tls};
+pub use settings::{Given, Networks, Registration, Settings, Smtp, TlsFiles as Tls};
+pub use web::access::Door;
+
+/// Every route and method, and who may use it: what `docs/reference/roles.md` is made of.
+pub fn doors() -> &'static [Door] {
+    web::doors()
+}
 
 /// The OpenAPI document of the API, as it is served at `/openapi.json`.
 pub fn openapi() -> serde_json::Value {

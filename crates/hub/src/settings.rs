@@ -39,6 +39,8 @@ pub struct Settings {
     pub webhook_allow: Networks,
     /// Calls of the API that one caller may make in a minute, at each hub process.
     pub calls_per_minute: u32,
+    /// Who may come to this hub.
+    pub registration: Registration,
     /// How long a sync is held for news.
     pub poll: Duration,
     /// How long a question waits for its agent.
@@ -83,6 +85,31 @@ pub struct Given {
     pub database_url: Option<String>,
 }
 
+/// Who may come to a hub: `HUB_REGISTRATION`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Registration {
+    /// Those whom an owner invites.
+    Invitation,
+    /// Anyone, with an account of their own.
+    Open,
+    /// Nobody new.
+    Closed,
+}
+
+impl Registration {
+    /// Reads its word.
+    pub fn from_word(word: &str) -> Result<Self, Cause> {
+        match word {
+            "invitation" => Ok(Self::Invitation),
+            "open" => Ok(Self::Open),
+            "closed" => Ok(Self::Closed),
+            other => {
+                Err(Cause::Settings(format!("HUB_REGISTRATION is `{other}`; it can be invitation, open or closed")))
+            }
+        }
+    }
+}
+
 /// Shown where `HUB_AGENT_IMAGE` is not set.
 const IMAGE: &str = concat!("ghcr.io/millrace/millrace:", env!("CARGO_PKG_VERSION"));
 /// Twice the bursts of 300 a second that the contract promises, all minute long.
@@ -107,6 +134,7 @@ impl Settings {
             smtp: None,
             webhook_allow: Networks::default(),
             calls_per_minute: CALLS,
+            registration: Registration::Invitation,
             poll: Duration::from_secs(15),
             patience: Duration::from_mins(5),
             lease: Duration::from_secs(45),
@@ -137,6 +165,8 @@ impl Settings {
             metrics_listen: metrics_listen.map(|text| address("HUB_METRICS_LISTEN", &text)).transpose()?,
             smtp: smtp(variable("HUB_SMTP_URL"), variable("HUB_SMTP_FROM"))?,
             webhook_allow: networks("HUB_WEBHOOK_ALLOW", variable("HUB_WEBHOOK_ALLOW"))?,
+            registration: variable("HUB_REGISTRATION")
+                .map_or(Ok(defaults.registration), |word| Registration::from_word(&word))?,
             // Shorter than the contract's, for tests that wait for a lease to lapse.
             lease: seconds("HUB_TEST_LEASE_SECONDS", defaults.lease)?,
             poll: seconds("HUB_TEST_POLL_SECONDS", defaults.poll)?,
@@ -184,7 +214,8 @@ fn wrong(name: &str, value: &str, why: impl Into<String>, cure: impl Into<String
 /// Host and port.
 fn address(name: &str, text: &str) -> Result<String, Cause> {
     let is_host = |host: &str| !host.is_empty() && !host.contains(|c: char| c.is_whitespace() || c == '/');
-    let named = text.rsplit_once(':').filter(|(host, _)| is_host(host) && (!host.contains(':') || host.starts_with('[')));
+    let named =
+        text.rsplit_once(':').filter(|(host, _)| is_host(host) && (!host.contains(':') || host.starts_with('[')));
     if text.parse::<SocketAddr>().is_ok() || named.is_some_and(|(_, port)| port.parse::<u16>().is_ok()) {
         return Ok(text.to_owned());
     }
@@ -220,7 +251,8 @@ fn public_url(text: &str, has_tls: bool) -> Result<String, Cause> {
 
 /// The value is never shown: it may hold a password.
 fn database(text: String) -> Result<String, Cause> {
-    let refused = |why: &str| wrong("HUB_DATABASE_URL", "…", why, "write it like postgres://user:password@host:5432/hub");
+    let refused =
+        |why: &str| wrong("HUB_DATABASE_URL", "…", why, "write it like postgres://user:password@host:5432/hub");
     let url = reqwest::Url::parse(&text).map_err(|_no_url| refused("is no URL"))?;
     if !matches!(url.scheme(), "postgres" | "postgresql") {
         return Err(refused("is not the address of a PostgreSQL server"));
@@ -269,7 +301,8 @@ fn networks(name: &str, text: Option<String>) -> Result<Networks, Cause> {
 }
 
 fn smtp(url: Option<String>, from: Option<String>) -> Result<Option<Smtp>, Cause> {
-    const FORM: &str = "write it like smtps://user:password@mail.example.com:465, or smtp://mail.example.com:587?tls=required";
+    const FORM: &str =
+        "write it like smtps://user:password@mail.example.com:465, or smtp://mail.example.com:587?tls=required";
     let (url, from) = match (url, from) {
         (None, None) => return Ok(None),
         (Some(url), Some(from)) => (url, from),
@@ -304,7 +337,9 @@ fn smtp(url: Option<String>, from: Option<String>) -> Result<Option<Smtp>, Cause
 fn test_seconds(name: &str, text: Option<String>, default: Duration) -> Result<Duration, Cause> {
     let Some(text) = text else { return Ok(default) };
     let seconds = text.parse::<u64>().ok().filter(|seconds| *seconds > 0);
-    seconds.map(Duration::from_secs).ok_or_else(|| wrong(name, &text, "is no number of seconds", "write a whole number"))
+    seconds
+        .map(Duration::from_secs)
+        .ok_or_else(|| wrong(name, &text, "is no number of seconds", "write a whole number"))
 }
 
 #[cfg(test)]
@@ -314,9 +349,8 @@ mod tests {
     use super::*;
 
     fn read(variables: &[(&str, &str)]) -> Result<Settings, Fault> {
-        let variable = |name: &str| {
-            variables.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned())
-        };
+        let variable =
+            |name: &str| variables.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned());
         Settings::read(Given::default(), variable).map_err(Fault::from)
     }
 
@@ -369,7 +403,9 @@ mod tests {
             assert!(!refused.message.contains("hidden") && !refused.cure.contains("hidden"), "{refused:?}");
         }
         let from = ("HUB_SMTP_FROM", "Millrace <millrace@example.com>");
-        for url in ["smtp://mail.example.com", "smtp://mail.example.com?tls=opportunistic", "https://x", "smtps://x?tls=no"] {
+        for url in
+            ["smtp://mail.example.com", "smtp://mail.example.com?tls=opportunistic", "https://x", "smtps://x?tls=no"]
+        {
             assert!(read(&[("HUB_SMTP_URL", url), from]).is_err(), "{url}");
         }
         for url in ["smtps://a:b@mail.example.com:465", "smtp://mail.example.com?tls=required", "smtp://127.0.0.1:25"] {

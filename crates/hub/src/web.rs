@@ -1,5 +1,6 @@
 //! The hub's doors: the REST API, the agents' gateway, the token endpoint, the console. `routes` is the table of contents.
 
+pub(crate) mod access;
 pub(crate) mod api;
 mod console;
 mod deploy;
@@ -46,7 +47,9 @@ fn contract() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(api::commands::check))
         .routes(routes!(api::commands::discover))
         .routes(routes!(api::commands::read))
-        .routes(routes!(api::projects::list))
+        .routes(routes!(api::credentials::addresses, api::credentials::allow))
+        .routes(routes!(api::projects::list, api::projects::create))
+        .routes(routes!(api::projects::rename))
         .routes(routes!(api::pipelines::list, api::pipelines::create))
         .routes(routes!(api::pipelines::read, api::pipelines::replace, api::pipelines::remove))
         .routes(routes!(api::pipelines::status))
@@ -59,6 +62,12 @@ fn contract() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(api::webhooks::list, api::webhooks::create))
         .routes(routes!(api::webhooks::read, api::webhooks::replace, api::webhooks::remove))
         .routes(routes!(api::webhooks::test))
+        .routes(routes!(api::users::roles))
+        .routes(routes!(api::users::list, api::users::invite))
+        .routes(routes!(api::users::read, api::users::change, api::users::remove))
+        .routes(routes!(api::clients::list, api::clients::create))
+        .routes(routes!(api::clients::read, api::clients::revoke))
+        .routes(routes!(api::settings::read, api::settings::change))
 }
 
 /// Every route that the OpenAPI document names.
@@ -82,6 +91,11 @@ pub(crate) fn document() -> Value {
     routes().1
 }
 
+/// Every route and method, and who may use it.
+pub(crate) fn doors() -> &'static [access::Door] {
+    access::DOORS
+}
+
 /// Every route there is.
 pub(crate) fn router(app: Arc<App>) -> Router {
     let (routes, document) = routes();
@@ -94,10 +108,12 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .merge(console::routes(&app))
         .fallback(problem::no_such_path)
         .method_not_allowed_fallback(problem::no_such_method)
+        .layer(from_fn_with_state(Arc::clone(&app), access::gate))
         .layer(DefaultBodyLimit::max(BODY_LIMIT))
         .layer(from_fn_with_state(Arc::clone(&app), measured::measured))
         .layer(from_fn_with_state(Arc::clone(&app), forwarded::forwarded))
         .layer(from_fn(last_resort::last_resort))
         .layer(from_fn(trace::traced))
+        .layer(from_fn_with_state(Arc::clone(&app), console::everywhere))
         .with_state(app)
 }

@@ -15,6 +15,10 @@ use crate::process::{Invocation, Millrace};
 
 /// How long a call may take.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// The owner of every hub here.
+const OWNER: &str = "owner@example.com";
+/// The owner's password.
+pub const PASSWORD: &str = "correct horse battery staple";
 
 /// A running hub with one account, one project and one API client.
 pub struct Hub {
@@ -46,12 +50,12 @@ impl Hub {
         let _set_already = rustls::crypto::ring::default_provider().install_default();
         let port = free_port()?;
         let password = folder.join("password");
-        std::fs::write(&password, "correct horse battery staple\n").map_err(Fault::io(&password))?;
+        std::fs::write(&password, format!("{PASSWORD}\n")).map_err(Fault::io(&password))?;
         let data = folder.join("hub");
         let set_up = Invocation::of(program, ["--format", "json", "hub", "bootstrap", "--data"])
             .argument(&data)
             .argument("--owner-email")
-            .argument("owner@example.com")
+            .argument(OWNER)
             .argument("--owner-password-file")
             .argument(&password);
         let names = ["--account", "Acme", "--project", "Main", "--api-client", "tests"];
@@ -136,7 +140,7 @@ impl Hub {
     }
 
     /// A new access token of the API.
-    pub(crate) fn token(&self) -> Result<String> {
+    pub fn token(&self) -> Result<String> {
         self.token_of(&self.client_id, &self.client_secret)
     }
 
@@ -206,6 +210,28 @@ impl Hub {
                 stderr: answer.text().map_err(of_http)?,
             }),
         }
+    }
+
+    /// The owner signs in to the console: the cookie.
+    pub fn sign_in(&self) -> Result<String> {
+        let http = Client::builder().redirect(reqwest::redirect::Policy::none()).build().map_err(of_http)?;
+        let form = [("email", OWNER), ("password", PASSWORD)];
+        let request = http.post(format!("{}/sign-in", self.url)).header("sec-fetch-site", "same-origin").form(&form);
+        let answer = request.send().map_err(of_http)?;
+        let set = answer.headers().get("set-cookie").and_then(|value| value.to_str().ok()).unwrap_or_default();
+        Ok(set.split(';').next().unwrap_or_default().to_owned())
+    }
+
+    /// Whatever stands at `path`, asked for with a token and a cookie: status and text.
+    pub fn read(&self, path: &str, (token, cookie): (&str, &str)) -> Result<(u16, String)> {
+        let request = self.http.get(format!("{}{path}", self.url)).bearer_auth(token).header("cookie", cookie);
+        let answer = request.send().map_err(of_http)?;
+        Ok((answer.status().as_u16(), answer.text().map_err(of_http)?))
+    }
+
+    /// The secret of its API client.
+    pub fn client_secret(&self) -> &str {
+        &self.client_secret
     }
 
     /// A new agent: its id.

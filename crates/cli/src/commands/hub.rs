@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use millrace_agent::clock::SystemClock;
-use millrace_hub::{Bootstrap, Given, Hub, Settings, back_up, bootstrap, doctor, plan};
+use millrace_hub::{Bootstrap, Given, Hub, Settings, account_link, back_up, bootstrap, doctor, plan};
 use millrace_model::{Fault, Refusal};
 use serde_json::json;
 use tokio::sync::oneshot;
@@ -22,6 +22,12 @@ pub(crate) async fn hub(arguments: HubArguments, console: &Console) -> Result<u8
     match arguments.command {
         None => serve(settings).await,
         Some(HubCommand::Bootstrap(asked)) => set_up(settings, asked, console).await,
+        Some(HubCommand::Invite) => {
+            let clock = Arc::new(SystemClock);
+            let url = account_link(settings, clock).await.map_err(|cause| Failure::Fault(cause.into()))?;
+            console.result(&json!({"url": url}), |_, _| format!("{url}\nit works once, for seven days"))?;
+            Ok(DONE)
+        }
         Some(HubCommand::Migrate { plan: true }) => {
             let plan = plan(&settings.place()).await.map_err(|cause| Failure::Fault(cause.into()))?;
             console.result(&json!(plan), |_, _| {

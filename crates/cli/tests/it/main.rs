@@ -12,6 +12,7 @@ mod disk;
 mod durable;
 mod files;
 mod hub;
+mod hub_canary;
 mod hub_commands;
 mod hub_crowd;
 mod hub_house;

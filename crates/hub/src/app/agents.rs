@@ -110,6 +110,7 @@ impl App {
             deployment: new.deployment.into(),
             agent_type: "streaming".into(),
             client_id: Uuid::new_v4().to_string(),
+            allowed: "[]".into(),
             created_at: now,
             first_connected_at: None,
             goodbye_at: None,
@@ -123,7 +124,7 @@ impl App {
             conditions: None,
             clock_skew_ms: None,
         };
-        let credential = self.new_credential(&id, &caller.actor())?;
+        let credential = self.new_credential(&id, &caller.actor(), None)?;
         let mut writing = self.db.write().await?;
         if let Some(id) = self.done_before(&mut writing, caller, once).await? {
             return Ok(id);

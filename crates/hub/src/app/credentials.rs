@@ -1,5 +1,6 @@
 //! Credentials of agents: revealed, rotated with two secrets alive at most, revoked.
 
+use millrace_model::Timestamp;
 use uuid::Uuid;
 
 use super::repeats::Once;
@@ -17,9 +18,18 @@ pub(crate) struct Revealed {
 
 /// Secrets of an agent that may be alive at once.
 const MOST: usize = 2;
+/// Days that a secret may be given at most.
+pub(crate) const LONGEST_LIFE: i64 = 3650;
+/// A day (microseconds).
+const DAY: i64 = 24 * 3600 * 1_000_000;
 
 impl App {
-    pub(super) fn new_credential(&self, agent_id: &str, author: &str) -> Result<Credential, Refused> {
+    pub(super) fn new_credential(
+        &self,
+        agent_id: &str,
+        author: &str,
+        expires_at: Option<Timestamp>,
+    ) -> Result<Credential, Refused> {
         let plain = secret::new()?;
         Ok(Credential {
             id: Uuid::now_v7().to_string(),
@@ -28,7 +38,8 @@ impl App {
             created_at: self.now(),
             created_by: author.to_owned(),
             last_used_at: None,
-            expires_at: None,
+            last_address: None,
+            expires_at,
             revoked_at: None,
         })
     }
@@ -47,11 +58,13 @@ impl App {
         Ok(Revealed { client_id: agent.client_id, client_secret })
     }
 
-    /// Makes a second secret beside the one that is in use; from now on it is the one that is revealed.
+    /// Makes a second secret beside the one that is in use; from now on it is the one that is revealed. `days`: when it
+    /// ends by itself; absent: never.
     pub(crate) async fn rotate_credentials(
         &self,
         caller: &Caller,
         id: &str,
+        days: Option<i64>,
         once: Option<&Once>,
     ) -> Result<(), Refused> {
         require(caller, Role::Editor)?;
@@ -60,11 +73,12 @@ impl App {
             return Ok(());
         }
         let live = self.locked_credentials(&mut writing, caller, id).await?;
-        if live.len() >= MOST {
+        if live.iter().filter(|secret| secret.is_alive(self.now())).count() >= MOST {
             let message = format!("{MOST} secrets are alive already; revoke the old one first");
             return Err(Refused::conflict("too_many_credentials", message));
         }
-        let credential = self.new_credential(id, &caller.actor())?;
+        let expires_at = days.map(|days| Timestamp(self.now().0 + days.clamp(1, LONGEST_LIFE) * DAY));
+        let credential = self.new_credential(id, &caller.actor(), expires_at)?;
         credentials::insert(writing.on(), id, &credential).await?;
         self.note_done(&mut writing, caller, once, &credential.id).await?;
         self.audit(&mut writing, caller, ("credentials.rotate", &format!("agent:{id}"), &credential.id)).await?;

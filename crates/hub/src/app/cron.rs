@@ -87,7 +87,9 @@ fn field(text: &str, (least, most): (u32, u32), name: &str, names: &[&str], firs
         let (range, step) = part.split_once('/').map_or((part, None), |(range, step)| (range, Some(step)));
         let is_stepped = step.is_some();
         let step = match step {
-            Some(step) => step.parse::<u32>().ok().filter(|step| (1..=most).contains(step)).ok_or_else(|| wrong(part))?,
+            Some(step) => {
+                step.parse::<u32>().ok().filter(|step| (1..=most).contains(step)).ok_or_else(|| wrong(part))?
+            }
             None => 1,
         };
         let (from, to) = match (range, range.split_once('-')) {
@@ -146,9 +148,27 @@ mod tests {
     #[test]
     fn what_is_no_time_is_refused_in_words() {
         for bad in [
-            "", "* * * *", "* * * * * *", "60 * * * *", "* 24 * * *", "* * 0 * *", "* * 32 * *", "* * * 13 *", "* * * * 8",
-            "*/0 * * * *", "5-1 * * * *", "a * * * *", "1, * * * *", "-1 * * * *", "+1 * * * *", "1-2-3 * * * *",
-            "* * * * montag", "0 0 30 2 *", "0 0 31 4,6 *", "*/61 * * * *", "1//2 * * * *",
+            "",
+            "* * * *",
+            "* * * * * *",
+            "60 * * * *",
+            "* 24 * * *",
+            "* * 0 * *",
+            "* * 32 * *",
+            "* * * 13 *",
+            "* * * * 8",
+            "*/0 * * * *",
+            "5-1 * * * *",
+            "a * * * *",
+            "1, * * * *",
+            "-1 * * * *",
+            "+1 * * * *",
+            "1-2-3 * * * *",
+            "* * * * montag",
+            "0 0 30 2 *",
+            "0 0 31 4,6 *",
+            "*/61 * * * *",
+            "1//2 * * * *",
         ] {
             assert!(Cron::parse(bad).is_err(), "{bad}");
         }

@@ -1,19 +1,20 @@
-//! People: the first owner's one-time link, invitations, signing in and out, and who a session's person is.
+//! People: one-time links, signing in and out, and who a session's person is. How a link is taken up: `joining`.
 
 use std::time::Duration;
 
 use millrace_model::Timestamp;
 use tracing::info;
-use uuid::Uuid;
 
 use super::{App, later, require};
+use crate::auth::addresses::Allowed;
 use crate::auth::session::{self, Ticket};
 use crate::auth::{Caller, Principal, Role, password, secret};
-use crate::db::accounts::{self, Named};
+use crate::db::accounts;
+use crate::db::audit;
 use crate::db::people::{self, Invitation, Member, Person};
 use crate::db::sessions::{self, Session};
-use crate::db::{audit, taken};
-use crate::fault::{Refused, Violation};
+use crate::fault::Refused;
+use crate::settings::Registration;
 
 /// How long the first owner's link is valid.
 const OWNER_LINK: Duration = Duration::from_secs(24 * 60 * 60);
@@ -31,13 +32,6 @@ const SEEN: Duration = Duration::from_secs(30);
 pub(crate) struct Browser {
     pub(crate) address: String,
     pub(crate) name: String,
-}
-
-/// What a one-time link is answered with.
-pub(crate) struct Joining<'a> {
-    pub(crate) account: &'a str,
-    pub(crate) email: &'a str,
-    pub(crate) password: &'a str,
 }
 
 impl App {
@@ -64,6 +58,25 @@ impl App {
         Ok(Some(format!("{}/join/{token}", self.settings.public_url)))
     }
 
+    /// Makes a one-time link for the owner of a further account.
+    pub(crate) async fn account_link(&self) -> Result<String, Refused> {
+        let now = self.now();
+        let token = secret::token()?;
+        let link = Invitation {
+            token_hash: secret::hash(&token),
+            account_id: None,
+            email: None,
+            role: Role::Owner.as_str().into(),
+            created_at: now,
+            created_by: "operator".into(),
+            expires_at: later(now, INVITATION),
+        };
+        let mut writing = self.db.write().await?;
+        people::invite(writing.on(), &link).await?;
+        writing.commit().await?;
+        Ok(format!("{}/join/{token}", self.settings.public_url))
+    }
+
     /// Says in the log where the first owner begins, where there is none yet.
     pub(crate) async fn show_owner_link(&self) -> Result<(), Refused> {
         if let Some(url) = self.owner_link().await? {
@@ -72,59 +85,7 @@ impl App {
         Ok(())
     }
 
-    /// The link that a token belongs to, with the name of its account.
-    pub(crate) async fn invitation(&self, token: &str) -> Result<Option<(Invitation, Option<Named>)>, Refused> {
-        let found = people::invitation(self.db.pool(), &secret::hash(token), self.now()).await?;
-        let Some(link) = found else { return Ok(None) };
-        let account = match &link.account_id {
-            Some(id) => accounts::of_id(self.db.pool(), id).await?,
-            None => None,
-        };
-        Ok(Some((link, account)))
-    }
-
-    /// Takes a one-time link up: a new person, and the first account where there is none.
-    pub(crate) async fn join(&self, token: &str, joining: Joining<'_>, browser: &Browser) -> Result<Ticket, Refused> {
-        let gone = || Refused::NotFound("this link");
-        let (link, account) = self.invitation(token).await?.ok_or_else(gone)?;
-        let email = link.email.clone().unwrap_or_else(|| address(joining.email));
-        let name = account.as_ref().map_or_else(|| joining.account.trim(), |account| &account.name).to_owned();
-        check_joining(&email, joining.password, &name)?;
-        let person =
-            Person { id: Uuid::now_v7().to_string(), password_hash: password::hash(joining.password).await?, email };
-        let now = self.now();
-        let mut writing = self.db.write().await?;
-        if !people::use_up(writing.on(), &link.token_hash, now).await? {
-            return Err(gone());
-        }
-        let account_id = match link.account_id {
-            Some(id) => id,
-            None => {
-                if accounts::any(writing.on()).await? {
-                    return Err(gone());
-                }
-                let account = Named { id: Uuid::now_v7().to_string(), name };
-                let project = Named { id: Uuid::now_v7().to_string(), name: "Main".into() };
-                accounts::insert(writing.on(), &account, now).await?;
-                accounts::insert_project(writing.on(), &account.id, &project, now).await?;
-                account.id
-            }
-        };
-        people::insert(writing.on(), &person, (&account_id, &link.role), now).await.map_err(|error| {
-            match taken(&error) {
-                Some(_) => Refused::invalid("email", "has an account on this hub already; sign in instead"),
-                None => error.into(),
-            }
-        })?;
-        people::forget_owner_links(writing.on(), now).await?;
-        let caller = caller_of(&person.id, &account_id, &link.role, browser)?;
-        self.audit(&mut writing, &caller, ("person.join", &format!("person:{}", person.id), &link.role)).await?;
-        let ticket = self.new_session(&mut writing, (&person.id, &account_id), browser).await?;
-        writing.commit().await?;
-        Ok(ticket)
-    }
-
-    async fn new_session(
+    pub(super) async fn new_session(
         &self,
         writing: &mut crate::db::Writing,
         (person_id, account_id): (&str, &str),
@@ -152,7 +113,11 @@ impl App {
             return Ok(None);
         }
         let Some(person) = person else { return Ok(None) };
-        let Some(account_id) = people::first_account(self.db.pool(), &person.id).await? else { return Ok(None) };
+        // Someone who may be in no account any more is told the same as a stranger.
+        let Some(account) = people::accounts(self.db.pool(), &person.id).await?.into_iter().next() else {
+            return Ok(None);
+        };
+        let account_id = account.id;
         let mut writing = self.db.write().await?;
         let ticket = self.new_session(&mut writing, (&person.id, &account_id), browser).await?;
         let caller = caller_of(&person.id, &account_id, Role::Viewer.as_str(), browser)?;
@@ -162,7 +127,7 @@ impl App {
     }
 
     /// Whether the password is the person's; too many failures have to wait.
-    async fn is_right(
+    pub(super) async fn is_right(
         &self,
         email: &str,
         password: &str,
@@ -188,12 +153,12 @@ impl App {
         let mut writing = self.db.write().await?;
         let person = people::by_email(writing.on(), email).await?;
         let account_id = match &person {
-            Some(person) => people::first_account(writing.on(), &person.id).await?,
+            Some(person) => people::accounts(writing.on(), &person.id).await?.into_iter().next(),
             None => None,
         };
         let actor = person.map_or_else(|| "nobody".into(), |person| format!("person:{}", person.id));
         let entry = audit::Entry {
-            account_id: account_id.as_deref(),
+            account_id: account_id.as_ref().map(|account| account.id.as_str()),
             actor: &actor,
             address: &browser.address,
             action: "person.sign_in",
@@ -256,11 +221,14 @@ impl App {
     /// Invites someone: the one-time link, which is shown this once.
     pub(crate) async fn invite(&self, caller: &Caller, email: &str, role: &str) -> Result<String, Refused> {
         require(caller, Role::Owner)?;
-        let email = address(email);
-        if !is_address(&email) {
+        if self.settings.registration == Registration::Closed {
+            return Err(Refused::Forbidden("this hub is closed: its operator lets nobody new in".into()));
+        }
+        if !is_address(email) {
             return Err(Refused::invalid("email", "must be an e-mail address, like ann@example.com"));
         }
-        let role = Role::from_word(role).ok_or_else(|| Refused::invalid("role", "must be owner, editor or viewer"))?;
+        let email = address(email);
+        let role = role_of(role)?;
         let now = self.now();
         let token = secret::token()?;
         let link = Invitation {
@@ -273,21 +241,44 @@ impl App {
             expires_at: later(now, INVITATION),
         };
         let mut writing = self.db.write().await?;
+        let members = people::members(writing.on(), &caller.account_id).await?;
+        if members.iter().any(|member| member.email == email) {
+            return Err(Refused::conflict("is_member", "belongs to this account already"));
+        }
+        // The newest link is the one that counts.
+        people::withdraw(writing.on(), &caller.account_id, &email, now).await?;
         people::invite(writing.on(), &link).await?;
         self.audit(&mut writing, caller, ("person.invite", &email, role.as_str())).await?;
         writing.commit().await?;
         Ok(format!("{}/join/{token}", self.settings.public_url))
     }
+
+    /// Takes an invitation back.
+    pub(crate) async fn withdraw(&self, caller: &Caller, email: &str) -> Result<(), Refused> {
+        require(caller, Role::Owner)?;
+        let email = address(email);
+        let mut writing = self.db.write().await?;
+        if people::withdraw(writing.on(), &caller.account_id, &email, self.now()).await? == 0 {
+            return Err(Refused::NotFound("the invitation"));
+        }
+        self.audit(&mut writing, caller, ("person.withdraw", &email, "")).await?;
+        writing.commit().await
+    }
 }
 
 impl Session {
+    /// Whether its account may be reached from there.
+    pub(crate) fn lets_in(&self, browser: &Browser) -> Result<bool, Refused> {
+        Ok(Allowed::from_json(&self.allowed)?.lets_in(&browser.address))
+    }
+
     /// Its person as a caller.
     pub(crate) fn caller(&self, browser: &Browser) -> Result<Caller, Refused> {
         caller_of(&self.person_id, &self.account_id, &self.role, browser)
     }
 }
 
-fn caller_of(person_id: &str, account_id: &str, role: &str, browser: &Browser) -> Result<Caller, Refused> {
+pub(super) fn caller_of(person_id: &str, account_id: &str, role: &str, browser: &Browser) -> Result<Caller, Refused> {
     Ok(Caller {
         account_id: account_id.to_owned(),
         principal: Principal::Person(person_id.to_owned()),
@@ -296,30 +287,19 @@ fn caller_of(person_id: &str, account_id: &str, role: &str, browser: &Browser) -
     })
 }
 
+/// Reads a role.
+pub(crate) fn role_of(word: &str) -> Result<Role, Refused> {
+    Role::from_word(&word.to_ascii_lowercase())
+        .ok_or_else(|| Refused::invalid("role", "must be `owner`, `editor` or `viewer`"))
+}
+
 /// An e-mail address as it is kept: nobody has two that differ in case only.
 pub(crate) fn address(email: &str) -> String {
     email.trim().to_lowercase()
 }
 
-fn is_address(email: &str) -> bool {
+pub(super) fn is_address(email: &str) -> bool {
     let Some((name, host)) = email.split_once('@') else { return false };
     let clean = !email.chars().any(|c| c.is_whitespace() || c.is_control() || c == '<' || c == '>');
-    clean && !name.is_empty() && !host.is_empty() && !host.contains('@') && email.len() <= 254
-}
-
-/// Everything that is wrong with a new person, at once.
-pub(crate) fn check_joining(email: &str, given: &str, account: &str) -> Result<(), Refused> {
-    let mut violations = Vec::new();
-    let mut wrong =
-        |field: &str, message: &str| violations.push(Violation { field: field.into(), message: message.into() });
-    if account.is_empty() || account.chars().count() > 100 {
-        wrong("account", "must have 1 to 100 characters");
-    }
-    if !is_address(email) {
-        wrong("email", "must be an e-mail address, like ann@example.com");
-    }
-    if let Some(message) = password::refused(given, email) {
-        wrong("password", &message);
-    }
-    if violations.is_empty() { Ok(()) } else { Err(Refused::Invalid(violations)) }
+    clean && !name.is_empty() && !host.is_empty() && !host.contains('@') && email.chars().count() <= 254
 }

@@ -7,10 +7,12 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use super::App;
-use super::people::{address, check_joining};
+use super::joining::check_joining;
+use super::people::address;
 use crate::auth::{Role, password, secret};
-use crate::db::accounts::{self, ApiClient, Named};
+use crate::db::accounts::{self, Named};
 use crate::db::audit;
+use crate::db::clients::{self, ApiClient};
 use crate::db::people::{self, Person};
 use crate::fault::{Cause, Refused, Violation};
 use crate::settings::Settings;
@@ -61,6 +63,12 @@ pub async fn setup_link(settings: Settings, clock: Arc<dyn Clock>) -> Result<Opt
     app.owner_link().await.map_err(|refused| Cause::Damaged(refused.to_string()))
 }
 
+/// A new one-time link for the owner of a further account, whoever may come otherwise: the operator's own way.
+pub async fn account_link(settings: Settings, clock: Arc<dyn Clock>) -> Result<String, Cause> {
+    let app = App::open(settings, clock).await?;
+    app.account_link().await.map_err(|refused| Cause::Damaged(refused.to_string()))
+}
+
 impl App {
     async fn bootstrap(&self, asked: Bootstrap) -> Result<Bootstrapped, Refused> {
         let now = self.now();
@@ -68,7 +76,7 @@ impl App {
             None => None,
             Some((email, given)) => {
                 let email = address(email);
-                check_joining(&email, given, &asked.account)?;
+                check_joining(&email, Some(given), &asked.account)?;
                 Some(Person { id: Uuid::now_v7().to_string(), password_hash: password::hash(given).await?, email })
             }
         };
@@ -80,6 +88,12 @@ impl App {
             account_id: account.id.clone(),
             role: Role::Owner.as_str().into(),
             secret_hash: secret::hash(&client_secret),
+            name: asked.api_client.clone(),
+            created_at: now,
+            created_by: "hub".into(),
+            last_used_at: None,
+            last_address: None,
+            allowed: "[]".into(),
         };
         let mut writing = self.db.write().await?;
         if accounts::any(writing.on()).await? {
@@ -87,9 +101,10 @@ impl App {
         }
         accounts::insert(writing.on(), &account, now).await?;
         accounts::insert_project(writing.on(), &account.id, &project, now).await?;
-        accounts::insert_client(writing.on(), &client, &asked.api_client, now).await?;
+        clients::insert(writing.on(), &client).await?;
         if let Some(owner) = &owner {
-            people::insert(writing.on(), owner, (&account.id, Role::Owner.as_str()), now).await?;
+            people::keep(writing.on(), owner, now).await?;
+            people::join(writing.on(), &owner.id, (&account.id, Role::Owner.as_str()), now).await?;
         }
         let entry = audit::Entry {
             account_id: Some(&account.id),

@@ -1,9 +1,10 @@
 //! The token endpoint's work: client credentials in, access token out; and the way back from a token to its caller.
 
+use crate::auth::addresses::Allowed;
 use crate::auth::token::Audience;
 use crate::auth::{Caller, Principal, Role, secret};
 use crate::db::agents::{self, Agent};
-use crate::db::{accounts, audit, credentials};
+use crate::db::{audit, clients, credentials};
 use crate::fault::Refused;
 
 use super::{App, is_id};
@@ -40,8 +41,9 @@ impl App {
             return Ok(None);
         };
         let mut writing = self.db.write().await?;
-        if known.audience == Audience::Gateway {
-            credentials::used(writing.on(), &known.credential_id, now).await?;
+        match known.audience {
+            Audience::Gateway => credentials::used(writing.on(), &known.credential_id, address, now).await?,
+            Audience::Api => clients::used(writing.on(), &known.credential_id, address, now).await?,
         }
         let entry = audit::Entry {
             account_id: Some(&known.account_id),
@@ -60,7 +62,7 @@ impl App {
 
     /// Whose credentials these are.
     async fn recognise(&self, client_id: &str, client_secret: &str) -> Result<Option<Recognised>, Refused> {
-        if let Some(client) = accounts::client(self.db.pool(), client_id).await? {
+        if let Some(client) = clients::by_id(self.db.pool(), client_id).await? {
             return Ok(secret::matches(client_secret, &client.secret_hash).then(|| Recognised {
                 audience: Audience::Api,
                 actor: format!("client:{}", client.id),
@@ -71,9 +73,10 @@ impl App {
         }
         let Some(agent) = agents::by_client(self.db.pool(), client_id).await? else { return Ok(None) };
         let now = self.now();
-        let right = credentials::live(self.db.pool(), &agent.id).await?.into_iter().find(|credential| {
-            secret::matches(client_secret, &credential.secret_hash) && credential.expires_at.is_none_or(|at| at > now)
-        });
+        let right = credentials::live(self.db.pool(), &agent.id)
+            .await?
+            .into_iter()
+            .find(|credential| secret::matches(client_secret, &credential.secret_hash) && credential.is_alive(now));
         Ok(right.map(|credential| Recognised {
             audience: Audience::Gateway,
             actor: format!("agent:{}", agent.id),
@@ -86,7 +89,7 @@ impl App {
     /// Writes a failed sign-in down, in the account whose client was named.
     async fn audit_failure(&self, client_id: &str, address: &str) -> Result<(), Refused> {
         let named = if is_id(client_id) { client_id } else { "unknown" };
-        let client = accounts::client(self.db.pool(), named).await?;
+        let client = clients::by_id(self.db.pool(), named).await?;
         let agent = if client.is_none() { agents::by_client(self.db.pool(), named).await? } else { None };
         let account_id = client.map(|client| client.account_id);
         let object = agent.as_ref().map_or_else(|| format!("client:{named}"), |agent| format!("agent:{}", agent.id));
@@ -105,22 +108,50 @@ impl App {
         writing.commit().await
     }
 
+    /// Writes down that an agent called from where it may not, once a minute.
+    async fn audit_stranger(&self, agent: &Agent, address: &str) -> Result<(), Refused> {
+        let (now, subject) = (self.now(), format!("address of {} {address}", agent.id));
+        if self.throttle.wait(&subject, 1, now).is_some() {
+            return Ok(());
+        }
+        self.throttle.failed(&subject, now);
+        let actor = format!("agent:{}", agent.id);
+        let entry = audit::Entry {
+            account_id: Some(&agent.account_id),
+            actor: &actor,
+            address,
+            action: "address.refused",
+            object: &actor,
+            detail: "",
+            outcome: "forbidden",
+        };
+        let mut writing = self.db.write().await?;
+        audit::add(writing.on(), entry, now).await?;
+        writing.commit().await
+    }
+
     /// The caller of the API that shows this token.
     pub(crate) async fn api_caller(&self, token: &str, address: &str) -> Result<Caller, Refused> {
         let refused = || Refused::Unauthenticated("the token is not valid, or has expired".into());
         let claims = self.tokens.verify(token, Audience::Api, self.now()).ok_or_else(refused)?;
-        let client = accounts::client(self.db.pool(), &claims.sub).await?.ok_or_else(refused)?;
+        let client = clients::by_id(self.db.pool(), &claims.sub).await?.ok_or_else(refused)?;
         let role = Role::from_word(&client.role).ok_or_else(|| Refused::failed("a role that is none"))?;
-        Ok(Caller {
+        let lets_in = Allowed::from_json(&client.allowed)?.lets_in(address);
+        let caller = Caller {
             account_id: client.account_id,
             principal: Principal::Client(client.id),
             role,
             address: address.to_owned(),
-        })
+        };
+        if !lets_in {
+            self.audit_refusal(&caller, "address.refused", "").await?;
+            return Err(not_from_here(address));
+        }
+        Ok(caller)
     }
 
-    /// The agent that shows this token, unless its secret was revoked. A removed agent is told apart by the caller.
-    pub(crate) async fn gateway_agent(&self, token: &str) -> Result<Agent, Refused> {
+    /// The agent that shows this token, unless its secret was revoked or has expired. A removed agent is told apart by the caller.
+    pub(crate) async fn gateway_agent(&self, token: &str, address: &str) -> Result<Agent, Refused> {
         let refused = || Refused::Unauthenticated("the token is not valid, or has expired".into());
         let claims = self.tokens.verify(token, Audience::Gateway, self.now()).ok_or_else(refused)?;
         let agent = agents::by_id(self.db.pool(), &claims.sub).await?.ok_or_else(refused)?;
@@ -128,9 +159,19 @@ impl App {
             return Ok(agent);
         }
         let live = credentials::live(self.db.pool(), &agent.id).await?;
-        if !live.iter().any(|credential| credential.id == claims.credential) {
+        let now = self.now();
+        if !live.iter().any(|credential| credential.is_alive(now) && credential.id == claims.credential) {
             return Err(refused());
+        }
+        if !Allowed::from_json(&agent.allowed)?.lets_in(address) {
+            self.audit_stranger(&agent, address).await?;
+            return Err(not_from_here(address));
         }
         Ok(agent)
     }
+}
+
+/// Why a call from that address is not taken.
+pub(crate) fn not_from_here(address: &str) -> Refused {
+    Refused::Forbidden(format!("calls from {address} are not let in; an owner of the account says from where they are"))
 }

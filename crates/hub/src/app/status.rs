@@ -160,17 +160,33 @@ pub(crate) fn conditions(agent: &Agent, now: Timestamp) -> Vec<Condition> {
         let since = agent.lease.map_or(now, |(renewed_at, _)| renewed_at);
         add("clock_skew", since, format!("the agent's clock is {} s {direction} the hub's", skew.abs() / 1000));
     }
-    if let Some(end) = agent.credentials_end.filter(|end| end.0 - now.0 < SOON) {
-        let word = if end > now { "expires" } else { "has expired" };
-        add("credentials_expire", now, format!("the agent's secret {word} ({end}); rotate it"));
+    if let Some((since, message)) = agent.credentials_end.and_then(|end| expiry(end, now)) {
+        add("credentials_expire", since, message);
     }
     conditions
 }
 
 /// A rival that has not asked for so long is gone (microseconds).
 const SHOWN: i64 = 120 * 1_000_000;
-/// A secret that ends within 30 days is to be rotated (microseconds).
-const SOON: i64 = 30 * 24 * 3600 * 1_000_000;
+/// A day (microseconds).
+const DAY: i64 = 24 * 3600 * 1_000_000;
+/// Days before its end at which a secret is to be rotated, ever more urgently.
+const WARNINGS: [i64; 3] = [1, 7, 30];
+
+/// What to say of a secret that ends at `end`, and since when that is so.
+fn expiry(end: Timestamp, now: Timestamp) -> Option<(Timestamp, String)> {
+    if end <= now {
+        return Some((
+            end,
+            format!("the secret that the agent uses has expired ({end}); rotate it and deploy the new one"),
+        ));
+    }
+    let days = WARNINGS.into_iter().find(|days| end.0 - now.0 < days * DAY)?;
+    let left = if days == 1 { "a day".into() } else { format!("{days} days") };
+    let message =
+        format!("the secret that the agent uses expires within {left} ({end}); rotate it and deploy the new one");
+    Some((Timestamp(end.0 - days * DAY), message))
+}
 
 /// Where the target of a pipeline's body lies: a lake lives at a root.
 pub(crate) fn root(body: &Map<String, Value>) -> Vec<String> {
@@ -198,4 +214,24 @@ fn idle(wanted: bool, waiting: &str) -> Option<Reason> {
 
 fn because(code: &str, message: &str, cure: &str) -> Reason {
     Reason { code: code.into(), message: message.into(), cure: cure.into(), fault: None }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_that_ends_is_told_of_30_days_7_days_and_1_day_before_and_when_it_is_over() {
+        let end = Timestamp(100 * DAY);
+        let told = |days_left: i64| expiry(end, Timestamp(end.0 - days_left * DAY + 1));
+        assert_eq!(told(31), None);
+        for (days_left, since, word) in
+            [(30, 30, "30 days"), (8, 30, "30 days"), (7, 7, "7 days"), (2, 7, "7 days"), (1, 1, "a day")]
+        {
+            let (at, message) = told(days_left).unwrap_or_else(|| panic!("{days_left}"));
+            assert_eq!(at, Timestamp(end.0 - since * DAY), "{message}");
+            assert!(message.contains(word), "{message}");
+        }
+        assert!(told(0).is_some_and(|(at, message)| at == end && message.contains("has expired")));
+    }
 }

@@ -13,6 +13,9 @@ const LEAST: usize = 12;
 /// Most bytes: nobody types more, and hashing costs.
 const MOST: usize = 1024;
 
+/// What the passwords that are tried first are made of, the longer before what they contain.
+const WELL_KNOWN: &str = include_str!("well_known.txt");
+
 /// What a password is measured against where there is no person, so that the answer takes as long.
 static NOBODY: LazyLock<Option<String>> = LazyLock::new(|| make("nobody has this password"));
 
@@ -33,10 +36,10 @@ pub(crate) fn refused(password: &str, email: &str) -> Option<String> {
     different.sort_unstable();
     different.dedup();
     let lower = password.to_lowercase();
-    let known = ["password", "123456789", "qwertyuiop", "millrace"];
-    // What is left without them all: two of them together are as easy as one.
-    let rest = known.iter().fold(lower.clone(), |rest, word| rest.replace(word, ""));
-    let sounds_known = rest.chars().count() < LEAST / 2;
+    // What is left without them all: several of them together are as easy as one. Well-known passwords of this length are
+    // made of well-known short ones.
+    let rest = WELL_KNOWN.lines().fold(lower.clone(), |rest, word| rest.replace(word, ""));
+    let sounds_known = rest.chars().filter(|letter| letter.is_alphanumeric()).count() < LEAST / 2;
     if different.len() < 5 || sounds_known || lower == email.to_lowercase() {
         return Some("is too easy to guess; take a few words that do not belong together".into());
     }
@@ -53,6 +56,8 @@ pub(crate) async fn hash(password: &str) -> Result<String, Refused> {
 /// Whether it is the one with this hash. `None`: there is no such person; that takes as long.
 pub(crate) async fn matches(password: &str, hash: Option<&str>) -> bool {
     let (password, hash) = (password.to_owned(), hash.map(str::to_owned));
+    // An empty one is no hash: its person is in no account any more.
+    let hash = hash.filter(|hash| !hash.is_empty());
     let known = hash.is_some();
     let checked = tokio::task::spawn_blocking(move || {
         let Some(text) = hash.or_else(|| NOBODY.clone()) else { return false };
@@ -73,13 +78,50 @@ mod tests {
         assert!(matches("correct horse battery", Some(&kept)).await);
         assert!(!matches("correct horse", Some(&kept)).await);
         assert!(!matches("nobody has this password", None).await);
+        assert!(!matches("nobody has this password", Some("")).await);
     }
 
     #[test]
     fn a_short_or_well_known_password_is_refused_with_the_reason() {
-        for easy in ["short", "passwordpassword", "aaaaaaaaaaaaaaaa", "millrace123456789", "ann@example.com"] {
+        let of_people = ["short", "passwordpassword", "aaaaaaaaaaaaaaaa", "millrace123456789", "ann@example.com"];
+        // Those of at least twelve characters in lists of passwords that were found most often.
+        let of_lists = [
+            "123456789012",
+            "1234567890123",
+            "1q2w3e4r5t6y",
+            "1qaz2wsx3edc",
+            "1qaz2wsx3edc4rfv",
+            "qwerty123456",
+            "qwertyuiop123",
+            "asdfghjkl123",
+            "password1234",
+            "Password123!",
+            "P@ssw0rd1234",
+            "administrator",
+            "letmeinletmein",
+            "welcome12345",
+            "iloveyou1234",
+            "111111111111",
+            "000000000000",
+            "abcdefghijkl",
+            "trustno1trustno1",
+            "superman1234",
+            "football1234",
+            "sunshine2024!",
+            "Summer2026!!!",
+            "liverpoolfc1",
+            "qazwsxedcrfv",
+            "changeme1234",
+            "dragon-monkey",
+            "monkeydragonshadow",
+        ];
+        for easy in of_people.into_iter().chain(of_lists) {
             assert!(refused(easy, "ann@example.com").is_some(), "{easy}");
         }
-        assert_eq!(refused("correct horse battery staple", "ann@example.com"), None);
+        for good in
+            ["correct horse battery staple", "four words that differ", "a summer on the old canal", "gV7-kkd2-pQ0x"]
+        {
+            assert_eq!(refused(good, "ann@example.com"), None, "{good}");
+        }
     }
 }

@@ -1,19 +1,10 @@
-//! Accounts, projects, API clients, and whether the hub was set up.
+//! Accounts, their projects, and whether the hub was set up.
 
 use sqlx::any::AnyRow;
 use sqlx::{Any, Executor, Row};
 
 use crate::fault::Refused;
 use millrace_model::Timestamp;
-
-/// A machine that may use the API.
-#[derive(Clone, Debug)]
-pub(crate) struct ApiClient {
-    pub(crate) id: String,
-    pub(crate) account_id: String,
-    pub(crate) role: String,
-    pub(crate) secret_hash: String,
-}
 
 /// An account or a project.
 #[derive(Clone, Debug)]
@@ -60,7 +51,7 @@ pub(crate) async fn insert_project<'e>(
     account_id: &str,
     project: &Named,
     at: Timestamp,
-) -> Result<(), Refused> {
+) -> Result<(), sqlx::Error> {
     sqlx::query("INSERT INTO projects (id, account_id, name, created_at) VALUES ($1, $2, $3, $4)")
         .bind(&project.id)
         .bind(account_id)
@@ -101,38 +92,42 @@ fn named(row: &AnyRow) -> Named {
     Named { id: row.get("id"), name: row.get("name") }
 }
 
-/// A new API client.
-pub(crate) async fn insert_client<'e>(
-    on: impl Executor<'e, Database = Any>,
-    client: &ApiClient,
-    name: &str,
-    at: Timestamp,
-) -> Result<(), Refused> {
-    sqlx::query(
-        "INSERT INTO api_clients (id, account_id, name, role, secret_hash, created_at) VALUES ($1, $2, $3, $4, $5, $6)",
-    )
-    .bind(&client.id)
-    .bind(&client.account_id)
-    .bind(name)
-    .bind(&client.role)
-    .bind(&client.secret_hash)
-    .bind(at.0)
-    .execute(on)
-    .await?;
+/// Keeps other writers off the account's people until this transaction ends.
+pub(crate) async fn lock<'e>(on: impl Executor<'e, Database = Any>, id: &str) -> Result<(), Refused> {
+    // An update that changes nothing: the one lock that both databases know.
+    sqlx::query("UPDATE accounts SET name = name WHERE id = $1").bind(id).execute(on).await?;
     Ok(())
 }
 
-/// The API client of that id, unless it is revoked.
-pub(crate) async fn client<'e>(on: impl Executor<'e, Database = Any>, id: &str) -> Result<Option<ApiClient>, Refused> {
-    let row =
-        sqlx::query("SELECT id, account_id, role, secret_hash FROM api_clients WHERE id = $1 AND revoked_at IS NULL")
-            .bind(id)
-            .fetch_optional(on)
-            .await?;
-    Ok(row.map(|row| ApiClient {
-        id: row.get("id"),
-        account_id: row.get("account_id"),
-        role: row.get("role"),
-        secret_hash: row.get("secret_hash"),
-    }))
+/// Another name for the account.
+pub(crate) async fn rename<'e>(on: impl Executor<'e, Database = Any>, id: &str, name: &str) -> Result<(), Refused> {
+    sqlx::query("UPDATE accounts SET name = $2 WHERE id = $1").bind(id).bind(name).execute(on).await?;
+    Ok(())
+}
+
+/// Where people and API clients of the account may call from, as `auth::addresses` reads it.
+pub(crate) async fn allowed<'e>(on: impl Executor<'e, Database = Any>, id: &str) -> Result<String, Refused> {
+    let row = sqlx::query("SELECT allowed FROM accounts WHERE id = $1").bind(id).fetch_one(on).await?;
+    Ok(row.get("allowed"))
+}
+
+/// Changes that.
+pub(crate) async fn allow<'e>(on: impl Executor<'e, Database = Any>, id: &str, allowed: &str) -> Result<(), Refused> {
+    sqlx::query("UPDATE accounts SET allowed = $2 WHERE id = $1").bind(id).bind(allowed).execute(on).await?;
+    Ok(())
+}
+
+/// Another name for one of the account's projects; whether it is there.
+pub(crate) async fn rename_project<'e>(
+    on: impl Executor<'e, Database = Any>,
+    account_id: &str,
+    project: &Named,
+) -> Result<bool, sqlx::Error> {
+    let done = sqlx::query("UPDATE projects SET name = $3 WHERE account_id = $1 AND id = $2")
+        .bind(account_id)
+        .bind(&project.id)
+        .bind(&project.name)
+        .execute(on)
+        .await?;
+    Ok(done.rows_affected() == 1)
 }

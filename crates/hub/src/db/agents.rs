@@ -18,6 +18,8 @@ pub(crate) struct Agent {
     pub(crate) deployment: String,
     pub(crate) agent_type: String,
     pub(crate) client_id: String,
+    /// Where its process may call from, as `auth::addresses` reads it.
+    pub(crate) allowed: String,
     pub(crate) created_at: Timestamp,
     pub(crate) first_connected_at: Option<Timestamp>,
     pub(crate) goodbye_at: Option<Timestamp>,
@@ -29,7 +31,7 @@ pub(crate) struct Agent {
     pub(crate) session_id: Option<String>,
     /// Another process that asked for it in vain, and when.
     pub(crate) rival: Option<(String, Timestamp)>,
-    /// When the newest of its secrets ends.
+    /// When the secret that it uses ends; the newest one, where none was used yet.
     pub(crate) credentials_end: Option<Timestamp>,
     pub(crate) version: Option<String>,
     pub(crate) conditions: Option<String>,
@@ -37,10 +39,11 @@ pub(crate) struct Agent {
 }
 
 const SELECT: &str = "SELECT a.id, a.account_id, a.name, a.description, a.cloud_provider, a.deployment, a.agent_type, \
-     a.client_id, a.created_at, a.first_connected_at, a.goodbye_at, a.removed_at, \
+     a.client_id, a.allowed, a.created_at, a.first_connected_at, a.goodbye_at, a.removed_at, \
      l.renewed_at, l.expires_at, l.instance, l.session_id, l.rival, l.rival_at, r.version, r.conditions, \
      r.clock_skew_ms, (SELECT c.expires_at FROM agent_credentials c WHERE c.agent_id = a.id AND c.revoked_at IS NULL \
-     ORDER BY c.id DESC LIMIT 1) AS credentials_end \
+     ORDER BY CASE WHEN c.last_used_at IS NULL THEN 0 ELSE c.last_used_at END DESC, c.id DESC LIMIT 1) \
+     AS credentials_end \
      FROM agents a LEFT JOIN leases l ON l.agent_id = a.id LEFT JOIN agent_reports r ON r.agent_id = a.id ";
 
 macro_rules! select {
@@ -60,6 +63,7 @@ fn agent(row: &AnyRow) -> Agent {
         deployment: row.get("deployment"),
         agent_type: row.get("agent_type"),
         client_id: row.get("client_id"),
+        allowed: row.get("allowed"),
         created_at: Timestamp(row.get("created_at")),
         first_connected_at: time("first_connected_at"),
         goodbye_at: time("goodbye_at"),
@@ -169,8 +173,14 @@ pub(crate) async fn by_status<'e>(
     .bind(now.0)
     .fetch_one(on)
     .await?;
-    let [total, pending, stopped, running] = ["total", "pending", "stopped", "running"].map(|name| row.get::<i64, _>(name));
-    Ok([("pending", pending), ("running", running), ("stopped", stopped), ("unknown", total - pending - stopped - running)])
+    let [total, pending, stopped, running] =
+        ["total", "pending", "stopped", "running"].map(|name| row.get::<i64, _>(name));
+    Ok([
+        ("pending", pending),
+        ("running", running),
+        ("stopped", stopped),
+        ("unknown", total - pending - stopped - running),
+    ])
 }
 
 /// Keeps other writers off it until this transaction ends. Whether it is there.
@@ -201,6 +211,12 @@ pub(crate) async fn rename<'e>(
         .bind(stored(description))
         .execute(on)
         .await?;
+    Ok(())
+}
+
+/// Changes where its process may call from.
+pub(crate) async fn allow<'e>(on: impl Executor<'e, Database = Any>, id: &str, allowed: &str) -> Result<(), Refused> {
+    sqlx::query("UPDATE agents SET allowed = $2 WHERE id = $1").bind(id).bind(allowed).execute(on).await?;
     Ok(())
 }
 

@@ -79,7 +79,11 @@ pub(crate) async fn list(
         .bind(account_id)
         .fetch_one(pool)
         .await?;
-    let line = |row: &sqlx::any::AnyRow| Line {
+    Ok((rows.iter().map(line).collect(), total.get("total")))
+}
+
+fn line(row: &sqlx::any::AnyRow) -> Line {
+    Line {
         id: row.get("id"),
         at: Timestamp(row.get("at")),
         actor: row.get("actor"),
@@ -88,8 +92,26 @@ pub(crate) async fn list(
         object: row.get("object"),
         detail: given(row.get("detail")),
         outcome: row.get("outcome"),
-    };
-    Ok((rows.iter().map(line).collect(), total.get("total")))
+    }
+}
+
+/// The same of what was done to agents and pipelines only.
+pub(crate) async fn of_work(
+    pool: &sqlx::AnyPool,
+    account_id: &str,
+    (size, offset): (i64, i64),
+) -> Result<Vec<Line>, Refused> {
+    let rows = sqlx::query(
+        "SELECT id, at, actor, address, action, object, detail, outcome FROM audit_log WHERE account_id = $1 \
+         AND (action LIKE 'agent.%' OR action LIKE 'pipeline.%' OR action LIKE 'credentials.%') \
+         ORDER BY id DESC LIMIT $2 OFFSET $3",
+    )
+    .bind(account_id)
+    .bind(size)
+    .bind(offset)
+    .fetch_all(pool)
+    .await?;
+    Ok(rows.iter().map(line).collect())
 }
 
 /// Who and what an account's lines can name, as they name them: `person:ID`, `agent:ID`, …, each with what people call it.

@@ -15,11 +15,21 @@ pub(crate) struct Credential {
     pub(crate) created_at: Timestamp,
     pub(crate) created_by: String,
     pub(crate) last_used_at: Option<Timestamp>,
+    /// Where it was used from.
+    pub(crate) last_address: Option<String>,
     pub(crate) expires_at: Option<Timestamp>,
     pub(crate) revoked_at: Option<Timestamp>,
 }
 
-const SELECT: &str = "SELECT id, secret_hash, sealed, created_at, created_by, last_used_at, expires_at, revoked_at \
+impl Credential {
+    /// Whether it opens anything at that moment.
+    pub(crate) fn is_alive(&self, now: Timestamp) -> bool {
+        self.revoked_at.is_none() && self.expires_at.is_none_or(|at| at > now)
+    }
+}
+
+const SELECT: &str = "SELECT id, secret_hash, sealed, created_at, created_by, last_used_at, last_address, \
+     expires_at, revoked_at \
      FROM agent_credentials ";
 
 fn credential(row: &AnyRow) -> Credential {
@@ -31,6 +41,7 @@ fn credential(row: &AnyRow) -> Credential {
         created_at: Timestamp(row.get("created_at")),
         created_by: row.get("created_by"),
         last_used_at: time("last_used_at"),
+        last_address: row.get("last_address"),
         expires_at: time("expires_at"),
         revoked_at: time("revoked_at"),
     }
@@ -92,7 +103,17 @@ pub(crate) async fn revoke<'e>(on: impl Executor<'e, Database = Any>, id: &str, 
 }
 
 /// Notes that a secret was used.
-pub(crate) async fn used<'e>(on: impl Executor<'e, Database = Any>, id: &str, at: Timestamp) -> Result<(), Refused> {
-    sqlx::query("UPDATE agent_credentials SET last_used_at = $2 WHERE id = $1").bind(id).bind(at.0).execute(on).await?;
+pub(crate) async fn used<'e>(
+    on: impl Executor<'e, Database = Any>,
+    id: &str,
+    address: &str,
+    at: Timestamp,
+) -> Result<(), Refused> {
+    sqlx::query("UPDATE agent_credentials SET last_used_at = $2, last_address = $3 WHERE id = $1")
+        .bind(id)
+        .bind(at.0)
+        .bind(address)
+        .execute(on)
+        .await?;
     Ok(())
 }

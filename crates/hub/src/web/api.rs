@@ -2,6 +2,7 @@
 
 pub(crate) mod agents;
 pub(crate) mod audit;
+pub(crate) mod clients;
 pub(crate) mod commands;
 pub(crate) mod credentials;
 pub(crate) mod health;
@@ -10,7 +11,9 @@ pub(crate) mod install;
 pub(crate) mod pipelines;
 pub(crate) mod projects;
 pub(crate) mod set_times;
+pub(crate) mod settings;
 pub(crate) mod token;
+pub(crate) mod users;
 pub(crate) mod webhooks;
 pub(crate) mod well_known;
 
@@ -31,6 +34,14 @@ pub(crate) struct Listed<T> {
 }
 
 impl<T> Listed<T> {
+    /// A page of a list that is short enough to be read whole.
+    fn page_of(all: Vec<T>, page: Page) -> Self {
+        let total = i64::try_from(all.len()).unwrap_or(i64::MAX);
+        let whole = |number: i64| usize::try_from(number).unwrap_or(usize::MAX);
+        let results = all.into_iter().skip(whole(page.page.saturating_mul(page.size))).take(whole(page.size));
+        Self::new(results.collect(), page, total)
+    }
+
     fn new(results: Vec<T>, page: Page, total: i64) -> Self {
         Self { results, page: page.page, size: page.size, total }
     }

@@ -4,20 +4,28 @@
 //! contents; a file holds the pages of one thing.
 
 mod activity;
+mod addresses;
 mod agent;
 mod agent_place;
 mod agents;
 mod assets;
+mod clients;
+mod confirm;
+mod credentials;
 mod diff;
 mod flow;
 mod guard;
+mod me;
+mod member;
 mod notifications;
 mod page;
 mod people;
 mod pipeline;
 mod pipelines;
+mod register;
 mod restart;
 mod revisions;
+mod settings;
 mod show;
 mod sign_in;
 mod times;
@@ -51,7 +59,10 @@ pub(crate) fn routes(app: &Arc<App>) -> Router<Arc<App>> {
         .route("/agents/{id}/instances", get(agent_place::instances))
         .route("/agents/{id}/commands", get(agent_place::commands))
         .route("/agents/{id}/edit", get(agent::edit).post(agent::change))
-        .route("/agents/{id}/credentials", get(agent::confirm).post(agent::reveal))
+        .route("/agents/{id}/credentials", get(credentials::list).post(credentials::reveal))
+        .route("/agents/{id}/credentials/rotate", get(credentials::rotation).post(credentials::rotate))
+        .route("/agents/{id}/credentials/{credential}/revoke", get(credentials::revocation).post(credentials::revoke))
+        .route("/agents/{id}/addresses", get(addresses::show).post(addresses::allow))
         .route("/agents/{id}/remove", get(agent::removal).post(agent::remove))
         .route("/pipelines", get(pipelines::list))
         .route("/pipelines/new", get(wizard::begin).post(wizard::create_draft))
@@ -74,6 +85,32 @@ pub(crate) fn routes(app: &Arc<App>) -> Router<Arc<App>> {
         .route("/settings/notifications", get(notifications::list).post(notifications::add))
         .route("/settings/notifications/{id}/test", post(notifications::test))
         .route("/settings/notifications/{id}/remove", post(notifications::remove))
+        .route("/people/withdraw", post(people::withdraw))
+        .route("/people/{id}", get(member::details))
+        .route("/people/{id}/role", post(member::change_role))
+        .route("/people/{id}/disable", get(member::disabling).post(member::disable))
+        .route("/people/{id}/enable", post(member::enable))
+        .route("/people/{id}/sessions", post(member::end_sessions))
+        .route("/people/{id}/remove", get(member::removal).post(member::remove))
+        .route("/api-clients", get(clients::list).post(clients::create))
+        .route("/api-clients/{id}/revoke", get(clients::revocation).post(clients::revoke))
+        .route("/settings", get(settings::show))
+        .route("/settings/name", post(settings::rename))
+        .route("/settings/addresses", post(settings::allow))
+        .route("/settings/projects", post(settings::create_project))
+        .route("/settings/projects/{id}", post(settings::rename_project))
+        .route("/me", get(me::show))
+        .route("/me/password", post(me::change_password))
+        .route("/me/sessions", post(me::end_sessions))
+        .route("/switch", post(me::switch))
+        .route("/register", get(register::page).post(register::register))
         .layer(from_fn_with_state(Arc::clone(app), guard::guard));
     Router::new().merge(pages).route("/assets/{hash}/{name}", get(assets::asset))
+}
+
+pub(crate) use guard::everywhere;
+
+/// The headers that every answer to a browser has.
+pub(crate) fn protect(headers: &mut axum::http::HeaderMap) {
+    guard::put(headers, false);
 }

@@ -43,6 +43,39 @@ impl Members {
         self.text(name).unwrap_or_default()
     }
 
+    /// A whole number from 1 to `most`.
+    pub(crate) fn number(&mut self, name: &'static str, most: i64) -> Option<i64> {
+        let value = self.take(name)?;
+        // 30.0 is a whole number, too.
+        let whole = value.as_i64().or_else(|| value.as_f64().filter(|x| x.fract() == 0.0).map(|x| x as i64));
+        let number = whole.filter(|number| (1..=most).contains(number));
+        if number.is_none() {
+            self.wrong(name, format!("must be a whole number from 1 to {most}"));
+        }
+        number
+    }
+
+    /// `true` or `false`, or absent.
+    pub(crate) fn flag(&mut self, name: &'static str) -> Option<bool> {
+        let value = self.take(name)?;
+        let flag = value.as_bool();
+        if flag.is_none() {
+            self.wrong(name, "must be `true` or `false`");
+        }
+        flag
+    }
+
+    /// A list of texts, which may be empty.
+    pub(crate) fn list(&mut self, name: &'static str) -> Option<Vec<String>> {
+        let value = self.take(name)?;
+        let list = value.as_array();
+        let texts: Vec<String> = list.into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect();
+        if list.is_none_or(|list| list.len() != texts.len()) {
+            self.wrong(name, "must be a list of texts");
+        }
+        Some(texts)
+    }
+
     /// A list of at least one text.
     pub(crate) fn texts(&mut self, name: &'static str) -> Option<Vec<String>> {
         let value = self.take(name)?;
@@ -53,16 +86,6 @@ impl Members {
             self.wrong(name, "must be a list of at least one text");
         }
         Some(texts)
-    }
-
-    /// `true` or `false`; absent is `false`.
-    pub(crate) fn flag(&mut self, name: &'static str) -> bool {
-        let value = self.take(name);
-        let flag = value.as_ref().map_or(Some(false), Value::as_bool);
-        if flag.is_none() {
-            self.wrong(name, "must be true or false");
-        }
-        flag.unwrap_or_default()
     }
 
     /// A whole number from 1 that must be there; 0 where it is not, which is noted.

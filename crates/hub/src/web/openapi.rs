@@ -6,7 +6,9 @@ use serde_json::{Map, Value, json};
 use utoipa::openapi::OpenApi;
 
 use crate::app::agents::PLATFORMS;
+use crate::app::credentials::LONGEST_LIFE;
 use crate::app::recipients::EVENTS;
+use crate::auth::addresses::MOST as MOST_RANGES;
 
 const ABOUT: &str = "\
 Agents and pipelines of a hub. Every path below `/dpc/v1` is also there below `/v1`, and the token endpoint also at \
@@ -17,6 +19,9 @@ carry an `Idempotency-Key`: sent again within 24 hours it is done once. Where an
 
 /// What White_Space is in Unicode, for a pattern.
 const WHITE_SPACE: &str = r"\t\n\x0b\f\r \x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000";
+
+/// What `char::is_control` is, for a pattern.
+const CONTROL: &str = r"\x00-\x1f\x7f-\x9f";
 
 /// Adds to `document` what the handlers do not say.
 pub(super) fn complete(document: OpenApi) -> Value {
@@ -36,8 +41,9 @@ pub(super) fn complete(document: OpenApi) -> Value {
     for (path, operations) in document["paths"].as_object_mut().into_iter().flatten() {
         for (method, operation) in operations.as_object_mut().into_iter().flatten() {
             refusals(path, method, operation);
+            let may_be_empty = operation["operationId"] == "rotateCredentials";
             if let Some(Value::Object(body)) = operation.get_mut("requestBody") {
-                body.insert("required".into(), true.into());
+                body.insert("required".into(), (!may_be_empty).into());
             }
             parameters(path, operation);
         }
@@ -144,6 +150,15 @@ fn bodies() -> Map<String, Value> {
             "report": {"type": "object", "description": "the agent's last, see docs/specs/agent-protocol.md"},
             "reportedAt": text})),
         "NewAgent": {"oneOf": PLATFORMS.iter().map(|(cloud, places)| new_agent(cloud, places)).collect::<Vec<_>>()},
+        "NewUser": closed(&["email", "role"], json!({"email": email(), "role": role()})),
+        "UserChange": closed(&[], json!({"role": nullable_word(role()), "disabled": {"type": ["boolean", "null"]}})),
+        "NewApiClient": closed(&["name", "role"], json!({"name": title(), "role": role()})),
+        "NewProject": closed(&["name"], json!({"name": title()})),
+        "SettingsChange": closed(&[], json!({"accountName": nullable(title()), "allowedAddresses": nullable(ranges())})),
+        "AllowedAddressesChange": closed(&["allowedAddresses"],
+            json!({"allowedAddresses": ranges(), "force": {"type": ["boolean", "null"]}})),
+        "Rotation": closed(&[], json!({"expiresInDays": {"type": ["integer", "null"], "minimum": 1,
+            "maximum": LONGEST_LIFE, "description": "when the new secret ends by itself; absent: never"}})),
         "AgentChange": closed(&[], json!({"name": nullable(agent_name()), "description": nullable(description())})),
         "NewWebhook": closed(&["url", "events"], json!({
             "url": {"type": "string", "maxLength": 2000, "description": "https, public; a port and a query may follow",
@@ -198,6 +213,39 @@ fn new_agent(cloud: &str, places: &[&str]) -> Value {
         json!({"name": agent_name(), "description": nullable(description()), "cloudProvider": {"enum": [cloud]},
             "deployment": {"enum": places}, "agentType": {"enum": ["streaming"]}}),
     )
+}
+
+fn role() -> Value {
+    json!({"enum": ["viewer", "editor", "owner"]})
+}
+
+fn nullable_word(mut schema: Value) -> Value {
+    if let Some(words) = schema["enum"].as_array_mut() {
+        words.push(Value::Null);
+    }
+    schema
+}
+
+/// Of an account, a project, an API client.
+fn title() -> Value {
+    let inner = format!("[^{CONTROL}]");
+    let outer = format!("[^{CONTROL}{WHITE_SPACE}]");
+    json!({"type": "string", "minLength": 1, "maxLength": 100, "pattern": format!("^{outer}({inner}*{outer})?$"),
+        "description": "no space around it, no control characters"})
+}
+
+fn email() -> Value {
+    let part = format!("[^@<>{CONTROL}{WHITE_SPACE}]+");
+    json!({"type": "string", "maxLength": 254, "pattern": format!("^{part}@{part}$")})
+}
+
+fn ranges() -> Value {
+    const PART: &str = "(25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])";
+    let four = format!("^{PART}(\\.{PART}){{3}}(/(3[0-2]|[12]?[0-9]))?$");
+    let six = "^([0-9a-f]{1,4}:){7}[0-9a-f]{1,4}(/(12[0-8]|1[01][0-9]|[1-9]?[0-9]))?$";
+    json!({"type": "array", "maxItems": MOST_RANGES,
+        "description": "addresses and ranges, IPv4 and IPv6: 203.0.113.0/24; empty: all",
+        "items": {"type": "string", "anyOf": [{"pattern": four}, {"pattern": six}, {"format": "ipv6"}]}})
 }
 
 fn agent_name() -> Value {

@@ -10,6 +10,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
+use super::access;
 use super::trace;
 use crate::app::agents::PLATFORMS;
 use crate::app::lists::Filter;
@@ -34,8 +35,8 @@ pub(crate) struct Sent {
     pub(crate) once: Option<Once>,
 }
 
-/// The `Idempotency-Key` of a write without a body.
-pub(crate) struct Key(pub(crate) Option<Once>);
+/// The same where the body may be left out: `{}`.
+pub(crate) struct Perhaps(pub(crate) Sent);
 
 /// The ids in the path. A text that is none is of nothing that is there.
 pub(crate) struct Ids<T>(pub(crate) T);
@@ -93,9 +94,10 @@ impl FromRequestParts<Arc<App>> for ApiCaller {
         if let Some(account) = parts.headers.get("account-id")
             && account.as_bytes() != caller.account_id.as_bytes()
         {
-            app.audit_refusal(&caller, "account.mismatch").await?;
+            app.audit_refusal(&caller, "account.mismatch", "").await?;
             return Err(Refused::Forbidden("the token belongs to another account than `account-id` names".into()));
         }
+        access::admit(app, parts.extensions.get(), &caller).await?;
         Ok(Self(caller))
     }
 }
@@ -104,7 +106,7 @@ impl FromRequestParts<Arc<App>> for GatewayAgent {
     type Rejection = Refused;
 
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Refused> {
-        let agent = app.gateway_agent(bearer(&parts.headers)?).await?;
+        let agent = app.gateway_agent(bearer(&parts.headers)?, &address_of(parts)).await?;
         if agent.removed_at.is_some() {
             return Err(Refused::Gone {
                 code: millrace_protocol::gateway::refusal::AGENT_REMOVED,
@@ -135,21 +137,29 @@ impl FromRequest<Arc<App>> for Sent {
 
     // The content type is not asked: existing automation may leave it out, and what is not JSON is refused anyway.
     async fn from_request(request: Request, app: &Arc<App>) -> Result<Self, Refused> {
-        let key = request.headers().get("idempotency-key").cloned();
-        let path = request.uri().path().to_owned();
-        let bytes = bytes_of(request, app).await?;
-        let body = serde_json::from_slice(&bytes)
-            .map_err(|error| Refused::invalid("", format!("the body must be JSON: {error}")))?;
-        Ok(Self { body, once: once(key.as_ref(), &path, &bytes)? })
+        sent(request, app, None).await
     }
 }
 
-impl FromRequestParts<Arc<App>> for Key {
+impl FromRequest<Arc<App>> for Perhaps {
     type Rejection = Refused;
 
-    async fn from_request_parts(parts: &mut Parts, _app: &Arc<App>) -> Result<Self, Refused> {
-        once(parts.headers.get("idempotency-key"), parts.uri.path(), &[]).map(Self)
+    async fn from_request(request: Request, app: &Arc<App>) -> Result<Self, Refused> {
+        sent(request, app, Some(Value::Object(serde_json::Map::new()))).await.map(Self)
     }
+}
+
+/// What was sent; `nothing` stands for an empty body where that is allowed.
+async fn sent(request: Request, app: &Arc<App>, nothing: Option<Value>) -> Result<Sent, Refused> {
+    let key = request.headers().get("idempotency-key").cloned();
+    let path = request.uri().path().to_owned();
+    let bytes = bytes_of(request, app).await?;
+    let body = match nothing {
+        Some(nothing) if bytes.is_empty() => nothing,
+        _ => serde_json::from_slice(&bytes)
+            .map_err(|error| Refused::invalid("", format!("the body must be JSON: {error}")))?,
+    };
+    Ok(Sent { body, once: once(key.as_ref(), &path, &bytes)? })
 }
 
 fn once(key: Option<&HeaderValue>, path: &str, body: &[u8]) -> Result<Option<Once>, Refused> {

@@ -1,48 +1,11 @@
 //! The console by a plain HTTP client: who gets in, what comes back, and what is refused.
 
 use millrace_hub::{Hub, Settings};
-use reqwest::{Response, StatusCode};
+use reqwest::StatusCode;
 use std::sync::Arc;
 
 use crate::house::{House, Kind, OWNER, PASSWORD, TestClock};
-
-/// A browser without JavaScript: it keeps cookies, follows nothing by itself.
-pub(crate) struct Visitor<'a> {
-    house: &'a House,
-    http: reqwest::Client,
-    cookie: String,
-}
-
-impl<'a> Visitor<'a> {
-    pub(crate) fn new(house: &'a House) -> Self {
-        let http = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build().unwrap();
-        Self { house, http, cookie: String::new() }
-    }
-
-    pub(crate) async fn get(&self, path: &str) -> Response {
-        let request = self.http.get(format!("{}{path}", self.house.url)).header("cookie", &self.cookie);
-        request.send().await.unwrap()
-    }
-
-    pub(crate) async fn post(&self, path: &str, fields: &[(&str, &str)]) -> Response {
-        let request = self.http.post(format!("{}{path}", self.house.url)).header("cookie", &self.cookie);
-        request.header("sec-fetch-site", "same-origin").form(fields).send().await.unwrap()
-    }
-
-    pub(crate) async fn sign_in(&mut self) {
-        let answer = self.post("/sign-in", &[("email", OWNER), ("password", PASSWORD)]).await;
-        assert_eq!(answer.status(), StatusCode::SEE_OTHER);
-        let set = answer.headers()["set-cookie"].to_str().unwrap();
-        assert!(set.contains("HttpOnly") && set.contains("SameSite=Lax"), "{set}");
-        self.cookie = set.split(';').next().unwrap().to_owned();
-    }
-
-    pub(crate) async fn token(&self) -> String {
-        let page = self.get("/agents").await.text().await.unwrap();
-        let (_, rest) = page.split_once("name=\"token\" value=\"").expect("a page has forms");
-        rest.split('"').next().unwrap().to_owned()
-    }
-}
+use crate::visitor::Visitor;
 
 #[tokio::test]
 async fn nobody_sees_a_page_without_signing_in_and_a_wrong_password_says_nothing_of_the_address() {

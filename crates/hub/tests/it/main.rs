@@ -2,9 +2,11 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod addresses;
 mod agents;
 mod backups;
 mod browser;
+mod clients;
 mod conformance;
 mod console;
 mod document;
@@ -15,10 +17,16 @@ mod house;
 mod manners;
 mod notifications;
 mod outside;
+mod people;
 mod pipelines;
+mod roles;
+mod rotation;
 mod running;
+mod security;
 mod set_times;
 mod several;
+mod tenants;
 mod tokens;
+mod visitor;
 mod walk;
 mod wizard;

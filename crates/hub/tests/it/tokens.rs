@@ -18,6 +18,7 @@ on_both_databases!(
     too_many_failures_wait_and_the_right_secret_never_does,
     a_token_lives_for_as_long_as_it_says_and_a_newer_one_ends_none,
     a_call_without_a_valid_token_is_401,
+    a_token_with_another_algorithm_or_a_key_of_its_own_is_401,
     a_token_of_an_agent_does_not_open_the_api_nor_an_api_token_the_gateway,
 );
 
@@ -124,6 +125,31 @@ async fn a_call_without_a_valid_token_is_401(house: House) {
     let answer = house.http.get(format!("{}/dpc/v1/agents", house.url)).send().await.unwrap();
     let (headers, _) = finished(answer, 401, "no token").await;
     assert_eq!(headers["www-authenticate"], "Bearer");
+}
+
+async fn a_token_with_another_algorithm_or_a_key_of_its_own_is_401(house: House) {
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD as URL;
+    let whole = house.token();
+    let parts: Vec<&str> = whole.split('.').collect();
+    let header: Value = serde_json::from_slice(&URL.decode(parts[0]).unwrap()).unwrap();
+    let with = |name: &str, value: Value| {
+        let mut header = header.clone();
+        header[name] = value;
+        URL.encode(header.to_string())
+    };
+    let jwk = serde_json::json!({"kty": "OKP", "crv": "Ed25519", "x": "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"});
+    for (header, signature) in [
+        (with("alg", "none".into()), ""),
+        (with("alg", "none".into()), parts[2]),
+        (with("alg", "HS256".into()), parts[2]),
+        (with("typ", "JWT".into()), parts[2]),
+        (with("kid", uuid::Uuid::new_v4().to_string().into()), parts[2]),
+        (with("jwk", jwk), parts[2]),
+        (with("jku", "https://evil.example.com/keys".into()), parts[2]),
+    ] {
+        house.use_token(&format!("{header}.{}.{signature}", parts[1]));
+        house.expect(401, Method::GET, "/agents", None).await;
+    }
 }
 
 async fn a_token_of_an_agent_does_not_open_the_api_nor_an_api_token_the_gateway(house: House) {

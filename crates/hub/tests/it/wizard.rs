@@ -4,8 +4,8 @@
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use crate::console::Visitor;
 use crate::house::{House, Kind, agent, on_both_databases, pipeline};
+use crate::visitor::Visitor;
 
 on_both_databases!(
     an_edit_that_changes_nothing_leaves_every_kind_of_pipeline_as_it_is,

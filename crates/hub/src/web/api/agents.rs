@@ -37,6 +37,10 @@ pub(crate) struct AgentView {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     version_details: Option<VersionDetails>,
+    /// When the secret that it uses ends by itself; absent: never.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    credentials_expire_at: Option<String>,
     /// What is not as it should be: `kind`, `message`, `since`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     conditions: Vec<Value>,
@@ -62,6 +66,7 @@ fn view(app: &App, agent: Agent) -> AgentView {
         agent_status: status.as_str(),
         connected: status == AgentStatus::Running,
         conditions: conditions(&agent, app.now()).iter().map(|condition| json!(condition)).collect(),
+        credentials_expire_at: agent.credentials_end.map(|at| at.to_string()),
         last_seen_at: last_seen(&agent).map(|at| at.to_string()),
         version_details: agent.version.map(|agent_version| VersionDetails { agent_version }),
         agent_id: agent.id,
@@ -92,7 +97,8 @@ pub(crate) async fn list(
     page: Page,
     asked: Asked,
 ) -> Result<Json<Listed<AgentView>>, Refused> {
-    let filter = asked.filter(&["PENDING", "RUNNING", "STOPPED", "UNKNOWN"], &["created", "name", "status", "lastSeen"])?;
+    let filter =
+        asked.filter(&["PENDING", "RUNNING", "STOPPED", "UNKNOWN"], &["created", "name", "status", "lastSeen"])?;
     let (agents, total) = app.agents_like(&caller, &filter, (page.page, page.size)).await?;
     let results = agents.into_iter().map(|agent| view(&app, agent)).collect();
     Ok(Json(Listed::new(results, page, total)))

@@ -191,7 +191,7 @@ pub(crate) async fn command(
     let mut members = Members::of(sent.body)?;
     let word = members.required_text("command").to_ascii_uppercase();
     let tables = members.texts("tables");
-    let adopt = members.flag("adopt");
+    let adopt = members.flag("adopt").unwrap_or_default();
     for (name, is_there) in [("tables", tables.is_some()), ("adopt", adopt)] {
         if is_there && word != "RESTART" {
             members.wrong(name, "goes with `RESTART` only");

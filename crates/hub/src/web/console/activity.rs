@@ -10,6 +10,7 @@ use super::page::{Mishap, Shell, page};
 use super::show::{When, filters};
 use super::visitor::{Fields, Visitor};
 use crate::app::App;
+use crate::auth::Role;
 
 struct Row {
     when: When,
@@ -47,6 +48,9 @@ pub(crate) async fn list(State(app): State<Arc<App>>, visitor: Visitor, query: F
         },
         link: match deed.object.split_once(':') {
             Some(("agent", id)) if !deed.action.ends_with("remove") => Some(format!("/agents/{id}")),
+            Some(("person", id)) if visitor.caller.role >= Role::Owner && deed.action != "person.remove" => {
+                Some(format!("/people/{id}"))
+            }
             Some(("pipeline", id)) if !deed.action.ends_with("delete") => Some(format!("/pipelines/{id}")),
             _ => None,
         },

@@ -6,7 +6,6 @@ use askama::Template;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Redirect, Response};
-use millrace_protocol::gateway::Condition;
 
 use super::page::{Mishap, Shell, Wrong, page, with_status};
 use super::pipeline::EventRow;
@@ -14,8 +13,7 @@ use super::show::{Badge, Field, Summary, When, filters, spelled};
 use super::visitor::{Sent, Visitor};
 use crate::app::App;
 use crate::app::agents::last_seen;
-use crate::app::credentials::Revealed;
-use crate::app::status::AgentStatus;
+use crate::app::status::{self, AgentStatus};
 use crate::db::agents::Agent;
 use crate::web::deploy;
 use millrace_model::Timestamp;
@@ -79,16 +77,17 @@ struct DetailsPage {
     deployment: String,
     commands: String,
     client_id: String,
-    revealed: Option<Revealed>,
+    /// How many of its secrets are alive, and when one of them was used last.
+    secrets: usize,
+    used: Option<When>,
+    ranges: Vec<String>,
     has_connected: bool,
 }
 
-async fn details_page(
-    app: &App,
-    visitor: &Visitor,
-    agent: &Agent,
-    revealed: Option<Revealed>,
-) -> Result<DetailsPage, Mishap> {
+async fn details_page(app: &App, visitor: &Visitor, agent: &Agent) -> Result<DetailsPage, Mishap> {
+    let known = app.credentials(&visitor.caller, &agent.id).await?;
+    let used = known.iter().filter_map(|secret| secret.last_used_at).max();
+    let (allowed, _) = app.agent_addresses(&visitor.caller, &agent.id).await?;
     Ok(DetailsPage {
         shell: visitor.shell(&agent.name, "agents"),
         head: head(app, visitor, agent, "details").await?,
@@ -97,7 +96,9 @@ async fn details_page(
         deployment: spelled(&agent.deployment).to_owned(),
         commands: deploy::text(&app.settings, agent, &agent.deployment).unwrap_or_default(),
         client_id: agent.client_id.clone(),
-        revealed,
+        secrets: known.iter().filter(|secret| secret.is_alive(app.now())).count(),
+        used: used.map(|at| When::new(at, app.now())),
+        ranges: allowed.texts(),
         has_connected: agent.first_connected_at.is_some(),
     })
 }
@@ -108,7 +109,7 @@ pub(crate) async fn details(
     visitor: Visitor,
 ) -> Result<Response, Mishap> {
     let agent = app.agent(&visitor.caller, &id).await?;
-    Ok(page(&details_page(&app, &visitor, &agent, None).await?))
+    Ok(page(&details_page(&app, &visitor, &agent).await?))
 }
 
 #[derive(Template)]
@@ -126,19 +127,13 @@ pub(crate) async fn conditions(
 ) -> Result<Response, Mishap> {
     let agent = app.agent(&visitor.caller, &id).await?;
     let now = app.now();
-    let told: Vec<Condition> =
-        agent.conditions.as_deref().and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
-    let mut conditions: Vec<(String, String, When)> = told
+    let conditions = status::conditions(&agent, now)
         .into_iter()
         .map(|condition| {
             let since = Timestamp::parse(&condition.since).unwrap_or(now);
             (condition.kind.replace('_', " "), condition.message, When::new(since, now))
         })
         .collect();
-    if let Some(skew) = agent.clock_skew_ms.filter(|skew| *skew != 0) {
-        let message = format!("the agent's clock is {} s away from the hub's: lag is not to be trusted", skew / 1000);
-        conditions.push(("clock skew".into(), message, When::new(now, now)));
-    }
     let shell = visitor.shell(&agent.name, "agents");
     Ok(page(&ConditionsPage { shell, head: head(&app, &visitor, &agent, "conditions").await?, conditions }))
 }
@@ -218,52 +213,6 @@ pub(crate) async fn change(
             Ok(with_status(StatusCode::BAD_REQUEST, &again))
         }
     }
-}
-
-#[derive(Template)]
-#[template(path = "agent_credentials.html")]
-struct ConfirmPage {
-    shell: Shell,
-    id: String,
-    name: String,
-    summary: Summary,
-    password: Field,
-}
-
-fn confirm_page(visitor: &Visitor, agent: &Agent, wrong: Wrong) -> ConfirmPage {
-    ConfirmPage {
-        shell: visitor.shell(format!("Credentials of {}", agent.name), "agents"),
-        id: agent.id.clone(),
-        name: agent.name.clone(),
-        password: Field::text("password", "Password", "", &wrong)
-            .kind("password", "current-password")
-            .help("Yours, to show that it is you. That the credentials were shown is noted under Activity.")
-            .most(1024),
-        summary: Summary(wrong),
-    }
-}
-
-pub(crate) async fn confirm(
-    State(app): State<Arc<App>>,
-    Path(id): Path<String>,
-    visitor: Visitor,
-) -> Result<Response, Mishap> {
-    let agent = app.agent(&visitor.caller, &id).await?;
-    Ok(page(&confirm_page(&visitor, &agent, Wrong::default())))
-}
-
-pub(crate) async fn reveal(
-    State(app): State<Arc<App>>,
-    Path(id): Path<String>,
-    Sent(visitor, fields): Sent,
-) -> Result<Response, Mishap> {
-    let agent = app.agent(&visitor.caller, &id).await?;
-    if !app.confirm(&visitor.session, fields.get("password"), &visitor.browser).await? {
-        let wrong = Wrong::at("password", "is not yours");
-        return Ok(with_status(StatusCode::UNAUTHORIZED, &confirm_page(&visitor, &agent, wrong)));
-    }
-    let revealed = app.reveal_credentials(&visitor.caller, &id).await?;
-    Ok(page(&details_page(&app, &visitor, &agent, Some(revealed)).await?))
 }
 
 #[derive(Template)]

@@ -139,6 +139,7 @@ impl AddPage {
                 help: "The service that keeps it running. It cannot be changed later.",
                 error: wrong.of("deployment"),
                 groups: groups.collect(),
+                is_needed: true,
             },
             summary: Summary(wrong),
         }

@@ -51,6 +51,17 @@ pub(crate) fn put(headers: &mut HeaderMap, secure: bool) {
     }
 }
 
+/// What every answer of the hub has, whoever asked: nothing is guessed about its type, and with https it stays https.
+pub(crate) async fn everywhere(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+    let mut response = next.run(request).await;
+    let headers = response.headers_mut();
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    if app.settings.public_url.starts_with("https://") {
+        headers.insert(header::STRICT_TRANSPORT_SECURITY, HeaderValue::from_static(HSTS));
+    }
+    response
+}
+
 /// Whether a browser sent this from a page of ours. Browsers say so in `Sec-Fetch-Site`; older ones in `Origin`.
 fn is_ours(headers: &HeaderMap, public_url: &str) -> bool {
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());

@@ -16,6 +16,8 @@ pub(crate) struct Shell {
     /// Which link of the rail is the current one.
     pub(crate) section: &'static str,
     pub(crate) account: String,
+    /// Accounts that the person may be in: id, name, and whether it is this one.
+    pub(crate) accounts: Vec<(String, String, bool)>,
     pub(crate) email: String,
     pub(crate) role: &'static str,
     pub(crate) is_editor: bool,
@@ -126,6 +128,9 @@ impl Wrong {
         match refused {
             Refused::Invalid(violations) => Ok(Self(violations)),
             Refused::Conflict { code: "name_taken", message } => Ok(Self::at("name", message)),
+            Refused::Conflict { code: "is_member", message } => Ok(Self::at("email", message)),
+            Refused::Conflict { code: "would_lock_out", message } => Ok(Self::at("allowedAddresses", message)),
+            Refused::Conflict { code: "last_owner", message } => Ok(Self::at("", message)),
             Refused::Conflict { code: "agent_taken", message } => Ok(Self::at("agentId", message)),
             other => Err(Mishap(other)),
         }
@@ -168,6 +173,10 @@ fn spoken(field: &str) -> String {
         "agentId" => "The agent".into(),
         "email" => "The e-mail address".into(),
         "password" => "The password".into(),
+        "new" => "The new password".into(),
+        "accountName" => "The name of the account".into(),
+        "allowedAddresses" => "This list".into(),
+        "role" => "The role".into(),
         "account" => "The name of the account".into(),
         "confirmation" => "The confirmation".into(),
         other => sentence(other).trim_end_matches('.').to_owned(),

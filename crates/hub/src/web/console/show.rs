@@ -248,6 +248,8 @@ pub(crate) struct Choice {
     pub(crate) help: &'static str,
     pub(crate) error: String,
     pub(crate) groups: Vec<Group>,
+    /// Whether something has to be chosen.
+    pub(crate) is_needed: bool,
 }
 
 impl HtmlSafe for Choice {}
@@ -281,7 +283,12 @@ impl Choice {
     /// One list without groups.
     pub(crate) fn of(name: &'static str, label: &'static str, options: Vec<Pick>, wrong: &Wrong) -> Self {
         let groups = vec![Group { name: String::new(), key: String::new(), options }];
-        Self { name, label, help: "", error: wrong.of(name), groups }
+        Self { name, label, help: "", error: wrong.of(name), groups, is_needed: true }
+    }
+
+    /// Nothing is an answer, too.
+    pub(crate) fn optional(self) -> Self {
+        Self { is_needed: false, ..self }
     }
 
     /// With a sentence below.

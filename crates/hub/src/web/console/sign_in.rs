@@ -12,9 +12,10 @@ use super::page::{Mishap, Wrong, page as rendered, with_status};
 use super::show::{Field, Summary};
 use super::visitor::{Fields, Filled, Guest, Sent, Visitor};
 use crate::app::App;
-use crate::app::people::Joining;
+use crate::app::joining::Joining;
 use crate::auth::session::Ticket;
 use crate::fault::Refused;
+use crate::settings::Registration;
 
 #[derive(Template)]
 #[template(path = "sign_in.html")]
@@ -23,18 +24,20 @@ struct SignInPage {
     theme: &'static str,
     problem: String,
     next: String,
+    can_register: bool,
     email: Field,
     password: Field,
 }
 
 impl SignInPage {
-    fn new(guest: &Guest, (next, email, problem): (&str, &str, String)) -> Self {
+    fn new(app: &App, guest: &Guest, (next, email, problem): (&str, &str, String)) -> Self {
         let none = Wrong::default();
         Self {
             assets: assets::linked(),
             theme: guest.look.theme,
             problem,
             next: next.to_owned(),
+            can_register: app.settings.registration == Registration::Open,
             email: Field::text("email", "Email", email, &none).kind("email", "username"),
             password: Field::text("password", "Password", "", &none).kind("password", "current-password").most(1024),
         }
@@ -46,13 +49,13 @@ pub(crate) async fn home(_: Visitor) -> Redirect {
     Redirect::to("/agents")
 }
 
-pub(crate) async fn page(guest: Guest, query: Fields) -> Response {
-    rendered(&SignInPage::new(&guest, (inside(query.get("next")), "", String::new())))
+pub(crate) async fn page(State(app): State<Arc<App>>, guest: Guest, query: Fields) -> Response {
+    rendered(&SignInPage::new(&app, &guest, (inside(query.get("next")), "", String::new())))
 }
 
 pub(crate) async fn sign_in(State(app): State<Arc<App>>, Filled(guest, fields): Filled) -> Result<Response, Mishap> {
     let (email, next) = (fields.get("email"), inside(fields.get("next")));
-    let again = |status, problem: String| with_status(status, &SignInPage::new(&guest, (next, email, problem)));
+    let again = |status, problem: String| with_status(status, &SignInPage::new(&app, &guest, (next, email, problem)));
     match app.sign_in(email, fields.get("password"), &guest.browser).await {
         Ok(Some(ticket)) => Ok(enter(&app, &ticket, next)),
         Ok(None) => Ok(again(
@@ -86,7 +89,7 @@ fn with_cookie(mut response: Response, cookie: &str) -> Response {
     response
 }
 
-fn enter(app: &App, ticket: &Ticket, next: &str) -> Response {
+pub(super) fn enter(app: &App, ticket: &Ticket, next: &str) -> Response {
     with_cookie(Redirect::to(next).into_response(), &ticket.set(is_secure(app)))
 }
 
@@ -136,14 +139,14 @@ async fn join_page(app: &App, token: &str, guest: &Guest, fields: &Fields, wrong
     Ok(JoinPage {
         assets: assets::linked(),
         theme: guest.look.theme,
-        is_first: fixed.is_none(),
+        is_first: link.created_by == "hub",
         role: link.role,
         account_name: account.as_ref().map_or_else(String::new, |account| account.name.clone()),
         account: account.is_none().then_some(named),
         email,
         password: Field::text("password", "Password", "", &wrong)
             .kind("password", "new-password")
-            .help("At least 12 characters. A few words that do not belong together make a good one.")
+            .help("At least 12 characters; a few words that do not belong together. With a login on this hub: the one you have.")
             .most(1024),
         summary: Summary(wrong),
     })

@@ -10,10 +10,13 @@ use axum::response::{IntoResponse, Redirect, Response};
 use super::page::{Mishap, Shell};
 use crate::app::App;
 use crate::app::people::Browser;
+use crate::app::sign_in::not_from_here;
 use crate::auth::session::{Ticket, cookie};
 use crate::auth::{Caller, Role};
+use crate::db::accounts::Named;
 use crate::db::sessions::Session;
 use crate::fault::Refused;
+use crate::web::access::{self, Door, Needs};
 use crate::web::request::address_of;
 
 /// A browser name is kept up to here.
@@ -43,6 +46,8 @@ pub(crate) struct Visitor {
     pub(crate) browser: Browser,
     pub(crate) look: Look,
     pub(crate) token: String,
+    /// Those that the person may be in.
+    pub(crate) accounts: Vec<Named>,
 }
 
 /// A form of someone who is signed in; it came from a page of this session.
@@ -115,8 +120,29 @@ impl FromRequestParts<Arc<App>> for Visitor {
             app.was_here(&session).await.map_err(|refused| Mishap::from(refused).into_response())?;
         }
         let caller = session.caller(&guest.browser).map_err(|refused| Mishap::from(refused).into_response())?;
-        Ok(Self { caller, session, browser: guest.browser, look: guest.look, token: ticket.form_token() })
+        admitted(parts, app, &session, &caller, &guest.browser)
+            .await
+            .map_err(|refused| Mishap::from(refused).into_response())?;
+        let accounts = app.own_accounts(&session).await.map_err(|refused| Mishap::from(refused).into_response())?;
+        Ok(Self { accounts, caller, session, browser: guest.browser, look: guest.look, token: ticket.form_token() })
     }
+}
+
+/// Refuses whoever calls from where the account does not let in, or has not the role that the page is for.
+async fn admitted(
+    parts: &Parts,
+    app: &App,
+    session: &Session,
+    caller: &Caller,
+    browser: &Browser,
+) -> Result<(), Refused> {
+    let door = parts.extensions.get::<&'static Door>();
+    // About one's own login, and to another account, everyone may come from everywhere.
+    if door.is_none_or(|door| door.needs != Needs::Login) && !session.lets_in(browser)? {
+        app.audit_refusal(caller, "address.refused", "").await?;
+        return Err(not_from_here(&browser.address));
+    }
+    access::admit(app, door, caller).await
 }
 
 fn sign_in_first(next: &Option<String>, by_itself: bool) -> Response {
@@ -171,6 +197,11 @@ impl Visitor {
             title: title.into(),
             section,
             account: self.session.account_name.clone(),
+            accounts: self
+                .accounts
+                .iter()
+                .map(|one| (one.id.clone(), one.name.clone(), one.id == self.session.account_id))
+                .collect(),
             email: self.session.email.clone(),
             role: self.caller.role.as_str(),
             is_editor: self.caller.role >= Role::Editor,
