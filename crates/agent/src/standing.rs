@@ -130,8 +130,11 @@ impl Shared {
     /// It does not run, and why.
     pub(crate) fn rests(&self, report: Report) {
         self.set(|standing| {
-            standing.running = None;
-            standing.idle = Some(report);
+            let last = standing.running.take().filter(|witness| witness.held.pipeline_id == report.pipeline_id);
+            standing.idle = Some(match last {
+                Some(witness) => witness.counted(report),
+                None => report,
+            });
         });
     }
 

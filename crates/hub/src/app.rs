@@ -7,6 +7,7 @@ pub(crate) mod agents;
 pub(crate) mod commands;
 pub(crate) mod console;
 pub(crate) mod credentials;
+pub(crate) mod figures;
 pub(crate) mod gateway;
 mod ledger;
 mod notify;
@@ -40,6 +41,7 @@ pub(crate) struct App {
     pub(crate) notifier: notify::Notifier,
     pub(crate) ledger: ledger::Ledger,
     pub(crate) throttle: Throttle,
+    pub(crate) sampler: figures::Sampler,
 }
 
 impl App {
@@ -58,6 +60,7 @@ impl App {
             notifier: notify::Notifier::default(),
             ledger: ledger::Ledger::default(),
             throttle: Throttle::default(),
+            sampler: figures::Sampler::default(),
         })
     }
 

@@ -10,6 +10,7 @@ pub(crate) mod commands;
 pub(crate) mod credentials;
 pub(crate) mod drafts;
 pub(crate) mod events;
+pub(crate) mod figures;
 pub(crate) mod keys;
 pub(crate) mod leases;
 mod migrate;

@@ -60,6 +60,7 @@ impl Hub {
         let served = tokio::select! {
             served = serving => served,
             () = self.app.keep_books() => Ok(()),
+            () = self.app.keep_figures() => Ok(()),
         };
         self.app.write_down().await;
         served.map_err(|error| Cause::Listen { address: address.to_string(), error }.into())

@@ -44,6 +44,8 @@ fn contract() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(api::pipelines::command))
         .routes(routes!(api::history::events))
         .routes(routes!(api::history::revisions))
+        .routes(routes!(api::metrics::of_pipeline))
+        .routes(routes!(api::metrics::of_agent))
         .routes(routes!(api::audit::list))
 }
 
@@ -76,7 +78,7 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .route("/oauth/token", post(api::token::token))
         .route("/openapi.json", get(move || async move { Json(document.as_ref().clone()) }))
         .merge(console::routes(&app))
-        .fallback(problem::no_such_path)
+        .fallback(console::no_such_path)
         .method_not_allowed_fallback(problem::no_such_method)
         .layer(DefaultBodyLimit::max(BODY_LIMIT))
         .layer(axum::middleware::from_fn(last_resort::last_resort))

@@ -6,6 +6,7 @@ pub(crate) mod commands;
 pub(crate) mod credentials;
 pub(crate) mod health;
 pub(crate) mod history;
+pub(crate) mod metrics;
 pub(crate) mod pipelines;
 pub(crate) mod projects;
 pub(crate) mod token;

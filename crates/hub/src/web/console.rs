@@ -8,8 +8,10 @@ mod agent;
 mod agents;
 mod assets;
 mod deploy;
+mod docs;
 mod flow;
 mod guard;
+mod missing;
 mod page;
 mod people;
 mod pipeline;
@@ -27,6 +29,8 @@ use axum::middleware::from_fn_with_state;
 use axum::routing::{get, post};
 
 use crate::app::App;
+
+pub(crate) use missing::no_such_path;
 
 /// Every page there is.
 pub(crate) fn routes(app: &Arc<App>) -> Router<Arc<App>> {
@@ -55,6 +59,8 @@ pub(crate) fn routes(app: &Arc<App>) -> Router<Arc<App>> {
         .route("/pipelines/{id}/start", post(pipeline::start))
         .route("/pipelines/{id}/stop", post(pipeline::stop))
         .route("/pipelines/{id}/delete", get(pipeline::deletion).post(pipeline::delete))
+        .route("/docs", get(docs::contents))
+        .route("/docs/{*place}", get(docs::document))
         .route("/activity", get(activity::list))
         .route("/people", get(people::list).post(people::invite))
         .layer(from_fn_with_state(Arc::clone(app), guard::guard));

@@ -9,7 +9,9 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 use super::page::Mishap;
+use super::show::OFFSET;
 use crate::app::App;
+use crate::auth::session::cookie;
 use crate::fault::Refused;
 
 /// Nothing but our own files; no inline script or style, no eval, no frame, no form to elsewhere.
@@ -30,7 +32,8 @@ const HSTS: &str = "max-age=31536000; includeSubDomains";
 pub(crate) async fn guard(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
     let safe = matches!(*request.method(), Method::GET | Method::HEAD);
     let mut response = if safe || is_ours(request.headers(), &app.settings.public_url) {
-        next.run(request).await
+        let offset = offset(request.headers());
+        OFFSET.scope(offset, next.run(request)).await
     } else {
         Mishap::from(Refused::Forbidden("this form was sent from another site".into())).into_response()
     };
@@ -39,6 +42,17 @@ pub(crate) async fn guard(State(app): State<Arc<App>>, request: Request, next: N
     }
     put(response.headers_mut(), app.settings.public_url.starts_with("https://"));
     response
+}
+
+/// Minutes by which a visitor's clock is ahead of UTC, where times are to be shown by it.
+fn offset(headers: &HeaderMap) -> i64 {
+    let cookies = headers.get(header::COOKIE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    if cookie(cookies, "clock") != Some("local") {
+        return 0;
+    }
+    let minutes = cookie(cookies, "offset").and_then(|text| text.parse::<i64>().ok());
+    // No place on earth is further away from UTC.
+    minutes.filter(|minutes| minutes.abs() <= 14 * 60).unwrap_or_default()
 }
 
 /// The headers that every answer of the console has.

@@ -78,8 +78,7 @@ impl HtmlSafe for When {}
 
 impl When {
     pub(crate) fn new(at: Timestamp, now: Timestamp) -> Self {
-        let machine = at.to_string();
-        Self { ago: ago(at, now), exact: exact(&machine), machine }
+        Self { ago: ago(at, now), exact: exact(at), machine: at.to_string() }
     }
 }
 
@@ -91,10 +90,35 @@ impl When {
     }
 }
 
+tokio::task_local! {
+    /// Minutes by which the visitor's clock is ahead of UTC: the same for everything in one answer. See `guard`.
+    pub(crate) static OFFSET: i64;
+}
+
+/// The visitor's offset from UTC in minutes; 0 for who reads times in UTC.
+pub(crate) fn offset() -> i64 {
+    OFFSET.try_with(|offset| *offset).unwrap_or_default()
+}
+
+/// `UTC`, `UTC+05:30`.
+pub(crate) fn zone() -> String {
+    match offset() {
+        0 => "UTC".into(),
+        minutes => {
+            let sign = if minutes < 0 { '-' } else { '+' };
+            format!("UTC{sign}{:02}:{:02}", minutes.abs() / 60, minutes.abs() % 60)
+        }
+    }
+}
+
+/// `2026-01-31T09:30:00` by the visitor's clock.
+pub(crate) fn local(at: Timestamp) -> String {
+    Timestamp(at.0 + offset() * 60_000_000).to_string().chars().take(19).collect()
+}
+
 /// `2026-01-31 09:30:00 UTC`.
-fn exact(machine: &str) -> String {
-    let short: String = machine.chars().take(19).collect();
-    format!("{} UTC", short.replace('T', " "))
+pub(crate) fn exact(at: Timestamp) -> String {
+    format!("{} {}", local(at).replace('T', " "), zone())
 }
 
 /// `12 s ago`.
@@ -297,6 +321,17 @@ pub(crate) mod filters {
     use std::fmt::Display;
 
     use askama::Values;
+
+    /// A code that leads to the page about it, as HTML.
+    #[askama::filter_fn]
+    pub(crate) fn explained(code: impl Display, _: &dyn Values) -> askama::Result<String> {
+        let code = code.to_string();
+        let shown = code.replace('&', "&amp;").replace('<', "&lt;").replace('"', "&quot;");
+        Ok(match crate::web::console::docs::about(&code) {
+            Some(address) => format!("<a class=\"codelink\" href=\"{address}\"><code>{shown}</code></a>"),
+            None => format!("<code>{shown}</code>"),
+        })
+    }
 
     /// As a sentence begins: the first letter large, the rest as it is. Marks of code become nothing.
     #[askama::filter_fn]
