@@ -62,5 +62,17 @@ export async function seed(hub) {
 
   const spare = await hub.connect(ids.spare);
   await spare.sync({ conditions: [] });
+  await past([pipelines["orders to lake"], pipelines["orders-us"], ids["orders-eu"]]);
   return { agents: ids, pipelines, spare };
+}
+
+// Whoever started this script writes a past for these, or there is none.
+async function past(ids) {
+  if (process.stdin.isTTY) return;
+  console.log(`past ${JSON.stringify(ids)}`);
+  await new Promise((resolve) => {
+    process.stdin.once("data", resolve);
+    process.stdin.once("end", resolve);
+  });
+  process.stdin.destroy();
 }

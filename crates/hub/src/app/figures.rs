@@ -32,6 +32,9 @@ const LATE: i64 = 10 * 1_000_000;
 const AT_ONCE: usize = 50;
 /// How often it is looked whether a quarter of an hour is over.
 const LOOK: Duration = Duration::from_secs(1);
+/// In a list the last hour is shown by buckets so wide.
+const SPARK: i64 = 120 * 1_000_000;
+const HOUR: i64 = 3_600 * 1_000_000;
 /// A range has at most so many buckets.
 pub(crate) const BUCKETS: i64 = 1_500;
 
@@ -130,6 +133,22 @@ impl App {
         let step = if fine { step } else { step.max(QUARTER) };
         let samples = self.samples(series(id), (from, to), fine).await?;
         Ok(Course::new(&samples, (from, to), (step, if fine { FINE } else { QUARTER })))
+    }
+
+    /// The rows of the last hour, of each of these that has any.
+    pub(crate) async fn last_hour(&self, ids: &[&str]) -> Result<HashMap<String, Course>, Refused> {
+        let now = self.now();
+        let range = (Timestamp(now.0 - HOUR), now);
+        let all: Vec<i64> = ids.iter().map(|id| series(id)).collect();
+        if all.is_empty() {
+            return Ok(HashMap::new());
+        }
+        let mut samples: HashMap<i64, Vec<Sample>> = HashMap::new();
+        for (series, sample) in figures::rows_of(self.db.pool(), &all, range.0, SPARK).await? {
+            samples.entry(series).or_default().push(sample);
+        }
+        let course = |id: &&str| Some(((*id).to_owned(), Course::new(samples.get(&series(id))?, range, (SPARK, SPARK))));
+        Ok(ids.iter().filter_map(course).collect())
     }
 
     /// Quarters of an hour as far as there are any, unless `fine`; then what came since.

@@ -180,6 +180,27 @@ pub(crate) async fn quarters<'e>(
     Ok((rows.iter().map(sample).collect(), end.map(Timestamp)))
 }
 
+/// Rows that were counted by each of these series since `from`, one sample for each `width` microseconds.
+pub(crate) async fn rows_of<'e>(
+    on: impl Executor<'e, Database = Any>,
+    series: &[i64],
+    from: Timestamp,
+    width: i64,
+) -> Result<Vec<(i64, Sample)>, Refused> {
+    let list = series.iter().map(i64::to_string).collect::<Vec<_>>().join(", ");
+    let sql = format!(
+        "SELECT series, run, MAX(at) AS at, MAX(row_count) AS row_count FROM samples \
+         WHERE series IN ({list}) AND at >= $1 GROUP BY series, run, at / {width} ORDER BY 1, 3"
+    );
+    let rows = sqlx::query(sqlx::AssertSqlSafe(sql)).bind(from.0).fetch_all(on).await?;
+    let one = |row: &AnyRow| {
+        let mut counters = Counters::default();
+        counters.set(Counter::Rows, row.get("row_count"));
+        (row.get("series"), Sample { at: Timestamp(row.get("at")), run: row.get("run"), counters, ..Sample::default() })
+    };
+    Ok(rows.iter().map(one).collect())
+}
+
 /// Whose figures are kept: each agent and each pipeline, and whether it is gone by now. One that went before `since` has
 /// nothing left.
 pub(crate) async fn kept<'e>(

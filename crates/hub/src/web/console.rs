@@ -5,8 +5,10 @@
 
 mod activity;
 mod agent;
+mod agent_figures;
 mod agents;
 mod assets;
+mod chart;
 mod deploy;
 mod docs;
 mod flow;
@@ -43,6 +45,7 @@ pub(crate) fn routes(app: &Arc<App>) -> Router<Arc<App>> {
         .route("/agents", get(agents::list).post(agents::create))
         .route("/agents/new", get(agents::add))
         .route("/agents/{id}", get(agent::details))
+        .route("/agents/{id}/figures", get(agent_figures::figures))
         .route("/agents/{id}/conditions", get(agent::conditions))
         .route("/agents/{id}/events", get(agent::events))
         .route("/agents/{id}/edit", get(agent::edit).post(agent::change))

@@ -7,29 +7,29 @@ use std::sync::Arc;
 use crate::house::{House, Kind, OWNER, PASSWORD, TestClock};
 
 /// A browser without JavaScript: it keeps cookies, follows nothing by itself.
-struct Visitor<'a> {
+pub(crate) struct Visitor<'a> {
     house: &'a House,
     http: reqwest::Client,
-    cookie: String,
+    pub(crate) cookie: String,
 }
 
 impl<'a> Visitor<'a> {
-    fn new(house: &'a House) -> Self {
+    pub(crate) fn new(house: &'a House) -> Self {
         let http = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build().unwrap();
         Self { house, http, cookie: String::new() }
     }
 
-    async fn get(&self, path: &str) -> Response {
+    pub(crate) async fn get(&self, path: &str) -> Response {
         let request = self.http.get(format!("{}{path}", self.house.url)).header("cookie", &self.cookie);
         request.send().await.unwrap()
     }
 
-    async fn post(&self, path: &str, fields: &[(&str, &str)]) -> Response {
+    pub(crate) async fn post(&self, path: &str, fields: &[(&str, &str)]) -> Response {
         let request = self.http.post(format!("{}{path}", self.house.url)).header("cookie", &self.cookie);
         request.header("sec-fetch-site", "same-origin").form(fields).send().await.unwrap()
     }
 
-    async fn sign_in(&mut self) {
+    pub(crate) async fn sign_in(&mut self) {
         let answer = self.post("/sign-in", &[("email", OWNER), ("password", PASSWORD)]).await;
         assert_eq!(answer.status(), StatusCode::SEE_OTHER);
         let set = answer.headers()["set-cookie"].to_str().unwrap();
@@ -37,7 +37,7 @@ impl<'a> Visitor<'a> {
         self.cookie = set.split(';').next().unwrap().to_owned();
     }
 
-    async fn token(&self) -> String {
+    pub(crate) async fn token(&self) -> String {
         let page = self.get("/agents").await.text().await.unwrap();
         let (_, rest) = page.split_once("name=\"token\" value=\"").expect("a page has forms");
         rest.split('"').next().unwrap().to_owned()

@@ -5,6 +5,7 @@ use std::time::Duration;
 use reqwest::Method;
 use serde_json::{Value, json};
 
+use crate::console::Visitor;
 use crate::house::{House, fields, on_both_databases};
 
 on_both_databases!(
@@ -13,6 +14,8 @@ on_both_databases!(
     quarters_of_an_hour_outlive_their_samples,
     an_agent_writes_figures_of_its_own_pipeline_only,
     a_range_that_is_no_range_is_refused_and_a_wide_one_is_answered_in_wide_steps,
+    the_console_draws_what_was_reported_in_any_range_and_as_a_table,
+    times_are_in_utc_or_by_the_clock_of_whoever_looks,
 );
 
 /// A started pipeline, its agent, and a way to report for it.
@@ -158,4 +161,64 @@ async fn a_range_that_is_no_range_is_refused_and_a_wide_one_is_answered_in_wide_
     // The end before the beginning: there is nothing in it.
     let empty = flow.metrics(&house, "?from=2026-01-02T00:00:00Z&to=2026-01-01T00:00:00Z").await;
     assert_eq!(empty["total"]["rows"], 0);
+}
+
+/// What stands between `from` and the next `to`.
+fn between<'a>(page: &'a str, from: &str, to: &str) -> &'a str {
+    let (_, rest) = page.split_once(from).unwrap_or_else(|| panic!("there is no {from} in {page}"));
+    rest.split(to).next().unwrap_or_default()
+}
+
+async fn the_console_draws_what_was_reported_in_any_range_and_as_a_table(house: House) {
+    let flow = Flow::open(&house, "shop").await;
+    let since = now(&house);
+    for step in 1..=8 {
+        house.clock.advance(Duration::from_secs(15));
+        flow.report(&house, &since, step * 1_500).await;
+    }
+    let mut visitor = Visitor::new(&house);
+    visitor.sign_in().await;
+    let page = format!("/pipelines/{}", flow.path.rsplit('/').next().unwrap());
+    let look = async |query: &str| visitor.get(&format!("{page}{query}")).await.text().await.unwrap();
+    for range in ["1h", "24h", "7d", "30d"] {
+        let shown = look(&format!("?range={range}")).await;
+        assert_eq!(shown.matches("<svg class=\"chart\"").count(), 4, "{range}");
+        assert!(shown.contains("aria-label=\"Lag: newest 1.5 s, mean 1.5 s, most 1.5 s at"), "{range}: {shown}");
+    }
+    let shown = look("").await;
+    let path = between(&shown, "aria-label=\"Rows/s", "</svg>");
+    assert!(path.contains(" d=\"M"), "{path}");
+    // 12,000 rows came, half of them inserts.
+    let hour = between(&shown, "<td>Inserts</td>", "</tr>");
+    assert_eq!(hour.matches("6,000").count(), 3, "{hour}");
+    let table = look("?view=table").await;
+    assert!(!table.contains("<svg class=\"chart\"") && table.contains("<td class=\"number\">100</td>"), "{table}");
+    // The figures of the process, and the line in the list.
+    let agent = visitor.get(&format!("/agents/{}/figures", flow.agent)).await.text().await.unwrap();
+    assert!(agent.contains("aria-label=\"Memory: newest 90 MB"), "{agent}");
+    let list = visitor.get("/pipelines").await.text().await.unwrap();
+    assert!(list.contains("at most 100 rows a second in the last hour"), "{list}");
+}
+
+async fn times_are_in_utc_or_by_the_clock_of_whoever_looks(house: House) {
+    let flow = Flow::open(&house, "shop").await;
+    let since = now(&house);
+    house.clock.advance(Duration::from_secs(15));
+    flow.report(&house, &since, 100).await;
+    let mut visitor = Visitor::new(&house);
+    visitor.sign_in().await;
+    let page = format!("/pipelines/{}", flow.path.rsplit('/').next().unwrap());
+    assert!(visitor.get(&page).await.text().await.unwrap().contains("Times in UTC."));
+    let signed_in = visitor.cookie.clone();
+    for (cookies, zone) in [
+        ("clock=local; offset=330", "Times in UTC+05:30."),
+        ("clock=local; offset=-210", "Times in UTC-03:30."),
+        ("clock=local; offset=99999", "Times in UTC."),
+        ("clock=local", "Times in UTC."),
+        ("clock=utc; offset=60", "Times in UTC."),
+    ] {
+        visitor.cookie = format!("{signed_in}; {cookies}");
+        let shown = visitor.get(&page).await.text().await.unwrap();
+        assert!(shown.contains(zone), "{cookies}");
+    }
 }

@@ -248,14 +248,19 @@ impl House {
         synced
     }
 
-    /// A client with this role in the account, or in another one.
-    pub async fn client(&self, role: &str, own_account: bool) -> Stranger {
+    /// The hub's own database.
+    pub async fn pool(&self) -> sqlx::AnyPool {
         sqlx::any::install_default_drivers();
         let url = match self.settings.place() {
             Place::Sqlite(file) => format!("sqlite://{}", file.display()),
             Place::Postgres(url) => url,
         };
-        let pool = sqlx::AnyPool::connect(&url).await.expect("the hub's database opens");
+        sqlx::AnyPool::connect(&url).await.expect("the hub's database opens")
+    }
+
+    /// A client with this role in the account, or in another one.
+    pub async fn client(&self, role: &str, own_account: bool) -> Stranger {
+        let pool = self.pool().await;
         let id = || uuid::Uuid::new_v4().to_string();
         let (client, secret) = (id(), "a secret of the tests");
         let (mut account, mut project) = (self.set_up.account_id.clone(), self.set_up.project_id.clone());

@@ -13,6 +13,7 @@ mod figures;
 mod guards;
 mod history;
 mod house;
+mod past;
 mod pipelines;
 mod running;
 mod tokens;

@@ -5,7 +5,7 @@
 
 use millrace_model::Timestamp;
 
-use super::{BUCKETS, FINE, QUARTER};
+use super::{BUCKETS, FINE};
 use crate::db::figures::{Counter, Counters, Sample};
 
 /// Samples that are further apart have a gap between them.
@@ -131,7 +131,7 @@ impl Course {
             runs: Vec::new(),
         };
         // Two quarters of an hour beside each other are no gap.
-        let gap = if resolution >= QUARTER { 2 * QUARTER } else { GAP };
+        let gap = GAP.max(2 * resolution);
         let mut before = None;
         for sample in samples {
             if before.is_none_or(|before: &Sample| before.run != sample.run) && sample.run > from.0 && sample.run <= to.0 {

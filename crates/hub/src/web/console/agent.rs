@@ -21,27 +21,27 @@ use crate::db::agents::Agent;
 use millrace_model::Timestamp;
 
 /// What stands above every page of an agent.
-struct Head {
-    id: String,
-    name: String,
-    description: String,
-    badge: Badge,
-    explained: String,
-    platform: String,
-    pipeline: Option<(String, String)>,
-    version: String,
-    seen: Option<When>,
+pub(super) struct Head {
+    pub(super) id: String,
+    pub(super) name: String,
+    pub(super) description: String,
+    pub(super) badge: Badge,
+    pub(super) explained: String,
+    pub(super) platform: String,
+    pub(super) pipeline: Option<(String, String)>,
+    pub(super) version: String,
+    pub(super) seen: Option<When>,
     /// Which tab is open.
-    tab: &'static str,
+    pub(super) tab: &'static str,
 }
 
 impl Head {
-    fn is(&self, tab: &str) -> bool {
+    pub(super) fn is(&self, tab: &str) -> bool {
         self.tab == tab
     }
 }
 
-async fn head(app: &App, visitor: &Visitor, agent: &Agent, tab: &'static str) -> Result<Head, Mishap> {
+pub(super) async fn head(app: &App, visitor: &Visitor, agent: &Agent, tab: &'static str) -> Result<Head, Mishap> {
     let now = app.now();
     let placed = app.all_pipelines(&visitor.caller).await?;
     let own = placed.iter().find(|placed| placed.pipeline.agent_id == agent.id);

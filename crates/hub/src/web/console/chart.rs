@@ -8,6 +8,7 @@ use millrace_model::Timestamp;
 use super::show::{local, offset, zone};
 use super::visitor::Fields;
 use crate::app::figures::{Bucket, Course};
+use crate::db::figures::Counter;
 
 const MINUTE: i64 = 60 * 1_000_000;
 const HOUR: i64 = 60 * MINUTE;
@@ -52,7 +53,7 @@ impl Range {
     /// A time on this axis.
     pub(crate) fn label(self, at: Timestamp) -> String {
         let text = local(at);
-        let part = |range| text.get(range).unwrap_or_default().to_owned();
+        let part = |range: std::ops::Range<usize>| text.get(range).unwrap_or_default().to_owned();
         if self.tick >= DAY { part(5..10) } else { part(11..16) }
     }
 }
@@ -219,6 +220,32 @@ pub(crate) struct Drawn<'a> {
     pub(crate) faults: Vec<(Timestamp, String)>,
     /// What began at a mark.
     pub(crate) run_word: &'static str,
+}
+
+/// Rows a second of a range, as a line of a list.
+#[derive(Template)]
+#[template(path = "parts/spark.html")]
+pub(crate) struct Spark {
+    path: String,
+    spoken: String,
+}
+
+impl HtmlSafe for Spark {}
+
+impl Spark {
+    /// None where nothing has flowed.
+    pub(crate) fn new(course: &Course) -> Option<Self> {
+        let line = Line {
+            name: "",
+            unit: "",
+            value: |bucket| bucket.per_second(Counter::Rows),
+            shown: super::show::rate,
+            least: 1.0,
+        };
+        let most = course.buckets.iter().filter_map(|bucket| (line.value)(bucket)).reduce(f64::max)?;
+        let spoken = format!("at most {} rows a second in the last hour", (line.shown)(most));
+        Some(Self { path: path(course, &line, most.max(line.least)), spoken })
+    }
 }
 
 /// Whether a table is asked for.

@@ -9,7 +9,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 use super::page::Mishap;
-use super::show::OFFSET;
+use super::show::{MANNERS, Manners};
 use crate::app::App;
 use crate::auth::session::cookie;
 use crate::fault::Refused;
@@ -32,8 +32,8 @@ const HSTS: &str = "max-age=31536000; includeSubDomains";
 pub(crate) async fn guard(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
     let safe = matches!(*request.method(), Method::GET | Method::HEAD);
     let mut response = if safe || is_ours(request.headers(), &app.settings.public_url) {
-        let offset = offset(request.headers());
-        OFFSET.scope(offset, next.run(request)).await
+        let manners = manners(request.headers());
+        MANNERS.scope(manners, next.run(request)).await
     } else {
         Mishap::from(Refused::Forbidden("this form was sent from another site".into())).into_response()
     };
@@ -44,15 +44,19 @@ pub(crate) async fn guard(State(app): State<Arc<App>>, request: Request, next: N
     response
 }
 
-/// Minutes by which a visitor's clock is ahead of UTC, where times are to be shown by it.
-fn offset(headers: &HeaderMap) -> i64 {
+/// What a visitor has chosen, from the cookies.
+pub(super) fn manners(headers: &HeaderMap) -> Manners {
     let cookies = headers.get(header::COOKIE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    if cookie(cookies, "clock") != Some("local") {
-        return 0;
-    }
+    let theme = match cookie(cookies, "theme") {
+        Some("dark") => "dark",
+        Some("light") => "light",
+        _ => "auto",
+    };
     let minutes = cookie(cookies, "offset").and_then(|text| text.parse::<i64>().ok());
+    let is_local = cookie(cookies, "clock") == Some("local");
     // No place on earth is further away from UTC.
-    minutes.filter(|minutes| minutes.abs() <= 14 * 60).unwrap_or_default()
+    let offset = minutes.filter(|minutes| is_local && minutes.abs() <= 14 * 60).unwrap_or_default();
+    Manners { offset, theme }
 }
 
 /// The headers that every answer of the console has.

@@ -5,6 +5,7 @@ use axum::response::{IntoResponse, Response};
 
 use super::guard;
 use super::page::Mishap;
+use super::show::MANNERS;
 use crate::fault::Refused;
 use crate::web::problem;
 
@@ -16,7 +17,8 @@ pub(crate) async fn no_such_path(uri: Uri, headers: HeaderMap) -> Response {
     if !is_read_by_people(uri.path(), &headers) {
         return problem::no_such_path(uri).await.into_response();
     }
-    let mut response = Mishap::from(Refused::NotFound("this page")).into_response();
+    let page = || Mishap::from(Refused::NotFound("this page")).into_response();
+    let mut response = MANNERS.sync_scope(guard::manners(&headers), page);
     guard::put(response.headers_mut(), false);
     response.headers_mut().insert(header::CACHE_CONTROL, header::HeaderValue::from_static("no-store"));
     response

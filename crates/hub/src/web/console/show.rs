@@ -90,14 +90,28 @@ impl When {
     }
 }
 
-tokio::task_local! {
-    /// Minutes by which the visitor's clock is ahead of UTC: the same for everything in one answer. See `guard`.
-    pub(crate) static OFFSET: i64;
+/// What a visitor has chosen, the same for everything in one answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Manners {
+    /// Minutes by which the visitor's clock is ahead of UTC; 0 for who reads times in UTC.
+    pub(crate) offset: i64,
+    /// `auto`, `dark`, `light`.
+    pub(crate) theme: &'static str,
 }
 
-/// The visitor's offset from UTC in minutes; 0 for who reads times in UTC.
+tokio::task_local! {
+    /// Of the answer that is being made. `guard` sets it.
+    pub(crate) static MANNERS: Manners;
+}
+
+/// The visitor's offset from UTC in minutes.
 pub(crate) fn offset() -> i64 {
-    OFFSET.try_with(|offset| *offset).unwrap_or_default()
+    MANNERS.try_with(|manners| manners.offset).unwrap_or_default()
+}
+
+/// The visitor's theme, for pages that know nothing else of who looks.
+pub(crate) fn theme() -> &'static str {
+    MANNERS.try_with(|manners| manners.theme).unwrap_or("auto")
 }
 
 /// `UTC`, `UTC+05:30`.
