@@ -15,6 +15,7 @@ pub mod metrics;
 mod outbox;
 mod policy;
 pub mod preflight;
+mod process;
 pub mod results;
 pub mod retry;
 mod run;

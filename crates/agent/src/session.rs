@@ -146,6 +146,7 @@ impl Session {
             results,
             taken: self.taken.iter().cloned().collect(),
             conditions: Some(self.shared.conditions()),
+            process: Some(crate::process::figures()),
         }
     }
 

@@ -127,7 +127,16 @@ impl Witness {
         let mut figures = Map::new();
         let mut put = |name: &str, value: Value| figures.insert(name.to_owned(), value);
         put("lag_seconds", json!(reading.lag(now).as_secs_f64()));
-        put("rows_per_second", json!(reading.rows_per_second(Instant::now())));
+        let (rows, bytes) = reading.per_second(Instant::now());
+        put("rows_per_second", json!(rows));
+        put("bytes_per_second", json!(bytes));
+        for (name, waiting) in
+            [("lag_bytes", reading.waiting.unread), ("source_retained_bytes", reading.waiting.retained)]
+        {
+            if let Some(waiting) = waiting {
+                put(name, json!(waiting.get()));
+            }
+        }
         put("tables_remaining", json!(reading.tables_remaining));
         put("source_connected", json!(reading.source_connected));
         put("target_connected", json!(reading.target_connected));
@@ -139,6 +148,8 @@ impl Witness {
             "truncate": all.ops.truncate, "read": all.ops.read});
         put("changes_total", ops);
         put("commits_total", json!(reading.commits.values().sum::<u64>()));
+        put("commit_duration_seconds_sum", json!(reading.commit_durations.sum));
+        put("commit_duration_seconds_count", json!(reading.commit_durations.count));
         let checkpoint = reading.committed.map(|(_, at)| ReportedCheckpoint {
             commit: reading.commit,
             position: reading.position.clone(),
@@ -156,9 +167,17 @@ impl Witness {
             refused: None,
             epoch: self.held.epoch,
             checkpoint,
+            counted_since: Some(self.meter.began().to_string()),
             figures,
             tables,
         }
+    }
+
+    /// The report of a run that is over, with what it had counted: what came after the last report would be lost.
+    pub(crate) fn counted(&self, rests: Report) -> Report {
+        let Report { counted_since, mut figures, .. } = self.report();
+        figures.retain(|name, _| ["_total", "_sum", "_count"].iter().any(|ending| name.ends_with(ending)));
+        Report { counted_since, figures, ..rests }
     }
 
     /// Each table that the lake has, or whose snapshot has begun.
@@ -176,12 +195,18 @@ impl Witness {
                 None if self.meter.snapshots() => "pending",
                 None => "none",
             };
+            let written = reading.tables.of(table);
             ReportedTable {
                 table: short(table).to_owned(),
                 snapshot: word.into(),
                 snapshot_rows: snapshot.map_or(0, |snapshot| snapshot.rows_done),
                 snapshot_rows_estimate: snapshot.map_or(0, |snapshot| snapshot.rows_in_all()),
-                rows: reading.tables.of(table).rows,
+                rows: written.rows,
+                bytes: written.bytes,
+                inserts: written.ops.create,
+                updates: written.ops.update,
+                deletes: written.ops.delete,
+                truncates: written.ops.truncate,
             }
         });
         told.collect()
@@ -309,6 +334,7 @@ pub(crate) fn idle(held: &HeldPipeline, since: Timestamp, reason: Option<Reason>
         refused: None,
         epoch: held.epoch,
         checkpoint: None,
+        counted_since: None,
         figures: Map::new(),
         tables: Vec::new(),
     }

@@ -63,6 +63,12 @@ function followChoice(block) {
 }
 
 for (const block of document.querySelectorAll("[data-follows]")) followChoice(block);
+// Times by the visitor's clock: the server writes them, and is told how far it is from UTC.
+const offset = String(-new Date().getTimezoneOffset());
+if (!document.cookie.split("; ").includes(`offset=${offset}`)) {
+  document.cookie = `offset=${offset}; path=/; samesite=lax; max-age=31536000`;
+}
+for (const button of document.querySelectorAll("[data-script]")) button.hidden = false;
 for (const block of document.querySelectorAll("[data-copy]")) copyButton(block);
 for (const form of document.querySelectorAll('[data-form="agent"]')) fitDeployments(form);
 document.addEventListener("toggle", placeMenu, true);

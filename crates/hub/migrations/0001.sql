@@ -293,3 +293,47 @@ CREATE TABLE set_times (
     author TEXT NOT NULL,
     updated_at BIGINT NOT NULL
 );
+-- Figures over time: counters as they stood, so that what is stored twice or late adds nothing. `series` is the half of a
+-- pipeline's or an agent's id that is random, `run` when its counters began at nothing.
+CREATE TABLE samples (
+    series BIGINT NOT NULL,
+    at BIGINT NOT NULL,
+    run BIGINT NOT NULL,
+    lag_us BIGINT,
+    retained BIGINT,
+    memory BIGINT,
+    row_count BIGINT NOT NULL,
+    byte_count BIGINT NOT NULL,
+    inserts BIGINT NOT NULL,
+    updates BIGINT NOT NULL,
+    deletes BIGINT NOT NULL,
+    truncates BIGINT NOT NULL,
+    reads BIGINT NOT NULL,
+    commits BIGINT NOT NULL,
+    commit_us BIGINT NOT NULL,
+    cpu_ms BIGINT NOT NULL,
+    PRIMARY KEY (series, at)
+);
+-- The same by quarters of an hour, kept for longer. `at` is the time of the last sample in it, `lag_sum` over `lags` of them.
+CREATE TABLE sample_quarters (
+    series BIGINT NOT NULL,
+    slot BIGINT NOT NULL,
+    at BIGINT NOT NULL,
+    run BIGINT NOT NULL,
+    lag_us BIGINT,
+    lag_sum BIGINT,
+    lags BIGINT NOT NULL,
+    retained BIGINT,
+    memory BIGINT,
+    row_count BIGINT NOT NULL,
+    byte_count BIGINT NOT NULL,
+    inserts BIGINT NOT NULL,
+    updates BIGINT NOT NULL,
+    deletes BIGINT NOT NULL,
+    truncates BIGINT NOT NULL,
+    reads BIGINT NOT NULL,
+    commits BIGINT NOT NULL,
+    commit_us BIGINT NOT NULL,
+    cpu_ms BIGINT NOT NULL,
+    PRIMARY KEY (series, slot, run)
+);

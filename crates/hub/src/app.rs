@@ -12,6 +12,7 @@ pub(crate) mod console;
 pub(crate) mod credentials;
 mod cron;
 pub(crate) mod doctor;
+pub(crate) mod figures;
 pub(crate) mod gateway;
 pub(crate) mod joining;
 mod ledger;
@@ -61,6 +62,7 @@ pub(crate) struct App {
     pub(crate) throttle: Throttle,
     pub(crate) rates: Rates,
     pub(crate) measures: measures::Measures,
+    pub(crate) sampler: figures::Sampler,
 }
 
 impl App {
@@ -82,6 +84,7 @@ impl App {
             throttle: Throttle::default(),
             rates: Rates::default(),
             measures: measures::Measures::default(),
+            sampler: figures::Sampler::default(),
         })
     }
 

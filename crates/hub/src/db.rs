@@ -12,6 +12,7 @@ pub(crate) mod commands;
 pub(crate) mod credentials;
 pub(crate) mod drafts;
 pub(crate) mod events;
+pub(crate) mod figures;
 pub(crate) mod instances;
 pub(crate) mod keys;
 pub(crate) mod leases;

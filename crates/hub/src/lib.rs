@@ -98,6 +98,7 @@ impl Hub {
             served = serving => served,
             served = measuring => served,
             () = self.app.work() => Ok(()),
+            () = self.app.keep_figures() => Ok(()),
         };
         self.app.write_down().await;
         served.map_err(|error| Cause::Listen { address: address.to_string(), error }.into())

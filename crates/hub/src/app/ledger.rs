@@ -160,6 +160,7 @@ impl App {
         let sequence = i64::try_from(sync.sequence).unwrap_or(i64::MAX);
         let expires_at = later(*at, self.settings.lease);
         leases::renew(writing.on(), &sync.session_id, sequence, (*at, expires_at)).await?;
+        self.sample(writing, agent_id, (sync.report.as_ref(), sync.process.as_ref()), *at).await?;
         if done.is_none() {
             // Its agent said the same in its last sync: only the figures are newer.
             if let Some(report) = &sync.report {

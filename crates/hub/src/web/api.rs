@@ -8,6 +8,7 @@ pub(crate) mod credentials;
 pub(crate) mod health;
 pub(crate) mod history;
 pub(crate) mod install;
+pub(crate) mod metrics;
 pub(crate) mod pipelines;
 pub(crate) mod projects;
 pub(crate) mod set_times;

@@ -6,17 +6,21 @@
 mod activity;
 mod addresses;
 mod agent;
+mod agent_figures;
 mod agent_place;
 mod agents;
 mod assets;
+mod chart;
 mod clients;
 mod confirm;
 mod credentials;
 mod diff;
+mod docs;
 mod flow;
 mod guard;
 mod me;
 mod member;
+mod missing;
 mod notifications;
 mod page;
 mod people;
@@ -41,6 +45,8 @@ use axum::routing::{get, post};
 
 use crate::app::App;
 
+pub(crate) use missing::no_such_path;
+
 /// Every page there is.
 pub(crate) fn routes(app: &Arc<App>) -> Router<Arc<App>> {
     let pages = Router::new()
@@ -52,6 +58,7 @@ pub(crate) fn routes(app: &Arc<App>) -> Router<Arc<App>> {
         .route("/agents", get(agents::list).post(agents::create))
         .route("/agents/new", get(agents::add))
         .route("/agents/{id}", get(agent::details))
+        .route("/agents/{id}/figures", get(agent_figures::figures))
         .route("/agents/{id}/conditions", get(agent::conditions))
         .route("/agents/{id}/events", get(agent::events))
         .route("/agents/{id}/install", get(agent_place::install))
@@ -80,6 +87,8 @@ pub(crate) fn routes(app: &Arc<App>) -> Router<Arc<App>> {
         .route("/pipelines/{id}/rollback", post(revisions::roll_back))
         .route("/pipelines/{id}/commands", get(revisions::commands))
         .route("/pipelines/{id}/delete", get(pipeline::deletion).post(pipeline::delete))
+        .route("/docs", get(docs::contents))
+        .route("/docs/{*place}", get(docs::document))
         .route("/activity", get(activity::list))
         .route("/people", get(people::list).post(people::invite))
         .route("/settings/notifications", get(notifications::list).post(notifications::add))

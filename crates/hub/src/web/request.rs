@@ -6,6 +6,7 @@ use std::sync::Arc;
 use axum::extract::{ConnectInfo, FromRequest, FromRequestParts, Path, RawPathParams, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, header};
+use millrace_model::Timestamp;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
@@ -205,7 +206,8 @@ impl Asked {
         self.value(name)
     }
 
-    fn value(&self, name: &str) -> Option<&str> {
+    /// As it was sent.
+    pub(crate) fn value(&self, name: &str) -> Option<&str> {
         self.0.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
     }
 
@@ -249,6 +251,18 @@ impl Asked {
         Ok(Filter { status, cloud_provider, agent_id, q, sort })
     }
 
+    /// A moment in RFC 3339.
+    pub(crate) fn moment(&self, name: &str) -> Result<Option<Timestamp>, Refused> {
+        let Some(text) = self.value(name) else { return Ok(None) };
+        let wrong = || Refused::invalid(name, "must be a time in RFC 3339, for example `2026-01-31T09:30:00Z`");
+        rfc3339(text).ok_or_else(wrong).map(Some)
+    }
+
+    /// A whole number, or none.
+    pub(crate) fn whole(&self, name: &str, least: i64) -> Result<Option<i64>, Refused> {
+        self.value(name).map(|_| self.number(name, least, least)).transpose()
+    }
+
     fn number(&self, name: &str, default: i64, least: i64) -> Result<i64, Refused> {
         let Some(text) = self.value(name) else { return Ok(default) };
         let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
@@ -259,6 +273,33 @@ impl Asked {
         }
         Err(Refused::invalid(name, format!("must be a whole number from {least}")))
     }
+}
+
+/// A time with any offset, its letters in any case, as RFC 3339 has it.
+fn rfc3339(text: &str) -> Option<Timestamp> {
+    let text = text.to_ascii_uppercase();
+    let (date, clock) = text.split_at_checked(11)?;
+    if let Some(clock) = clock.strip_suffix('Z') {
+        return in_utc(date, clock);
+    }
+    let (clock, offset) = clock.split_at_checked(clock.len().checked_sub(6)?)?;
+    let (sign, offset) = match offset.strip_prefix('+') {
+        Some(offset) => (-1, offset),
+        None => (1, offset.strip_prefix('-')?),
+    };
+    let (hours, minutes) = offset.split_once(':')?;
+    let (hours, minutes): (i64, i64) = (hours.parse().ok()?, minutes.parse().ok()?);
+    let at = in_utc(date, clock)?;
+    Some(Timestamp(at.0 + sign * (hours * 60 + minutes) * 60_000_000))
+}
+
+/// Refuses what has the form of a time and is none.
+fn in_utc(date: &str, clock: &str) -> Option<Timestamp> {
+    let at = Timestamp::parse(&format!("{date}{clock}Z"))?;
+    // The first second of a minute that does not end with 60 is written as it is read.
+    let same = at.to_string().get(..16) == format!("{date}{clock}").get(..16) || clock.get(6..8) == Some("60");
+    let digits = clock.bytes().all(|byte| byte.is_ascii_digit() || byte == b':' || byte == b'.');
+    (same && digits && clock.len() >= 8).then_some(at)
 }
 
 impl FromRequestParts<Arc<App>> for Page {
@@ -284,5 +325,34 @@ impl IfMatch {
     /// Whether it asks for something else than `tag`.
     pub(crate) fn is_stale(&self, tag: &str) -> bool {
         self.0.as_deref().is_some_and(|sent| !sent.split(',').any(|one| one.trim() == tag || one.trim() == "*"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_is_read_with_any_offset_and_what_is_none_is_refused() {
+        let at = |text: &str| rfc3339(text).map(|at| at.to_string());
+        assert_eq!(at("2026-01-31T09:30:00Z").as_deref(), Some("2026-01-31T09:30:00.000Z"));
+        assert_eq!(at("2026-01-31t09:30:00.5+05:30").as_deref(), Some("2026-01-31T04:00:00.500Z"));
+        assert_eq!(at("2026-01-31T23:30:00-01:00").as_deref(), Some("2026-02-01T00:30:00.000Z"));
+        assert_eq!(at("2016-12-31T23:59:60Z").as_deref(), Some("2017-01-01T00:00:00.000Z"));
+        let not = [
+            "",
+            "now",
+            "2026-01-31",
+            "2026-13-01T00:00:00Z",
+            "2026-02-30T00:00:00Z",
+            "2026-01-31T25:00:00Z",
+            "2026-01-31T09:30:00",
+            "2026-01-31T09:30Z",
+            "2026-01-31T09:30:xxZ",
+            "\u{e9}\u{e9}\u{e9}\u{e9}\u{e9}\u{e9}",
+        ];
+        for text in not {
+            assert_eq!(at(text), None, "{text}");
+        }
     }
 }
