@@ -29,6 +29,9 @@ pub(crate) struct Kept {
     pub(crate) pipeline: DesiredPipeline,
     /// The first snapshots of all its tables were finished once.
     pub(crate) whole: bool,
+    /// The newest revision that has streamed: what a newer one that fails at its start falls back to.
+    #[serde(default)]
+    pub(crate) good: Option<DesiredPipeline>,
 }
 
 impl Cache {

@@ -50,6 +50,9 @@ pub enum Cause {
     /// A command that cannot be done as things stand.
     #[error("not done: {0}")]
     NotNow(String),
+    /// Nobody waits for it any more.
+    #[error("not done within the time that it was given")]
+    TooLate,
     /// The address.
     #[error("cannot listen at `{address}`: {error}")]
     Listen {
@@ -82,6 +85,7 @@ impl From<Cause> for Fault {
             }
             Cause::Forbidden(_) => ("AG-009", Refusal::Permission, "widen the policy file where that is meant"),
             Cause::NotNow(_) => ("AG-015", Refusal::Check, "stop the pipeline where it runs, and ask again"),
+            Cause::TooLate => ("AG-016", Refusal::Check, "see that source and target answer, and ask again"),
             Cause::Listen { .. } => {
                 ("AG-010", Refusal::Settings, "set LISTEN to an address of this machine and a free port")
             }

@@ -4,6 +4,7 @@
 //! `session` talks with the hub, `supervisor` runs the engine, `told` says what happens; `wiring` is the only room that knows
 //! which sources and targets there are. The hub's word ends at `policy`.
 
+mod asked;
 mod cache;
 pub mod clock;
 mod fault;
@@ -14,6 +15,7 @@ pub mod metrics;
 mod outbox;
 mod policy;
 pub mod preflight;
+mod process;
 pub mod results;
 pub mod retry;
 mod run;
@@ -33,10 +35,11 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tracing::info;
 
+use asked::Questions;
 use cache::Cache;
 use hub::HubClient;
 use listen::Listening;
-use policy::Policy;
+use policy::{Guard, Policy};
 use session::Session;
 use standing::Shared;
 use supervisor::{House, Supervisor};
@@ -61,13 +64,16 @@ pub async fn run(settings: &Settings, mut stop: Stop) -> Result<(), Fault> {
     let shared = Arc::new(Shared::default());
     let kept = cache.read().map(|kept| kept.pipeline);
     let (wish, wishes) = watch::channel(None);
+    let (question, asked) = mpsc::channel(COMMANDS);
     let (command, commands) = mpsc::channel(COMMANDS);
-    let mut session = Session::new(hub, Arc::clone(&shared), wish, command, kept);
+    let mut session = Session::new(hub, Arc::clone(&shared), wish, (question, command), kept);
     let (halt, halted): (StopHandle, Stop) = Stop::new();
     let folder = settings.state_dir.clone().unwrap_or_default();
-    let house = House { bindings: cache.bindings()?, policy, cache, folder };
-    let supervisor = Supervisor::new(house, Arc::clone(&shared), wishes, commands);
+    let guard = Arc::new(Guard::new(policy, cache.bindings()?));
+    let questions = Questions { guard: Arc::clone(&guard), shared: Arc::clone(&shared), folder: folder.clone(), asked };
+    let supervisor = Supervisor::new(House { guard, cache, folder }, Arc::clone(&shared), wishes, commands);
     let mut beside = JoinSet::new();
+    beside.spawn(questions.answer());
     let (meters, watched) = (Arc::clone(&shared), Arc::clone(&shared));
     beside.spawn(listening.serve_agent(Arc::new(move || meters.meter()), Arc::new(move || watched.is_connected())));
     let mut supervised = JoinSet::new();

@@ -48,6 +48,8 @@ pub struct Meter {
     pipeline: String,
     /// Whether tables are to be read that were not yet (`snapshot.mode: initial`).
     snapshots: bool,
+    /// When all counters were nothing.
+    began: Timestamp,
     reading: Mutex<Reading>,
 }
 
@@ -82,17 +84,23 @@ pub struct Reading {
     lag: Lag,
     /// What became of the last stage: what it waits for, until it goes on.
     waits_for: Option<String>,
-    recent: VecDeque<(Instant, u64)>,
+    /// Rows and bytes of the newest commits.
+    recent: VecDeque<(Instant, u64, u64)>,
 }
 
 impl Meter {
     pub fn new(pipeline: &str, snapshots: bool) -> Self {
-        Self { pipeline: pipeline.to_owned(), snapshots, reading: Mutex::default() }
+        Self { pipeline: pipeline.to_owned(), snapshots, began: now(), reading: Mutex::default() }
     }
 
     /// Whose numbers they are.
     pub fn pipeline(&self) -> &str {
         &self.pipeline
+    }
+
+    /// When it began to count.
+    pub fn began(&self) -> Timestamp {
+        self.began
     }
 
     /// The numbers now. Nothing that waits may be done while they are held.
@@ -182,13 +190,14 @@ impl Reading {
         *self.commits.entry(round.kind.as_str()).or_default() += 1;
         self.commit_durations.add(took);
         self.lag.committed();
-        let mut rows = 0;
+        let (mut rows, mut bytes) = (0, 0);
         for file in &round.files {
             rows += file.rows;
+            bytes += file.bytes;
             self.tables.file(file);
         }
-        self.recent.push_back((at, rows));
-        while self.recent.front().is_some_and(|(then, _)| at.duration_since(*then) > WINDOW) {
+        self.recent.push_back((at, rows, bytes));
+        while self.recent.front().is_some_and(|(then, ..)| at.duration_since(*then) > WINDOW) {
             self.recent.pop_front();
         }
         self.members(&round.registry, snapshots);
@@ -248,9 +257,15 @@ impl Reading {
 
     /// Committed rows a second, of the last seconds.
     pub fn rows_per_second(&self, at: Instant) -> u64 {
-        let recent = self.recent.iter().filter(|(then, _)| at.duration_since(*then) <= WINDOW);
-        let rows: u64 = recent.map(|(_, rows)| rows).sum();
-        (rows as f64 / WINDOW.as_secs_f64()).round() as u64
+        self.per_second(at).0
+    }
+
+    /// Committed rows and bytes a second, of the last seconds.
+    pub fn per_second(&self, at: Instant) -> (u64, u64) {
+        let recent = self.recent.iter().filter(|(then, ..)| at.duration_since(*then) <= WINDOW);
+        let (rows, bytes) = recent.fold((0, 0), |(rows, bytes), (_, more, large)| (rows + more, bytes + large));
+        let pace = |sum: u64| (sum as f64 / WINDOW.as_secs_f64()).round() as u64;
+        (pace(rows), pace(bytes))
     }
 }
 

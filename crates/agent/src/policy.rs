@@ -5,11 +5,12 @@
 //! host that it was first sent to, until the operator lists another host by name.
 
 use std::path::Path;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use millrace_protocol::{ConnectionSpec, PipelineSpec, SourceSpec, StoreSpec};
+use millrace_protocol::{ConnectionSpec, SourcePart, SourceSpec, StoreSpec, TargetPart};
 use serde::Deserialize;
 
-use crate::cache::Bindings;
+use crate::cache::{Bindings, Cache};
 use crate::fault::Cause;
 
 /// The three lists.
@@ -30,25 +31,28 @@ impl Policy {
             .map_err(|error| Cause::Policy { path: path.to_owned(), reason: error.to_string() })
     }
 
-    /// Whether the pipeline keeps to it; otherwise the line that would have to be added.
-    pub(crate) fn allows(&self, spec: &PipelineSpec) -> Result<(), Cause> {
-        let connection = connection(spec);
-        check(self.allowed_hosts.as_ref(), "allowedHosts", &connection.host)?;
-        if let Some(secret) = &connection.password {
-            check(self.allowed_secrets.as_ref(), "allowedSecrets", &secret.name)?;
+    /// Whether these keep to it; otherwise the line that would have to be added.
+    fn allows(&self, source: Option<SourcePart<'_>>, target: Option<TargetPart<'_>>) -> Result<(), Cause> {
+        if let Some(source) = source {
+            let connection = connection(source);
+            check(self.allowed_hosts.as_ref(), "allowedHosts", &connection.host)?;
+            if let Some(secret) = &connection.password {
+                check(self.allowed_secrets.as_ref(), "allowedSecrets", &secret.name)?;
+            }
         }
-        let target = match &spec.target.store {
+        let Some(target) = target else { return Ok(()) };
+        let place = match &target.target.store {
             StoreSpec::Local { path } => path.display().to_string(),
             StoreSpec::S3 { bucket } | StoreSpec::Gcs { bucket } => bucket.clone(),
             StoreSpec::Abs { container } => container.clone(),
         };
-        check(self.allowed_targets.as_ref(), "allowedTargets", &target)
+        check(self.allowed_targets.as_ref(), "allowedTargets", &place)
     }
 
     /// Whether the secret goes to a host that it is bound to, or that the operator wrote down as it stands. The binding
     /// that a run of it would add, if it would.
-    pub(crate) fn binds(&self, spec: &PipelineSpec, bindings: &Bindings) -> Result<Option<(String, String)>, Cause> {
-        let connection = connection(spec);
+    fn binds(&self, source: SourcePart<'_>, bindings: &Bindings) -> Result<Option<(String, String)>, Cause> {
+        let connection = connection(source);
         let Some(secret) = &connection.password else { return Ok(None) };
         let name = match &secret.key {
             Some(key) => format!("{}:{}:{key}", secret.store, secret.name),
@@ -73,8 +77,41 @@ impl Policy {
     }
 }
 
-fn connection(spec: &PipelineSpec) -> &ConnectionSpec {
-    let (SourceSpec::Postgres { connection, .. } | SourceSpec::Mysql { connection }) = &spec.source;
+/// The policy, and where secrets have been sent so far. Everything that the hub asks for passes here.
+pub(crate) struct Guard {
+    policy: Policy,
+    bindings: Mutex<Bindings>,
+}
+
+impl Guard {
+    pub(crate) fn new(policy: Policy, bindings: Bindings) -> Self {
+        Self { policy, bindings: Mutex::new(bindings) }
+    }
+
+    /// Whether these may be looked at, and run.
+    pub(crate) fn allows(&self, source: Option<SourcePart<'_>>, target: Option<TargetPart<'_>>) -> Result<(), Cause> {
+        self.policy.allows(source, target)?;
+        let Some(source) = source else { return Ok(()) };
+        self.policy.binds(source, &self.bindings()).map(drop)
+    }
+
+    /// The first run with a secret binds it to its host.
+    pub(crate) fn bind(&self, source: SourcePart<'_>, cache: &Cache) -> Result<(), Cause> {
+        let mut bindings = self.bindings();
+        if let Some((secret, host)) = self.policy.binds(source, &bindings)? {
+            bindings.entry(secret).or_default().insert(host);
+            cache.bind(&bindings)?;
+        }
+        Ok(())
+    }
+
+    fn bindings(&self) -> MutexGuard<'_, Bindings> {
+        self.bindings.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn connection(part: SourcePart<'_>) -> &ConnectionSpec {
+    let (SourceSpec::Postgres { connection, .. } | SourceSpec::Mysql { connection }) = part.source;
     connection
 }
 
@@ -99,6 +136,8 @@ fn matches(pattern: &str, value: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use millrace_protocol::PipelineSpec;
+
     use super::*;
 
     fn spec(host: &str, secret: &str) -> PipelineSpec {
@@ -114,16 +153,16 @@ mod tests {
     fn a_secret_stays_with_its_host_until_the_operator_names_another() {
         let open = Policy::default();
         let mut bindings = Bindings::new();
-        let (secret, host) = open.binds(&spec("db.internal", "A"), &bindings).unwrap().unwrap();
+        let (secret, host) = open.binds(spec("db.internal", "A").source_part(), &bindings).unwrap().unwrap();
         bindings.entry(secret).or_default().insert(host);
-        assert_eq!(open.binds(&spec("DB.internal", "A"), &bindings).unwrap(), None);
-        assert!(open.binds(&spec("evil.example", "B"), &bindings).unwrap().is_some());
-        let refused = open.binds(&spec("evil.example", "A"), &bindings).unwrap_err().to_string();
+        assert_eq!(open.binds(spec("DB.internal", "A").source_part(), &bindings).unwrap(), None);
+        assert!(open.binds(spec("evil.example", "B").source_part(), &bindings).unwrap().is_some());
+        let refused = open.binds(spec("evil.example", "A").source_part(), &bindings).unwrap_err().to_string();
         assert!(refused.contains("- \"evil.example\""), "{refused}");
         let wide = Policy { allowed_hosts: Some(vec!["*".into()]), ..Policy::default() };
-        assert!(wide.binds(&spec("evil.example", "A"), &bindings).is_err());
+        assert!(wide.binds(spec("evil.example", "A").source_part(), &bindings).is_err());
         let named = Policy { allowed_hosts: Some(vec!["db2.internal".into()]), ..Policy::default() };
-        assert!(named.binds(&spec("db2.internal", "A"), &bindings).unwrap().is_some());
+        assert!(named.binds(spec("db2.internal", "A").source_part(), &bindings).unwrap().is_some());
     }
 
     #[test]
@@ -131,9 +170,10 @@ mod tests {
         let policy: Policy =
             serde_saphyr::from_str("allowedHosts: [db.internal]\nallowedSecrets: [A*]\nallowedTargets: [/lake]")
                 .unwrap();
-        policy.allows(&spec("db.internal", "AB")).unwrap();
+        let allows = |spec: PipelineSpec| policy.allows(Some(spec.source_part()), Some(spec.target_part()));
+        allows(spec("db.internal", "AB")).unwrap();
         for (host, secret, line) in [("other", "AB", "- \"other\""), ("db.internal", "B", "- \"B\"")] {
-            let refused = policy.allows(&spec(host, secret)).unwrap_err().to_string();
+            let refused = allows(spec(host, secret)).unwrap_err().to_string();
             assert!(refused.contains(line), "{refused}");
         }
         assert!(serde_saphyr::from_str::<Policy>("allowedHost: []").is_err());

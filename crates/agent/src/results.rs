@@ -22,6 +22,25 @@ pub fn discover(tables: &[DiscoveredTable]) -> Value {
     json!({"tables": tables.iter().map(table).collect::<Vec<_>>()})
 }
 
+/// The same for a hub: without columns where it does not ask for them, and never larger than `largest` bytes. What does
+/// not fit is left out, and `total` says how many tables there are.
+pub(crate) fn discovered(tables: &[DiscoveredTable], columns: bool, largest: usize) -> Value {
+    let mut told = Vec::new();
+    let mut bytes = 0;
+    for found in tables {
+        let mut one = table(found);
+        if let (false, Value::Object(members)) = (columns, &mut one) {
+            members.remove("columns");
+        }
+        bytes += one.to_string().len() + 1;
+        if bytes > largest {
+            break;
+        }
+        told.push(one);
+    }
+    json!({"tables": told, "total": tables.len()})
+}
+
 fn table(table: &DiscoveredTable) -> Value {
     let columns = table.columns.iter().map(|column| {
         json!({"name": column.name, "type": column.type_name, "kind": column.kind.to_string(),

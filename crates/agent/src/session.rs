@@ -7,11 +7,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use millrace_model::Fault;
-use millrace_protocol::gateway::{Command, DesiredPipeline, Goodbye, Hello, PROTOCOL, Platform, Sync, Synced};
+use millrace_protocol::gateway::{DesiredPipeline, Goodbye, Hello, PROTOCOL, Platform, Sync, Synced};
 use tokio::sync::{mpsc, watch};
 use tracing::{info, warn};
 use uuid::Uuid;
 
+use crate::asked::Taken;
 use crate::clock::SystemClock;
 use crate::fault::Cause;
 use crate::hub::{Answer, HubClient};
@@ -37,7 +38,8 @@ pub(crate) struct Session {
     pub(crate) hub: HubClient,
     pub(crate) shared: Arc<Shared>,
     pub(crate) wishes: watch::Sender<Option<DesiredPipeline>>,
-    pub(crate) commands: mpsc::Sender<Command>,
+    /// For questions, and for what acts on the pipeline.
+    commands: (mpsc::Sender<Taken>, mpsc::Sender<Taken>),
     pub(crate) instance: String,
     /// What was kept from the last process, until the hub has spoken or stays away.
     kept: Option<DesiredPipeline>,
@@ -55,7 +57,7 @@ impl Session {
         hub: HubClient,
         shared: Arc<Shared>,
         wishes: watch::Sender<Option<DesiredPipeline>>,
-        commands: mpsc::Sender<Command>,
+        commands: (mpsc::Sender<Taken>, mpsc::Sender<Taken>),
         kept: Option<DesiredPipeline>,
     ) -> Self {
         Self {
@@ -144,6 +146,7 @@ impl Session {
             results,
             taken: self.taken.iter().cloned().collect(),
             conditions: Some(self.shared.conditions()),
+            process: Some(crate::process::figures()),
         }
     }
 
@@ -185,7 +188,10 @@ impl Session {
         for command in synced.commands {
             // The hub repeats a command until it is said to be taken.
             let id = command.id.clone();
-            if self.taken.insert(id.clone()) && self.commands.try_send(command).is_err() {
+            let taken = Taken::new(command);
+            let (questions, acts) = &self.commands;
+            let channel = if taken.is_question() { questions } else { acts };
+            if self.taken.insert(id.clone()) && channel.try_send(taken).is_err() {
                 self.taken.remove(&id);
                 warn!(code = "command", "a command came while others wait; it is left for later");
                 tokio::time::sleep(AT_MOST_EVERY).await;

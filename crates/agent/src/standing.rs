@@ -130,8 +130,11 @@ impl Shared {
     /// It does not run, and why.
     pub(crate) fn rests(&self, report: Report) {
         self.set(|standing| {
-            standing.running = None;
-            standing.idle = Some(report);
+            let last = standing.running.take().filter(|witness| witness.held.pipeline_id == report.pipeline_id);
+            standing.idle = Some(match last {
+                Some(witness) => witness.counted(report),
+                None => report,
+            });
         });
     }
 
@@ -186,6 +189,25 @@ mod tests {
         assert_eq!(shared.report().unwrap().reason, None);
         shared.done();
         assert_eq!(status(&shared), ("NOT_RUNNING".into(), 2));
+    }
+
+    #[test]
+    fn a_run_that_is_over_leaves_what_it_counted_and_no_rate() {
+        use millrace_engine::{Event, Observer};
+        let shared = Shared::default();
+        let held = held(Wanted::Stopped, 1);
+        let meter = Arc::new(Meter::new("shop", false));
+        let witness = Witness::new(Arc::clone(&meter), held.clone(), Arc::clone(&shared.outbox), true);
+        witness.observe(&Event::Claimed { commit: 1, position: None });
+        shared.runs(Arc::new(witness));
+        shared.rests(idle(&held, Timestamp(0), None));
+        let report = shared.report().unwrap();
+        assert_eq!(report.counted_since, Some(meter.began().to_string()));
+        assert_eq!(report.figures.get("commits_total"), Some(&serde_json::json!(1)));
+        assert!(!report.figures.contains_key("lag_seconds") && report.figures.contains_key("changes_total"));
+        // Another pipeline has nothing to do with it.
+        shared.rests(idle(&HeldPipeline { pipeline_id: "q".into(), ..held }, Timestamp(0), None));
+        assert_eq!(shared.report().unwrap().counted_since, None);
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! Runs the one pipeline as the hub wishes: starts it, stops it, gives it a new revision, and says how it is.
 //!
 //! A fault of the pipeline never ends the process: it is reported, and a new START or a new revision tries again. Only who
-//! else writes the lake (exit 75, 76) ends it. A revision that cannot be taken leaves the last good one running. It works
+//! else writes the lake (exit 75, 76) ends it. A revision that cannot be taken leaves the last good one running, and one
+//! that fails before it ever streams gives way to it. It works
 //! beside the session: whatever takes long here holds up no sign of life, and a newer wish ends what it makes pointless.
 
 mod commands;
@@ -12,21 +13,19 @@ use std::time::Duration;
 
 use millrace_engine::{Stop, StopHandle, observed};
 use millrace_model::{Fault, Refusal, Remedy};
-use millrace_protocol::gateway::{
-    Command, CommandResult, DesiredPipeline, HeldPipeline, Reason, RefusedRevision, Wanted,
-};
+use millrace_protocol::gateway::{DesiredPipeline, HeldPipeline, Reason, RefusedRevision, Wanted};
 use millrace_protocol::{Notation, PipelineSpec, SnapshotMode};
 use serde_json::Value;
 use tokio::runtime::Handle;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::{JoinError, JoinSet};
-use tracing::{info, warn};
+use tracing::warn;
 
-use crate::cache::{Bindings, Cache, Kept};
+use crate::asked::Taken;
+use crate::cache::{Cache, Kept};
 use crate::clock::SystemClock;
-use crate::fault::Cause;
 use crate::meter::Meter;
-use crate::policy::Policy;
+use crate::policy::Guard;
 use crate::preflight;
 use crate::run::{Ended, Run, wired};
 use crate::standing::Shared;
@@ -38,27 +37,27 @@ const APPLY_WITHIN: Duration = Duration::from_secs(60);
 /// The supervisor.
 pub(crate) struct Supervisor {
     shared: Arc<Shared>,
-    policy: Policy,
-    bindings: Bindings,
+    guard: Arc<Guard>,
     cache: Cache,
     /// Secret files are relative to it.
     folder: PathBuf,
     /// What is wanted; `None`: no pipeline.
     wishes: watch::Receiver<Option<DesiredPipeline>>,
-    commands: mpsc::Receiver<Command>,
+    commands: mpsc::Receiver<Taken>,
     /// The one run, if there is one.
     running: JoinSet<Ended>,
     stop_running: Option<StopHandle>,
-    /// Commands that stand in nobody's way.
-    asked: JoinSet<CommandResult>,
+    /// Rings when what runs has streamed.
+    works: Arc<Notify>,
+    /// A revision that has ended before it ever streamed, and was not told to.
+    failed: Option<RefusedRevision>,
     /// The definition that runs or ran last, and whether its first snapshots were all finished once.
     kept: Option<Kept>,
 }
 
 /// What the supervisor works with beside its channels.
 pub(crate) struct House {
-    pub(crate) policy: Policy,
-    pub(crate) bindings: Bindings,
+    pub(crate) guard: Arc<Guard>,
     pub(crate) cache: Cache,
     pub(crate) folder: PathBuf,
 }
@@ -68,21 +67,21 @@ impl Supervisor {
         house: House,
         shared: Arc<Shared>,
         wishes: watch::Receiver<Option<DesiredPipeline>>,
-        commands: mpsc::Receiver<Command>,
+        commands: mpsc::Receiver<Taken>,
     ) -> Self {
-        let House { policy, bindings, cache, folder } = house;
+        let House { guard, cache, folder } = house;
         let kept = cache.read();
         Self {
             shared,
-            policy,
-            bindings,
+            guard,
             cache,
             folder,
             wishes,
             commands,
             running: JoinSet::new(),
             stop_running: None,
-            asked: JoinSet::new(),
+            works: Arc::default(),
+            failed: None,
             kept,
         }
     }
@@ -101,13 +100,12 @@ impl Supervisor {
                     let wish = self.wishes.borrow_and_update().clone();
                     self.apply(wish, &mut stop).await?;
                 }
-                Some(ended) = self.running.join_next() => self.ended(ended)?,
-                Some(result) = self.asked.join_next() => {
-                    if let Ok(result) = result {
-                        self.shared.outbox.result(result);
-                    }
+                Some(ended) = self.running.join_next() => {
+                    self.ended(ended)?;
+                    self.fall_back();
                 }
-                Some(command) = self.commands.recv() => self.command(command, &mut stop).await?,
+                () = self.works.notified() => self.note_good(),
+                Some(taken) = self.commands.recv() => self.command(taken, &mut stop).await?,
             }
         }
     }
@@ -125,7 +123,8 @@ impl Supervisor {
             Wanted::Stopped => {
                 self.halt().await?;
                 let whole = self.is_whole(&wish.held);
-                self.keep(Some(Kept { pipeline: wish.clone(), whole }));
+                let good = self.good(&wish.held);
+                self.keep(Some(Kept { pipeline: wish.clone(), whole, good }));
                 self.shared.refuses(None);
                 let stopped = reason("stopped", "it was stopped", "start it");
                 self.shared.rests(idle(&wish.held, SystemClock::time(), Some(stopped)));
@@ -176,12 +175,11 @@ impl Supervisor {
             return Ok(());
         }
         self.halt().await?;
-        let good = self.kept.clone().filter(|kept| is_older(&kept.pipeline.held));
-        let good = good.and_then(|kept| Some((self.allowed(&kept.pipeline).ok()?, kept.pipeline)));
-        if let Some((spec, mut pipeline)) = good {
-            pipeline.held = HeldPipeline { revision: pipeline.held.revision, ..held };
-            self.start(pipeline, spec);
-            self.shared.refuses(Some(refused));
+        let kept = self.kept.clone().into_iter().flat_map(|kept| kept.good.into_iter().chain([kept.pipeline]));
+        let good = kept.filter(|pipeline| is_older(&pipeline.held));
+        let good = good.into_iter().find_map(|pipeline| Some((self.allowed(&pipeline).ok()?, pipeline)));
+        if let Some((spec, pipeline)) = good {
+            self.go_on_with(pipeline, spec, (held, refused));
         } else {
             self.shared.refuses(None);
             self.shared.rests(idle(&held, SystemClock::time(), Some(reason)));
@@ -189,11 +187,51 @@ impl Supervisor {
         Ok(())
     }
 
+    /// Runs an older revision in place of the one that is held.
+    fn go_on_with(
+        &mut self,
+        pipeline: DesiredPipeline,
+        spec: PipelineSpec,
+        (held, refused): (HeldPipeline, RefusedRevision),
+    ) {
+        let held = HeldPipeline { revision: pipeline.held.revision, ..held };
+        self.start(DesiredPipeline { held, ..pipeline }, spec);
+        self.shared.refuses(Some(refused));
+    }
+
+    /// A revision that has failed before it ever streamed gives way to the last one that did.
+    fn fall_back(&mut self) {
+        let Some(refused) = self.failed.take() else { return };
+        let Some(held) = self.shared.held().filter(|held| held.wanted == Wanted::Running) else { return };
+        let Some(good) = self.good(&held).filter(|good| good.held.revision != refused.revision) else { return };
+        let Ok(spec) = self.allowed(&good) else { return };
+        warn!(code = "AG-013", revision = refused.revision, "a revision gives way: {}", refused.reason.message);
+        self.go_on_with(good, spec, (held, refused));
+    }
+
+    /// What runs has streamed: this is what a newer revision falls back to.
+    fn note_good(&mut self) {
+        let Some(witness) = self.shared.running().filter(|witness| witness.has_streamed()) else { return };
+        let Some(kept) = self.kept.clone().filter(|kept| kept.pipeline.held == witness.held) else { return };
+        let known = kept.good.as_ref().map(|good| (good.held.revision, good.new_lake));
+        if known != Some((witness.held.revision, false)) {
+            // Its lake has begun.
+            let good = DesiredPipeline { new_lake: false, ..kept.pipeline.clone() };
+            self.keep(Some(Kept { good: Some(good), ..kept }));
+        }
+    }
+
+    /// The newest revision of this pipeline that has streamed.
+    fn good(&self, held: &HeldPipeline) -> Option<DesiredPipeline> {
+        let good = self.kept.as_ref()?.good.clone()?;
+        (good.held.pipeline_id == held.pipeline_id).then_some(good)
+    }
+
     /// Reads a definition and holds it against the policy.
     fn allowed(&self, wish: &DesiredPipeline) -> Result<PipelineSpec, Reason> {
         let spec = read(wish)?;
-        self.policy.allows(&spec).map_err(|cause| failed("policy", &cause.into()))?;
-        self.policy.binds(&spec, &self.bindings).map_err(|cause| failed("policy", &cause.into()))?;
+        let (source, target) = (Some(spec.source_part()), Some(spec.target_part()));
+        self.guard.allows(source, target).map_err(|cause| failed("policy", &cause.into()))?;
         Ok(spec)
     }
 
@@ -223,18 +261,19 @@ impl Supervisor {
 
     fn start(&mut self, wish: DesiredPipeline, spec: PipelineSpec) {
         let held = wish.held.clone();
-        if let Err(cause) = self.bind(&spec) {
+        if let Err(cause) = self.guard.bind(spec.source_part(), &self.cache) {
             let reason = failed("policy", &cause.into());
             self.shared.rests(idle(&held, SystemClock::time(), Some(reason)));
             return;
         }
         let new_lake = wish.new_lake;
         let whole = !new_lake && self.is_whole(&held);
-        self.keep(Some(Kept { pipeline: wish, whole }));
+        let good = self.good(&held);
+        self.keep(Some(Kept { pipeline: wish, whole, good }));
         let snapshots = spec.advanced.snapshot_mode == SnapshotMode::Initial;
         let meter = Arc::new(Meter::new(&spec.name, snapshots));
-        let outbox = Arc::clone(&self.shared.outbox);
-        let witness = Arc::new(Witness::new(Arc::clone(&meter), held.clone(), outbox, whole));
+        let told = (Arc::clone(&self.shared.outbox), Arc::clone(&self.works));
+        let witness = Arc::new(Witness::new(Arc::clone(&meter), held.clone(), told, whole));
         let (handle, stop) = Stop::new();
         self.stop_running = Some(handle);
         let look = snapshots && !whole;
@@ -244,15 +283,6 @@ impl Supervisor {
         // On a thread of its own: an engine is one task that may compute for long, and the session must go on beside it.
         self.running.spawn_blocking(move || runtime.block_on(observed(observer, run.to_its_end())));
         self.shared.runs(witness);
-    }
-
-    /// The first run with a secret binds it to its host.
-    fn bind(&mut self, spec: &PipelineSpec) -> Result<(), Cause> {
-        if let Some((secret, host)) = self.policy.binds(spec, &self.bindings)? {
-            self.bindings.entry(secret).or_default().insert(host);
-            self.cache.bind(&self.bindings)?;
-        }
-        Ok(())
     }
 
     fn keep(&mut self, kept: Option<Kept>) {
@@ -273,6 +303,8 @@ impl Supervisor {
         while let Some(ended) = self.running.join_next().await {
             self.ended(ended)?;
         }
+        // It was told to end.
+        self.failed = None;
         Ok(())
     }
 
@@ -293,7 +325,11 @@ impl Supervisor {
             Ok(()) => reason("stopped", "it was stopped", "start it"),
             Err(fault) => {
                 self.shared.outbox.event(fault_event(&held.pipeline_id, fault));
-                failed(word_of(fault), fault)
+                let reason = failed(word_of(fault), fault);
+                if shown_epoch.is_none() && !witness.has_streamed() {
+                    self.failed = Some(RefusedRevision { revision: held.revision, reason: reason.clone() });
+                }
+                reason
             }
         };
         let last = witness.report();

@@ -12,6 +12,7 @@ use millrace_engine::{Event, Observer};
 use millrace_model::{Fault, Finding, Refusal, Remedy, Timestamp};
 use millrace_protocol::gateway::{AgentEvent, HeldPipeline, Reason, Report, ReportedCheckpoint, ReportedTable};
 use serde_json::{Map, Value, json};
+use tokio::sync::Notify;
 
 use crate::clock::SystemClock;
 use crate::meter::{Meter, Phase, Reading};
@@ -35,14 +36,29 @@ pub(crate) struct Witness {
     since: Mutex<(&'static str, Timestamp)>,
     /// The first snapshots of all tables were finished once: what joins later is read beside the stream.
     whole: AtomicBool,
+    /// It has streamed: this definition works.
+    streamed: AtomicBool,
+    /// Rings when that becomes so.
+    works: Arc<Notify>,
     outbox: Arc<Outbox>,
     said: Mutex<BTreeMap<&'static str, Instant>>,
 }
 
 impl Witness {
-    pub(crate) fn new(meter: Arc<Meter>, held: HeldPipeline, outbox: Arc<Outbox>, whole: bool) -> Self {
+    pub(crate) fn new(
+        meter: Arc<Meter>,
+        held: HeldPipeline,
+        (outbox, works): (Arc<Outbox>, Arc<Notify>),
+        whole: bool,
+    ) -> Self {
         let since = Mutex::new(("STARTING", SystemClock::time()));
-        Self { meter, held, since, whole: AtomicBool::new(whole), outbox, said: Mutex::default() }
+        let (whole, streamed) = (AtomicBool::new(whole), AtomicBool::new(false));
+        Self { meter, held, since, whole, streamed, works, outbox, said: Mutex::default() }
+    }
+
+    /// Whether it has streamed.
+    pub(crate) fn has_streamed(&self) -> bool {
+        self.streamed.load(Ordering::Relaxed)
     }
 
     /// Whether the first snapshots of all tables were finished once.
@@ -111,7 +127,16 @@ impl Witness {
         let mut figures = Map::new();
         let mut put = |name: &str, value: Value| figures.insert(name.to_owned(), value);
         put("lag_seconds", json!(reading.lag(now).as_secs_f64()));
-        put("rows_per_second", json!(reading.rows_per_second(Instant::now())));
+        let (rows, bytes) = reading.per_second(Instant::now());
+        put("rows_per_second", json!(rows));
+        put("bytes_per_second", json!(bytes));
+        for (name, waiting) in
+            [("lag_bytes", reading.waiting.unread), ("source_retained_bytes", reading.waiting.retained)]
+        {
+            if let Some(waiting) = waiting {
+                put(name, json!(waiting.get()));
+            }
+        }
         put("tables_remaining", json!(reading.tables_remaining));
         put("source_connected", json!(reading.source_connected));
         put("target_connected", json!(reading.target_connected));
@@ -123,6 +148,8 @@ impl Witness {
             "truncate": all.ops.truncate, "read": all.ops.read});
         put("changes_total", ops);
         put("commits_total", json!(reading.commits.values().sum::<u64>()));
+        put("commit_duration_seconds_sum", json!(reading.commit_durations.sum));
+        put("commit_duration_seconds_count", json!(reading.commit_durations.count));
         let checkpoint = reading.committed.map(|(_, at)| ReportedCheckpoint {
             commit: reading.commit,
             position: reading.position.clone(),
@@ -140,9 +167,17 @@ impl Witness {
             refused: None,
             epoch: self.held.epoch,
             checkpoint,
+            counted_since: Some(self.meter.began().to_string()),
             figures,
             tables,
         }
+    }
+
+    /// The report of a run that is over, with what it had counted: what came after the last report would be lost.
+    pub(crate) fn counted(&self, rests: Report) -> Report {
+        let Report { counted_since, mut figures, .. } = self.report();
+        figures.retain(|name, _| ["_total", "_sum", "_count"].iter().any(|ending| name.ends_with(ending)));
+        Report { counted_since, figures, ..rests }
     }
 
     /// Each table that the lake has, or whose snapshot has begun.
@@ -160,12 +195,18 @@ impl Witness {
                 None if self.meter.snapshots() => "pending",
                 None => "none",
             };
+            let written = reading.tables.of(table);
             ReportedTable {
                 table: short(table).to_owned(),
                 snapshot: word.into(),
                 snapshot_rows: snapshot.map_or(0, |snapshot| snapshot.rows_done),
                 snapshot_rows_estimate: snapshot.map_or(0, |snapshot| snapshot.rows_in_all()),
-                rows: reading.tables.of(table).rows,
+                rows: written.rows,
+                bytes: written.bytes,
+                inserts: written.ops.create,
+                updates: written.ops.update,
+                deletes: written.ops.delete,
+                truncates: written.ops.truncate,
             }
         });
         told.collect()
@@ -190,6 +231,8 @@ impl Observer for Witness {
             }
             Event::Streaming => {
                 self.said.lock().unwrap_or_else(PoisonError::into_inner).clear();
+                self.streamed.store(true, Ordering::Relaxed);
+                self.works.notify_one();
                 self.say("info", "streaming", "streaming".into(), Value::Null);
             }
             Event::SnapshotStarted { table, rows_done, rows_estimate } => {
@@ -291,6 +334,7 @@ pub(crate) fn idle(held: &HeldPipeline, since: Timestamp, reason: Option<Reason>
         refused: None,
         epoch: held.epoch,
         checkpoint: None,
+        counted_since: None,
         figures: Map::new(),
         tables: Vec::new(),
     }

@@ -8,8 +8,8 @@ use millrace_files::{Files, LocalStore};
 use millrace_model::{Fault, Finding, SecretStore};
 use millrace_postgres::{Postgres, TableSelection};
 use millrace_protocol::{
-    Binary, Compression, PLAIN_CONNECTION, PipelineSpec, PublicationMode, SchemaChange, SnapshotMode, SourceSpec,
-    StoreSpec,
+    Binary, Compression, PLAIN_CONNECTION, PipelineSpec, PublicationMode, SchemaChange, SnapshotMode, SourcePart,
+    SourceSpec, StoreSpec, TargetPart,
 };
 use millrace_secrets::Secrets;
 use serde::Serialize;
@@ -40,8 +40,9 @@ impl Identity {
 }
 
 /// The source, its password read; files of secrets are relative to `folder`.
-pub async fn source(spec: &PipelineSpec, folder: &Path) -> Result<Postgres, Fault> {
-    let SourceSpec::Postgres { connection, database } = &spec.source else {
+pub async fn source<'a>(part: impl Into<SourcePart<'a>>, folder: &Path) -> Result<Postgres, Fault> {
+    let part = part.into();
+    let SourceSpec::Postgres { connection, database } = part.source else {
         return Err(Fault::defect(NOT_BUILT, "a source that is not built was not refused"));
     };
     let password = match &connection.password {
@@ -58,28 +59,27 @@ pub async fn source(spec: &PipelineSpec, folder: &Path) -> Result<Postgres, Faul
         database: database.clone(),
         username: connection.username.clone(),
         password,
-        tables: spec.tables.iter().map(select).collect(),
-        slot: spec.slot_name(),
-        slot_is_default: spec.advanced.slot_name.is_none(),
-        publication: spec.publication_name(),
-        publication_mode: match spec.advanced.publication_mode {
+        tables: part.tables.iter().map(select).collect(),
+        slot: part.slot_name(),
+        slot_is_default: part.advanced.slot_name.is_none(),
+        publication: part.publication_name(),
+        publication_mode: match part.advanced.publication_mode {
             PublicationMode::Create => millrace_postgres::PublicationMode::Create,
             PublicationMode::Use => millrace_postgres::PublicationMode::Use,
         },
-        binary: match spec.advanced.pgoutput_binary {
+        binary: match part.advanced.pgoutput_binary {
             Binary::Auto => millrace_postgres::Binary::Auto,
             Binary::On => millrace_postgres::Binary::On,
             Binary::Off => millrace_postgres::Binary::Off,
         },
-        streaming: spec.advanced.pgoutput_streaming,
+        streaming: part.advanced.pgoutput_streaming,
     }))
 }
 
 /// What the pipeline file itself gives reason to say, as far as it holds at this server: that the connection is not
 /// encrypted although `prefer` would like it to be is worth saying only where the server offers it.
-pub async fn file_findings(spec: &PipelineSpec, source: Option<&Postgres>) -> Vec<Finding> {
+pub async fn file_findings(mut findings: Vec<Finding>, source: Option<&Postgres>) -> Vec<Finding> {
     let plain = |finding: &Finding| finding.code == PLAIN_CONNECTION;
-    let mut findings = spec.findings.clone();
     if let Some(source) = source.filter(|_| findings.iter().any(plain)) {
         // Without an answer nothing is known of it; the check proper says so.
         if !source.offers_tls().await.unwrap_or(false) {
@@ -90,11 +90,12 @@ pub async fn file_findings(spec: &PipelineSpec, source: Option<&Postgres>) -> Ve
 }
 
 /// The target. Opens nothing yet.
-pub fn target(spec: &PipelineSpec, identity: &Identity) -> Result<Files, Fault> {
-    let StoreSpec::Local { path } = &spec.target.store else {
+pub fn target<'a>(part: impl Into<TargetPart<'a>>, identity: &Identity) -> Result<Files, Fault> {
+    let part = part.into();
+    let StoreSpec::Local { path } = &part.target.store else {
         return Err(Fault::defect(NOT_BUILT, "a target that is not built was not refused"));
     };
-    let compression = match spec.target.compression {
+    let compression = match part.target.compression {
         Compression::Zstd => millrace_files::Compression::Zstd,
         Compression::Snappy => millrace_files::Compression::Snappy,
         Compression::None => millrace_files::Compression::None,
@@ -103,9 +104,9 @@ pub fn target(spec: &PipelineSpec, identity: &Identity) -> Result<Files, Fault> 
         }
     };
     let settings = millrace_files::Settings {
-        prefix: spec.target.prefix.clone(),
+        prefix: part.target.prefix.clone(),
         compression,
-        file_max_bytes: spec.advanced.file_max_bytes,
+        file_max_bytes: part.advanced.file_max_bytes,
         pipeline: identity.pipeline.clone(),
         // Made anew by each process: it tells the commits of two processes apart.
         instance: Uuid::now_v7().to_string(),
@@ -116,11 +117,17 @@ pub fn target(spec: &PipelineSpec, identity: &Identity) -> Result<Files, Fault> 
 }
 
 /// The engine between the two.
-pub fn engine(spec: &PipelineSpec, identity: &Identity, source: Postgres, until_now: bool) -> Result<Engine, Fault> {
-    let advanced = &spec.advanced;
+pub fn engine<'a>(
+    part: impl Into<TargetPart<'a>>,
+    identity: &Identity,
+    source: Postgres,
+    until_now: bool,
+) -> Result<Engine, Fault> {
+    let part = part.into();
+    let advanced = part.advanced;
     Ok(Engine {
         source: Arc::new(source),
-        target: Arc::new(target(spec, identity)?),
+        target: Arc::new(target(part, identity)?),
         clock: Arc::new(SystemClock),
         settings: Settings {
             commit_interval: advanced.commit_interval,

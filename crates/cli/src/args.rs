@@ -222,6 +222,14 @@ pub(crate) enum HubCommand {
         #[arg(long)]
         plan: bool,
     },
+    /// Copy the database, while the hub runs or not, and say what else belongs to it
+    Backup {
+        /// File that the copy becomes
+        #[arg(long, value_name = "FILE")]
+        to: Option<PathBuf>,
+    },
+    /// Look for everything that is wrong with the hub, from where it runs
+    Doctor,
 }
 
 #[derive(Debug, Args)]

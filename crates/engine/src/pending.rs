@@ -184,4 +184,20 @@ mod tests {
         }
         assert_eq!(done, [("", "30"), ("40", "")].map(|(from, to)| (from.to_owned(), to.to_owned())));
     }
+
+    #[test]
+    fn a_chunk_of_a_snapshot_that_has_started_again_is_in_no_commit() {
+        let table = TableName::new(["db", "public", "a"]);
+        let position = millrace_model::Position::new("1");
+        let reading =
+            Reading { relation: String::new(), split: String::new(), rows_estimate: 1, fresh_id: 2, may_resume: false };
+        let entry = begin(table.clone(), 2, &position, Sequence(0), reading, Vec::new(), 0);
+        let mut pending = Pending::new(Registry::default(), vec![entry]);
+        for id in [1, 2] {
+            let range = (String::new(), "10".to_owned());
+            pending.add_chunk(ChunkDone { table: table.clone(), id, range, rows: id, files: Vec::new(), last: false });
+        }
+        pending.take_chunks();
+        assert_eq!(pending.snapshots.first().map(|snapshot| snapshot.rows), Some(2));
+    }
 }

@@ -300,7 +300,6 @@ impl Reader<'_> {
                 }
                 log.exclude(&tables);
                 self.pending.leave(&tables);
-                self.hold_to_columns();
                 self.force = true;
                 self.close_and_settle(reply).await?;
             }

@@ -55,9 +55,11 @@ impl Engine {
         let taken = take(self, stop).await?;
         let head = until_answered("head", stop, async || self.target.head().await).await?;
         if let Some(standing) = &head.standing {
-            if restart.adopt {
+            let is_mine = standing.pipeline == self.settings.pipeline;
+            if restart.adopt && is_mine {
                 judge::newest_epoch(standing, self.settings.epoch)?;
-            } else {
+            } else if !restart.adopt {
+                // Another pipeline's epochs say nothing about this one's.
                 judge::ours(standing, &self.settings.pipeline, self.settings.epoch)?;
             }
         }

@@ -52,6 +52,23 @@ function placeMenu(event) {
   menu.style.setProperty("top", `${top}px`);
 }
 
+// Of several explanations, the one for what is chosen.
+function followChoice(block) {
+  const choice = document.querySelector(`[name="${block.dataset.follows}"]`);
+  const follow = () => {
+    for (const part of block.querySelectorAll("[data-key]")) part.hidden = part.dataset.key !== choice.value;
+  };
+  choice.addEventListener("change", follow);
+  follow();
+}
+
+for (const block of document.querySelectorAll("[data-follows]")) followChoice(block);
+// Times by the visitor's clock: the server writes them, and is told how far it is from UTC.
+const offset = String(-new Date().getTimezoneOffset());
+if (!document.cookie.split("; ").includes(`offset=${offset}`)) {
+  document.cookie = `offset=${offset}; path=/; samesite=lax; max-age=31536000`;
+}
+for (const button of document.querySelectorAll("[data-script]")) button.hidden = false;
 for (const block of document.querySelectorAll("[data-copy]")) copyButton(block);
 for (const form of document.querySelectorAll('[data-form="agent"]')) fitDeployments(form);
 document.addEventListener("toggle", placeMenu, true);

@@ -106,14 +106,18 @@ export function pipeline(name, agentId) {
 export function streaming() {
   const at = new Date(Date.now() - 1_200).toISOString();
   return {
+    countedSince: new Date(Date.now() - 1_500_000).toISOString(),
     checkpoint: { commit: 18_204, position: "0/1A2B3C48", sequence: 981_233, at },
-    figures: { lag_seconds: 1.42, rows_per_second: 12_345.6, tables_remaining: 0, source_connected: true,
+    figures: { lag_seconds: 1.42, rows_per_second: 12_345.6, bytes_per_second: 986_400,
+      source_retained_bytes: 48_230_000, tables_remaining: 0, source_connected: true,
       target_connected: true, rows_written_total: 48_211_907, bytes_written_total: 3_911_274_000,
       files_written_total: 9_120, commits_total: 18_204,
       changes_total: { create: 30_118_004, update: 17_002_881, delete: 1_091_022, truncate: 0, read: 9_300_000 } },
     tables: ["customers", "orders", "order_lines", "payments", "shipments"].map((table, at) => ({
       table: `sales.${table}`, snapshot: "finished", snapshotRows: 1_860_000 * (at + 1),
-      snapshotRowsEstimate: 1_860_000 * (at + 1), rows: 9_642_381 - at * 1_511_003 })),
+      snapshotRowsEstimate: 1_860_000 * (at + 1), rows: 9_642_381 - at * 1_511_003,
+      inserts: 6_023_600 - at * 944_376, updates: 3_400_576 - at * 533_140, deletes: 218_205 - at * 33_487,
+      bytes: 782_254_800 - at * 122_580_000 })),
   };
 }
 

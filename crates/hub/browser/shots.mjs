@@ -26,10 +26,13 @@ async function screens(page, where) {
   const list = [
     ["agents", "/agents"], ["agents-none", "/agents?q=zzz"], ["agent-new", "/agents/new"],
     ["agent", `/agents/${agents["orders-eu"]}`], ["agent-pending", `/agents/${agents["a-name_of thirty characters-ok"]}`],
+    ["agent-figures", `/agents/${agents["orders-eu"]}/figures`],
     ["agent-conditions", `/agents/${agents.warehouse}/conditions`], ["agent-events", `/agents/${agents["orders-eu"]}/events`],
     ["agent-edit", `/agents/${agents["orders-eu"]}/edit`], ["agent-remove", `/agents/${agents["orders-eu"]}/remove`],
     ["agent-credentials", `/agents/${agents["orders-eu"]}/credentials`],
-    ["pipelines", "/pipelines"], ["pipeline", `/pipelines/${eu}`], ["pipeline-snapshot", `/pipelines/${pipelines["orders-us"]}`],
+    ["pipelines", "/pipelines"], ["pipeline", `/pipelines/${eu}`], ["pipeline-day", `/pipelines/${eu}?range=24h`],
+    ["pipeline-month", `/pipelines/${eu}?range=30d`], ["pipeline-table", `/pipelines/${eu}?view=table`],
+    ["pipeline-snapshot", `/pipelines/${pipelines["orders-us"]}`],
     ["pipeline-failed", `/pipelines/${pipelines.billing}`], ["pipeline-stopped", `/pipelines/${pipelines.returns}`],
     ["pipeline-broken", `/pipelines/${pipelines["warehouse-stock-and-movements-of-all-european-sites"]}`],
     ["pipeline-tables", `/pipelines/${eu}/tables`], ["pipeline-events", `/pipelines/${eu}/events`],
@@ -41,6 +44,9 @@ async function screens(page, where) {
     ["member-disabled", `/people/${where.out}`], ["member-disable", `/people/${where.person}/disable`],
     ["member-remove", `/people/${where.person}/remove`], ["clients", "/api-clients"],
     ["client-revoke", `/api-clients/${where.client}/revoke`], ["settings", "/settings"], ["missing", "/agents/none"],
+    ["wizard-name", "/pipelines/new"], ["activity", "/activity"], ["people", "/people"], ["missing", "/agents/none"],
+    ["lost", "/no/such/page"], ["docs", "/docs"], ["docs-error", "/docs/errors/PG-012"],
+    ["docs-codes", "/docs/reference/codes"], ["docs-cli", "/docs/reference/cli"],
   ];
   if (where.draft) {
     for (const step of ["source", "test", "tables", "target", "options", "review"]) {

@@ -111,6 +111,19 @@ CREATE TABLE leases (
     rival TEXT,
     rival_at BIGINT
 );
+-- The processes that have run as an agent, or wanted to.
+CREATE TABLE agent_instances (
+    agent_id TEXT NOT NULL REFERENCES agents (id),
+    instance TEXT NOT NULL,
+    version TEXT NOT NULL,
+    platform TEXT NOT NULL,
+    first_seen_at BIGINT NOT NULL,
+    last_seen_at BIGINT NOT NULL,
+    refused_at BIGINT,
+    goodbye_at BIGINT,
+    goodbye_reason TEXT,
+    PRIMARY KEY (agent_id, instance)
+);
 CREATE TABLE agent_reports (
     agent_id TEXT PRIMARY KEY REFERENCES agents (id),
     version TEXT NOT NULL,
@@ -224,4 +237,103 @@ CREATE TABLE repeats (
     outcome TEXT NOT NULL,
     done_at BIGINT NOT NULL,
     PRIMARY KEY (actor, repeat_key)
+);
+-- What is wrong now and was told of: a state that begins is told once, whichever hub process sees it first.
+CREATE TABLE troubles (
+    object TEXT NOT NULL,
+    event TEXT NOT NULL,
+    account_id TEXT NOT NULL REFERENCES accounts (id),
+    since BIGINT NOT NULL,
+    PRIMARY KEY (object, event)
+);
+-- What someone should know; `told_at`: it has become messages.
+CREATE TABLE notices (
+    id TEXT PRIMARY KEY,
+    account_id TEXT NOT NULL REFERENCES accounts (id),
+    event TEXT NOT NULL,
+    object TEXT NOT NULL,
+    name TEXT NOT NULL,
+    code TEXT,
+    at BIGINT NOT NULL,
+    told_at BIGINT
+);
+CREATE INDEX notices_untold ON notices (at) WHERE told_at IS NULL;
+-- Who is told. `sealed`: what a webhook's messages are signed with. `trouble`: why the last message did not arrive.
+CREATE TABLE recipients (
+    id TEXT PRIMARY KEY,
+    account_id TEXT NOT NULL REFERENCES accounts (id),
+    kind TEXT NOT NULL,
+    address TEXT NOT NULL,
+    events TEXT NOT NULL,
+    sealed TEXT,
+    created_at BIGINT NOT NULL,
+    created_by TEXT NOT NULL,
+    removed_at BIGINT,
+    reached_at BIGINT,
+    trouble TEXT,
+    trouble_at BIGINT
+);
+CREATE TABLE deliveries (
+    id TEXT PRIMARY KEY,
+    recipient_id TEXT NOT NULL REFERENCES recipients (id),
+    body TEXT NOT NULL,
+    created_at BIGINT NOT NULL,
+    attempts BIGINT NOT NULL,
+    due_at BIGINT NOT NULL,
+    ended_at BIGINT
+);
+CREATE INDEX deliveries_due ON deliveries (due_at) WHERE ended_at IS NULL;
+-- When a pipeline is started and stopped by the clock, as cron in UTC, and the next of each.
+CREATE TABLE set_times (
+    pipeline_id TEXT PRIMARY KEY REFERENCES pipelines (id),
+    start_at TEXT,
+    stop_at TEXT,
+    next_start BIGINT,
+    next_stop BIGINT,
+    author TEXT NOT NULL,
+    updated_at BIGINT NOT NULL
+);
+-- Figures over time: counters as they stood, so that what is stored twice or late adds nothing. `series` is the half of a
+-- pipeline's or an agent's id that is random, `run` when its counters began at nothing.
+CREATE TABLE samples (
+    series BIGINT NOT NULL,
+    at BIGINT NOT NULL,
+    run BIGINT NOT NULL,
+    lag_us BIGINT,
+    retained BIGINT,
+    memory BIGINT,
+    row_count BIGINT NOT NULL,
+    byte_count BIGINT NOT NULL,
+    inserts BIGINT NOT NULL,
+    updates BIGINT NOT NULL,
+    deletes BIGINT NOT NULL,
+    truncates BIGINT NOT NULL,
+    reads BIGINT NOT NULL,
+    commits BIGINT NOT NULL,
+    commit_us BIGINT NOT NULL,
+    cpu_ms BIGINT NOT NULL,
+    PRIMARY KEY (series, at)
+);
+-- The same by quarters of an hour, kept for longer. `at` is the time of the last sample in it, `lag_sum` over `lags` of them.
+CREATE TABLE sample_quarters (
+    series BIGINT NOT NULL,
+    slot BIGINT NOT NULL,
+    at BIGINT NOT NULL,
+    run BIGINT NOT NULL,
+    lag_us BIGINT,
+    lag_sum BIGINT,
+    lags BIGINT NOT NULL,
+    retained BIGINT,
+    memory BIGINT,
+    row_count BIGINT NOT NULL,
+    byte_count BIGINT NOT NULL,
+    inserts BIGINT NOT NULL,
+    updates BIGINT NOT NULL,
+    deletes BIGINT NOT NULL,
+    truncates BIGINT NOT NULL,
+    reads BIGINT NOT NULL,
+    commits BIGINT NOT NULL,
+    commit_us BIGINT NOT NULL,
+    cpu_ms BIGINT NOT NULL,
+    PRIMARY KEY (series, slot, run)
 );

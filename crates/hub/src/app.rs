@@ -4,19 +4,32 @@
 
 pub(crate) mod accounts;
 pub(crate) mod agents;
+pub(crate) mod backup;
+mod certificate;
 pub(crate) mod clients;
 pub(crate) mod commands;
 pub(crate) mod console;
 pub(crate) mod credentials;
+mod cron;
+pub(crate) mod doctor;
+pub(crate) mod figures;
 pub(crate) mod gateway;
 pub(crate) mod joining;
 mod ledger;
+pub(crate) mod lists;
+mod mail;
+pub(crate) mod measures;
 pub(crate) mod members;
+mod messages;
+mod notices;
 mod notify;
+pub(crate) mod outward;
 pub(crate) mod own;
 pub(crate) mod people;
 pub(crate) mod pipelines;
+pub(crate) mod recipients;
 pub(crate) mod repeats;
+pub(crate) mod set_times;
 pub(crate) mod setup;
 pub(crate) mod sign_in;
 pub(crate) mod status;
@@ -26,11 +39,12 @@ use std::time::Duration;
 
 use millrace_model::{Clock, Timestamp};
 
+use crate::auth::rate::Rates;
 use crate::auth::seal::Sealer;
 use crate::auth::throttle::Throttle;
 use crate::auth::token::Tokens;
 use crate::auth::{Caller, Role};
-use crate::db::{Db, audit};
+use crate::db::{Db, audit, keys};
 use crate::fault::{Cause, Refused};
 use crate::settings::Settings;
 
@@ -41,19 +55,25 @@ pub(crate) struct App {
     pub(crate) sealer: Sealer,
     pub(crate) tokens: Tokens,
     pub(crate) clock: Arc<dyn Clock>,
+    /// When this process began.
+    pub(crate) began: Timestamp,
     pub(crate) notifier: notify::Notifier,
     pub(crate) ledger: ledger::Ledger,
     pub(crate) throttle: Throttle,
+    pub(crate) rates: Rates,
+    pub(crate) measures: measures::Measures,
+    pub(crate) sampler: figures::Sampler,
 }
 
 impl App {
     /// Opens the hub's database and keys.
     pub(crate) async fn open(settings: Settings, clock: Arc<dyn Clock>) -> Result<Self, Cause> {
         settings.prepare()?;
-        let sealer = Sealer::open_or_create(&settings.key_file())?;
         let db = Db::open(&settings.place()).await?;
+        let sealer = Self::sealer(&settings, &db).await?;
         let tokens = Tokens::open(&db, &sealer, clock.now()).await?;
         Ok(Self {
+            began: clock.now(),
             settings,
             db,
             sealer,
@@ -62,7 +82,28 @@ impl App {
             notifier: notify::Notifier::default(),
             ledger: ledger::Ledger::default(),
             throttle: Throttle::default(),
+            rates: Rates::default(),
+            measures: measures::Measures::default(),
+            sampler: figures::Sampler::default(),
         })
+    }
+
+    /// The key that seals secrets; a new one only where nothing is sealed yet.
+    async fn sealer(settings: &Settings, db: &Db) -> Result<Sealer, Cause> {
+        let file = settings.key_file();
+        let sealed = keys::live(db.pool()).await.map_err(|refused| Cause::Damaged(refused.to_string()))?;
+        if !sealed.is_empty() && !file.exists() {
+            let message =
+                format!("`{}` is not there, and this database's secrets are sealed with a key", file.display());
+            return Err(Cause::OtherKey(message));
+        }
+        Sealer::open_or_create(&file)
+    }
+
+    /// Everything that the hub does by itself, for as long as it is polled.
+    pub(crate) async fn work(&self) {
+        let others = async { tokio::join!(self.tell_others(), self.hear_others()) };
+        tokio::join!(self.keep_books(), others, self.keep_telling(), self.keep_time());
     }
 
     /// Now, by the hub's clock.

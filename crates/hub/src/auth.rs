@@ -2,6 +2,7 @@
 
 pub(crate) mod addresses;
 pub(crate) mod password;
+pub(crate) mod rate;
 pub(crate) mod seal;
 pub(crate) mod secret;
 pub(crate) mod session;

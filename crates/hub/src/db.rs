@@ -6,19 +6,26 @@
 pub(crate) mod accounts;
 pub(crate) mod agents;
 pub(crate) mod audit;
+pub(crate) mod backup;
 pub(crate) mod clients;
 pub(crate) mod commands;
 pub(crate) mod credentials;
 pub(crate) mod drafts;
 pub(crate) mod events;
+pub(crate) mod figures;
+pub(crate) mod instances;
 pub(crate) mod keys;
 pub(crate) mod leases;
-mod migrate;
+pub(crate) mod migrate;
+pub(crate) mod notices;
 pub(crate) mod people;
 pub(crate) mod pipelines;
+pub(crate) mod recipients;
 pub(crate) mod repeats;
 pub(crate) mod sessions;
+pub(crate) mod set_times;
 pub(crate) mod text;
+pub(crate) mod wake;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -42,6 +49,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 pub enum Place {
     /// A file in the hub's folder.
     Sqlite(std::path::PathBuf),
+    /// A file that is only looked at: nothing is written into it or beside it.
+    Copy(std::path::PathBuf),
     /// A server.
     Postgres(String),
 }
@@ -55,6 +64,7 @@ impl Place {
     fn url(&self) -> String {
         match self {
             Self::Sqlite(file) => format!("sqlite://{}?mode=rwc", file.display()),
+            Self::Copy(file) => format!("sqlite://{}?mode=ro&immutable=true", file.display()),
             Self::Postgres(url) => url.clone(),
         }
     }
@@ -66,6 +76,15 @@ pub struct Db {
     pool: AnyPool,
     /// Queue of SQLite's writers; PostgreSQL needs none.
     writer: Option<Arc<Mutex<()>>>,
+}
+
+/// What only one hub process may do at a time. The numbers are locks of PostgreSQL, beside that of the migrations.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Alone {
+    /// Make the first key that signs tokens.
+    SigningKey = 0x6d69_6c6c_7201,
+    /// Make messages of what happened.
+    Messages = 0x6d69_6c6c_7202,
 }
 
 /// A writing transaction; without `commit` it never was.
@@ -86,6 +105,7 @@ impl Db {
     pub(crate) async fn connect(place: &Place) -> Result<Self, Cause> {
         sqlx::any::install_default_drivers();
         let sqlite = matches!(place, Place::Sqlite(_));
+        let shared = matches!(place, Place::Postgres(_));
         let options: AnyConnectOptions = place.url().parse()?;
         let pool = AnyPoolOptions::new()
             .max_connections(CONNECTIONS)
@@ -105,7 +125,12 @@ impl Db {
             })
             .connect_with(options)
             .await?;
-        Ok(Self { pool, writer: sqlite.then(Arc::default) })
+        Ok(Self { pool, writer: (!shared).then(Arc::default) })
+    }
+
+    /// Whether other hub processes may have it open, too.
+    pub(crate) fn is_shared(&self) -> bool {
+        self.writer.is_none()
     }
 
     /// For reading.
@@ -124,6 +149,18 @@ impl Db {
             None => self.pool.begin().await?,
         };
         Ok(Writing { transaction, _turn: turn })
+    }
+
+    /// Begins to write what only one hub process may do at a time; the others wait here.
+    pub(crate) async fn write_alone(&self, what: Alone) -> Result<Writing, Refused> {
+        let mut writing = self.write().await?;
+        if self.writer.is_none() {
+            sqlx::query("SELECT CAST(pg_advisory_xact_lock($1) AS TEXT)")
+                .bind(what as i64)
+                .execute(writing.on())
+                .await?;
+        }
+        Ok(writing)
     }
 
     /// Whether it answers.

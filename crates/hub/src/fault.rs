@@ -85,6 +85,37 @@ pub enum Cause {
     /// A setting that cannot be.
     #[error("{0}")]
     Settings(String),
+    /// A flag or a variable with a value that cannot be.
+    #[error("{name}: `{value}` {why}")]
+    Setting {
+        /// Of the variable.
+        name: String,
+        /// As it was given, where it cannot hold a secret.
+        value: String,
+        /// What is wrong with it.
+        why: String,
+        /// What to write instead.
+        cure: String,
+    },
+    /// Passwords would cross a network in the clear.
+    #[error("the hub is to listen at {listen}, which others can reach, without TLS")]
+    Insecure {
+        /// Where.
+        listen: String,
+    },
+    /// The certificate or its key.
+    #[error("{subject} `{path}`: {why}")]
+    Certificate {
+        /// `the certificate` or `the certificate's key`.
+        subject: &'static str,
+        /// Which file.
+        path: String,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// The key file is that of another hub.
+    #[error("{0}")]
+    OtherKey(String),
     /// A file or folder of the hub.
     #[error("`{path}`: {error}")]
     File {
@@ -115,8 +146,13 @@ pub enum Cause {
 impl From<Cause> for Fault {
     fn from(cause: Cause) -> Self {
         let message = cause.to_string();
+        if let Cause::Setting { cure, .. } = &cause {
+            return Self::refused("HB-001", Refusal::Settings, message, cure);
+        }
         let (code, refusal, cure) = match &cause {
-            Cause::Settings(_) => ("HB-001", Refusal::Settings, "correct the setting and start again"),
+            Cause::Settings(_) | Cause::Setting { .. } => {
+                ("HB-001", Refusal::Settings, "correct the setting and start again")
+            }
             Cause::File { .. } => {
                 ("HB-002", Refusal::Settings, "give --data a folder that the hub's user may write to")
             }
@@ -127,6 +163,22 @@ impl From<Cause> for Fault {
             Cause::Listen { .. } => {
                 ("HB-005", Refusal::Settings, "give --listen an address of this machine and a free port")
             }
+            Cause::Insecure { .. } => (
+                "HB-007",
+                Refusal::Settings,
+                "set HUB_TLS_CERT and HUB_TLS_KEY, or HUB_PUBLIC_URL to the https address of the proxy in front of the hub, \
+                 or listen at 127.0.0.1",
+            ),
+            Cause::Certificate { .. } => (
+                "HB-008",
+                Refusal::Settings,
+                "name PEM files that the hub's user may read, the certificate first, and the key that belongs to it",
+            ),
+            Cause::OtherKey(_) => (
+                "HB-009",
+                Refusal::Settings,
+                "give the hub the key file that the database was made with, by HUB_KEY_FILE or as hub.key in --data",
+            ),
             Cause::Damaged(_) => ("HB-006", Refusal::Check, "restore the hub from a backup, with its key file"),
         };
         Self::refused(code, refusal, message, cure)

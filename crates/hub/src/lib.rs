@@ -1,11 +1,13 @@
 //! The hub: where agents and pipelines are created, started and watched. Rows and secrets of databases never come here.
 //!
-//! `web` holds the doors, `app` the rules, `db` the SQL, `auth` who is asking. The hub dials nobody: agents come to it.
+//! `web` holds the doors, `app` the rules, `db` the SQL, `auth` who is asking. The hub dials no agent and no database: agents come
+//! to it. It calls out only where an account wants to be told of something.
 
 mod app;
 mod auth;
 mod db;
 mod fault;
+mod serve;
 mod settings;
 mod web;
 
@@ -13,15 +15,19 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use millrace_model::{Clock, Fault};
+use rustls::ServerConfig;
 use tokio::net::TcpListener;
 use tracing::info;
 
 use app::App;
+use settings::TlsFiles;
 
+pub use app::backup::{Backup, back_up};
+pub use app::doctor::doctor;
 pub use app::setup::{Bootstrap, Bootstrapped, account_link, bootstrap, setup_link};
 pub use db::{Place, Plan, plan};
 pub use fault::Cause;
-pub use settings::{Registration, Settings};
+pub use settings::{Given, Networks, Registration, Settings, Smtp, TlsFiles as Tls};
 pub use web::access::Door;
 
 /// Every route and method, and who may use it: what `docs/reference/roles.md` is made of.
@@ -37,6 +43,8 @@ pub fn openapi() -> serde_json::Value {
 /// A hub that listens.
 pub struct Hub {
     listener: TcpListener,
+    tls: Option<(TlsFiles, Arc<ServerConfig>)>,
+    metrics: Option<TcpListener>,
     router: axum::Router,
     app: Arc<App>,
 }
@@ -44,12 +52,21 @@ pub struct Hub {
 impl Hub {
     /// Opens database and address.
     pub async fn open(settings: Settings, clock: Arc<dyn Clock>) -> Result<Self, Fault> {
-        let address = settings.listen.clone();
+        // One provider of TLS for everything that listens or calls out; a second call finds it there.
+        let _set_already = rustls::crypto::ring::default_provider().install_default();
+        let (address, metrics) = (settings.listen.clone(), settings.metrics_listen.clone());
+        let tls = match &settings.tls {
+            Some(files) => Some((files.clone(), serve::tls(files)?)),
+            None => None,
+        };
         let app = Arc::new(App::open(settings, clock).await?);
         app.show_owner_link().await.map_err(|refused| Cause::Damaged(refused.to_string()))?;
-        let listener =
-            TcpListener::bind(&address).await.map_err(|error| Cause::Listen { address: address.clone(), error })?;
-        Ok(Self { listener, router: web::router(Arc::clone(&app)), app })
+        let listener = listen(&address).await?;
+        let metrics = match metrics {
+            Some(address) => Some(listen(&address).await?),
+            None => None,
+        };
+        Ok(Self { listener, tls, metrics, router: web::router(Arc::clone(&app)), app })
     }
 
     /// Where it listens.
@@ -57,17 +74,37 @@ impl Hub {
         self.listener.local_addr().map_err(|error| Cause::Listen { address: String::new(), error }.into())
     }
 
+    /// Where its metrics are.
+    pub fn metrics_address(&self) -> Option<SocketAddr> {
+        self.metrics.as_ref().and_then(|listener| listener.local_addr().ok())
+    }
+
     /// Serves until `stop` ends.
     pub async fn serve(self, stop: impl Future<Output = ()> + Send + 'static) -> Result<(), Fault> {
         let address = self.address()?;
+        if let Some(metrics) = self.metrics_address() {
+            info!(code = "metrics", address = %metrics, "metrics are at /metrics");
+        }
         info!(code = "listening", address = %address, "the hub answers");
-        let service = self.router.into_make_service_with_connect_info::<SocketAddr>();
-        let serving = async { axum::serve(self.listener, service).with_graceful_shutdown(stop).await };
+        let measured = web::metrics(Arc::clone(&self.app));
+        let serving = serve::serve(self.listener, self.router, self.tls, stop);
+        let measuring = async {
+            match self.metrics {
+                Some(listener) => axum::serve(listener, measured).await,
+                None => std::future::pending().await,
+            }
+        };
         let served = tokio::select! {
             served = serving => served,
-            () = self.app.keep_books() => Ok(()),
+            served = measuring => served,
+            () = self.app.work() => Ok(()),
+            () = self.app.keep_figures() => Ok(()),
         };
         self.app.write_down().await;
         served.map_err(|error| Cause::Listen { address: address.to_string(), error }.into())
     }
+}
+
+async fn listen(address: &str) -> Result<TcpListener, Cause> {
+    TcpListener::bind(address).await.map_err(|error| Cause::Listen { address: address.to_owned(), error })
 }

@@ -3,16 +3,21 @@
 pub(crate) mod access;
 pub(crate) mod api;
 mod console;
+mod deploy;
+mod forwarded;
 mod gateway;
 mod last_resort;
+mod measured;
 mod members;
 mod openapi;
 mod problem;
 mod request;
+pub(crate) mod trace;
 
 use std::sync::Arc;
 
 use axum::extract::DefaultBodyLimit;
+use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use serde_json::Value;
@@ -21,16 +26,20 @@ use utoipa_axum::routes;
 
 use crate::app::App;
 
+pub(crate) use measured::router as metrics;
 pub(crate) use problem::Problem;
 
 /// Largest body of a request.
 const BODY_LIMIT: usize = 1 << 20;
+/// Largest body of a sync: ten thousand tables that an agent has found fit in.
+const SYNC_LIMIT: usize = 8 << 20;
 
 /// The API, as it stands under each of its base paths.
 fn contract() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::new()
         .routes(routes!(api::agents::list, api::agents::create))
         .routes(routes!(api::agents::read, api::agents::change, api::agents::remove))
+        .routes(routes!(api::install::read))
         .routes(routes!(api::credentials::reveal))
         .routes(routes!(api::credentials::rotate))
         .routes(routes!(api::credentials::history))
@@ -45,9 +54,16 @@ fn contract() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(api::pipelines::read, api::pipelines::replace, api::pipelines::remove))
         .routes(routes!(api::pipelines::status))
         .routes(routes!(api::pipelines::command))
+        .routes(routes!(api::pipelines::roll_back))
+        .routes(routes!(api::set_times::read, api::set_times::replace, api::set_times::remove))
         .routes(routes!(api::history::events))
         .routes(routes!(api::history::revisions))
+        .routes(routes!(api::metrics::of_pipeline))
+        .routes(routes!(api::metrics::of_agent))
         .routes(routes!(api::audit::list))
+        .routes(routes!(api::webhooks::list, api::webhooks::create))
+        .routes(routes!(api::webhooks::read, api::webhooks::replace, api::webhooks::remove))
+        .routes(routes!(api::webhooks::test))
         .routes(routes!(api::users::roles))
         .routes(routes!(api::users::list, api::users::invite))
         .routes(routes!(api::users::read, api::users::change, api::users::remove))
@@ -61,8 +77,10 @@ fn routes() -> (Router<Arc<App>>, Value) {
     let (router, document) = OpenApiRouter::new()
         .nest("/dpc/v1", contract())
         .routes(routes!(api::token::token))
+        .routes(routes!(api::well_known::authorization_server))
+        .routes(routes!(api::well_known::keys))
         .routes(routes!(gateway::session))
-        .routes(routes!(gateway::sync))
+        .merge(OpenApiRouter::new().routes(routes!(gateway::sync)).layer(DefaultBodyLimit::max(SYNC_LIMIT)))
         .routes(routes!(gateway::goodbye))
         .routes(routes!(api::health::alive))
         .routes(routes!(api::health::ready))
@@ -90,11 +108,14 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .route("/oauth/token", post(api::token::token))
         .route("/openapi.json", get(move || async move { Json(document.as_ref().clone()) }))
         .merge(console::routes(&app))
-        .fallback(problem::no_such_path)
+        .fallback(console::no_such_path)
         .method_not_allowed_fallback(problem::no_such_method)
-        .layer(axum::middleware::from_fn_with_state(Arc::clone(&app), access::gate))
+        .layer(from_fn_with_state(Arc::clone(&app), access::gate))
         .layer(DefaultBodyLimit::max(BODY_LIMIT))
-        .layer(axum::middleware::from_fn(last_resort::last_resort))
-        .layer(axum::middleware::from_fn_with_state(Arc::clone(&app), console::everywhere))
+        .layer(from_fn_with_state(Arc::clone(&app), measured::measured))
+        .layer(from_fn_with_state(Arc::clone(&app), forwarded::forwarded))
+        .layer(from_fn(last_resort::last_resort))
+        .layer(from_fn(trace::traced))
+        .layer(from_fn_with_state(Arc::clone(&app), console::everywhere))
         .with_state(app)
 }

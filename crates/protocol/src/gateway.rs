@@ -103,6 +103,23 @@ pub struct Sync {
     /// What is not as it should be beside the pipeline; absent: as in the last one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub conditions: Option<Vec<Condition>>,
+    /// What the process takes of its machine.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub process: Option<ProcessFigures>,
+}
+
+/// What an agent's process takes of its machine, as far as it can find out.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ProcessFigures {
+    /// When it started, RFC 3339: its counters began at nothing then.
+    pub since: String,
+    /// Resident memory in bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory_bytes: Option<u64>,
+    /// Processor time so far, in milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpu_milliseconds: Option<u64>,
 }
 
 /// A pipeline as the agent was told to run it, or not to.
@@ -157,6 +174,9 @@ pub struct Report {
     /// Up to where the lake is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub checkpoint: Option<ReportedCheckpoint>,
+    /// When the counters of `figures` and `tables` began at nothing, RFC 3339: with each run of the pipeline.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub counted_since: Option<String>,
     /// Figures, by their names in `docs/reference/cli.md` without `millrace_`.
     #[serde(default)]
     pub figures: serde_json::Map<String, Value>,
@@ -193,9 +213,30 @@ pub struct ReportedTable {
     /// About so many in all.
     #[serde(default)]
     pub snapshot_rows_estimate: u64,
-    /// Rows written since the process started.
+    /// Rows written since `countedSince`.
     #[serde(default)]
     pub rows: u64,
+    /// Bytes of the files that were written since then.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub bytes: u64,
+    /// Changes since then, by kind.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub inserts: u64,
+    /// The same.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub updates: u64,
+    /// The same.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub deletes: u64,
+    /// The same.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub truncates: u64,
+}
+
+/// A table that nothing happened to takes no room.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the serializer passes a reference")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// Why something is as it is: a code, and for people a sentence and a cure.

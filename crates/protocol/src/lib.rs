@@ -13,6 +13,7 @@ mod measure;
 mod name;
 mod nearest;
 mod properties;
+mod question;
 mod schema;
 mod shape;
 mod spec;
@@ -24,6 +25,7 @@ pub use advanced::{AdvancedProperties, Binary, MysqlPosition, PublicationMode, S
 pub use fault::{NOT_BUILT, PLAIN_CONNECTION, Problem, Problems};
 pub use file_body::{FileBody, file_body};
 pub use name::default_slot_name;
+pub use question::{Question, SourcePart, TargetPart};
 pub use schema::{advanced_table, format_table, json_schema};
 pub use spec::{
     Compression, ConnectionSpec, Format, Layout, PipelineSpec, SourceSpec, StoreSpec, TableSpec, TargetSpec,

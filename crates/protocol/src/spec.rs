@@ -9,7 +9,6 @@ use crate::advanced::{AdvancedProperties, words};
 use crate::connection::check_postgres;
 use crate::fault::{NOT_VALID, Problem, Problems, Wrong};
 use crate::fields::{FILE, FORMATS};
-use crate::name::default_slot_name;
 use crate::properties;
 use crate::tree::{Node, Notation};
 use crate::validate::{Report, validate};
@@ -172,11 +171,7 @@ impl PipelineSpec {
             return Err(Problems(report.problems.into_iter().chain(report.unbuilt).collect()));
         }
         let (Some(source), Some(target), Some(advanced)) = (source(&node, &kind), target, advanced) else {
-            if !report.unbuilt.is_empty() {
-                return Err(Problems(report.unbuilt));
-            }
-            let cure = "hold it against the example in docs/specs/pipeline.md";
-            return Err(Problem::new(NOT_VALID, "", "the file could not be read as a pipeline", cure).into());
+            return Err(unreadable(report));
         };
         let name = text_of(&node, "name");
         Ok(Self { name, source, tables, target, advanced, findings: report.findings, unbuilt: report.unbuilt })
@@ -189,25 +184,34 @@ impl PipelineSpec {
 
     /// Name of the replication slot: the written one, or the default.
     pub fn slot_name(&self) -> String {
-        self.advanced.slot_name.clone().unwrap_or_else(|| default_slot_name(&self.name))
+        self.source_part().slot_name()
     }
 
     /// Name of the publication: the written one, or the default.
     pub fn publication_name(&self) -> String {
-        self.advanced.publication_name.clone().unwrap_or_else(|| default_slot_name(&self.name))
+        self.source_part().publication_name()
     }
 }
 
-fn child<'a>(node: &'a Node, path: &[&str]) -> Option<&'a Node> {
+/// Why a file that has no problem is none all the same.
+pub(crate) fn unreadable(report: Report) -> Problems {
+    if !report.unbuilt.is_empty() {
+        return Problems(report.unbuilt);
+    }
+    let cure = "hold it against the example in docs/specs/pipeline.md";
+    Problem::new(NOT_VALID, "", "the file could not be read as a pipeline", cure).into()
+}
+
+pub(crate) fn child<'a>(node: &'a Node, path: &[&str]) -> Option<&'a Node> {
     path.iter().try_fold(node, |node, name| node.get(name))
 }
 
 /// The text of a field; empty where there is none, which for a required field has been reported before.
-fn text_of(node: &Node, name: &str) -> String {
+pub(crate) fn text_of(node: &Node, name: &str) -> String {
     node.get(name).and_then(Node::as_text).unwrap_or_default().to_owned()
 }
 
-fn source(node: &Node, kind: &str) -> Option<SourceSpec> {
+pub(crate) fn source(node: &Node, kind: &str) -> Option<SourceSpec> {
     let written = child(node, &["streamingSource", "connection"])?;
     let properties = written.get("jdbcProperties").into_iter().flat_map(Node::entries);
     let connection = ConnectionSpec {
@@ -268,7 +272,7 @@ pub(crate) fn check_compression(target: &Node, report: &mut Report) {
     }
 }
 
-fn target(node: &Node, folder: &Path, report: &mut Report) -> Option<TargetSpec> {
+pub(crate) fn target(node: &Node, folder: &Path, report: &mut Report) -> Option<TargetSpec> {
     let node = node.get("streamingTarget")?;
     let word = |name: &str| node.get(name).and_then(Node::as_text).map(str::to_lowercase);
     let format = Format::from_word(word("format").as_deref().unwrap_or("avro"))?;

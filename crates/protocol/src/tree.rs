@@ -43,20 +43,18 @@ pub enum Notation {
 impl Node {
     /// Reads a whole document.
     pub(crate) fn parse(text: &str, notation: Notation) -> Result<Self, Problem> {
-        let read = match notation {
+        match notation {
             // Without the excerpt that the parser would quote: a secret written by mistake may stand on that line.
             Notation::Yaml => serde_saphyr::from_str_with_options(text, serde_saphyr::options! { with_snippet: false })
                 .map(|read: Spanned<Read<Spanned<String>>>| read.into())
-                .map_err(|error| error.to_string()),
-            Notation::Json => serde_json::from_str(text)
-                .map(|read: Spanned<Read<String>>| read.into())
-                .map_err(|error| error.to_string()),
-        };
-        read.map_err(|reason| {
-            let name = if notation == Notation::Yaml { "YAML" } else { "JSON" };
-            let cure = "look at that line: indentation is spaces, a text with `: ` or `#` in it needs quotes, and no key stands twice";
-            Problem::new(UNREADABLE, "", format!("this is not {name}: {reason}"), cure)
-        })
+                .map_err(|error| not_yaml(&error)),
+            Notation::Json => {
+                serde_json::from_str(text).map(|read: Spanned<Read<String>>| read.into()).map_err(|error| {
+                    let cure = "look at that place: keys and texts stand in \"…\", no comma before } or ], and no key stands twice";
+                    Problem::new(UNREADABLE, "", format!("this is not JSON: {error}"), cure).line(error.line() as u64)
+                })
+            }
+        }
     }
 
     /// The value of a key; `null` is as good as absent.
@@ -85,6 +83,19 @@ impl Node {
     pub(crate) fn as_text(&self) -> Option<&str> {
         if let Value::Text(text) = &self.value { Some(text) } else { None }
     }
+}
+
+/// The parser's words, save where they speak of its own settings.
+fn not_yaml(error: &serde_saphyr::Error) -> Problem {
+    let line = error.location().map_or(0, |location| location.line());
+    if let serde_saphyr::Error::DuplicateMappingKey { key, .. } = error.without_snippet() {
+        let key = key.as_deref().unwrap_or("?");
+        let message = format!("the key `{key}` stands twice, the second time at line {line}");
+        return Problem::new(UNREADABLE, "", message, "keep one of the two").line(line);
+    }
+    let cure =
+        "look at that line, and the one before: indentation is spaces, a text with `: ` or `#` in it needs quotes";
+    Problem::new(UNREADABLE, "", format!("this is not YAML: {error}"), cure).line(line)
 }
 
 impl fmt::Display for Value {
@@ -230,7 +241,8 @@ mod tests {
     #[test]
     fn a_key_that_stands_twice_is_refused_in_both_notations() {
         for (text, notation) in [("a: 1\na: 2\n", Notation::Yaml), (r#"{"a":1,"a":2}"#, Notation::Json)] {
-            assert!(Node::parse(text, notation).is_err(), "{text}");
+            let problem = Node::parse(text, notation).unwrap_err();
+            assert!(problem.message.contains("the key `a` stands twice"), "{}", problem.message);
         }
     }
 
@@ -238,6 +250,7 @@ mod tests {
     fn a_syntax_error_names_its_line_and_quotes_nothing_of_it() {
         let problem = Node::parse("a: 1\nb: [s3cret\nc: }\n", Notation::Yaml).unwrap_err();
         assert!(problem.message.contains("line"), "{}", problem.message);
+        assert!(problem.line > 1, "{problem:?}");
         assert!(!problem.message.contains("s3cret"), "{}", problem.message);
     }
 }

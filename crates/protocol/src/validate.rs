@@ -15,9 +15,16 @@ pub(crate) struct Report {
     pub(crate) problems: Vec<Problem>,
     pub(crate) unbuilt: Vec<Problem>,
     pub(crate) findings: Vec<Finding>,
+    /// Fields that this time need not be there, or may be empty.
+    pub(crate) may_lack: &'static [&'static str],
 }
 
 impl Report {
+    /// For a part of a pipeline: these required fields may be absent.
+    pub(crate) fn of_part(may_lack: &'static [&'static str]) -> Self {
+        Self { may_lack, ..Self::default() }
+    }
+
     pub(crate) fn problem(&mut self, problem: Problem) {
         self.problems.push(problem);
     }
@@ -66,7 +73,7 @@ pub(crate) fn validate(node: &Node, shape: &Shape, path: &str, report: &mut Repo
         (Shape::Word(words), Value::Text(text)) => word(node, text, words, path, report),
         (Shape::Map(fields), Value::Map(_)) => map(node, fields, &[], path, report),
         (Shape::Tagged { cases, later }, Value::Map(_)) => tagged(node, cases, later, path, report),
-        (Shape::List(of), Value::List(elements)) if !elements.is_empty() => {
+        (Shape::List(of), Value::List(elements)) if !elements.is_empty() || report.may_lack.contains(&path) => {
             for (index, element) in elements.iter().enumerate() {
                 validate(element, of, &format!("{path}[{index}]"), report);
             }
@@ -141,6 +148,9 @@ fn map(node: &Node, fields: &[Field], also: &[&str], path: &str, report: &mut Re
         }
     }
     for field in fields.iter().filter(|field| node.get(field.name).is_none()) {
+        if field.required && report.may_lack.contains(&join(path, field.name).as_str()) {
+            continue;
+        }
         if field.required {
             let wrong = Wrong::new("is missing", format!("add it: {}", field.about));
             report.problem(wrong.at(join(path, field.name), 0));

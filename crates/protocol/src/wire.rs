@@ -6,6 +6,7 @@ use serde_json::{Map, Value, json};
 
 use crate::fault::{NOT_BUILT, NOT_VALID, Problem, Problems};
 use crate::fields::{BODY, BODY_FIELDS};
+use crate::question::{MAY_LACK, nothing_asked};
 use crate::shape::{Field, Shape};
 use crate::spec::{check_compression, tables};
 use crate::tree::{Node, Value as Tree};
@@ -68,6 +69,49 @@ pub fn pipeline_schema(sent: bool) -> Value {
         properties.insert(ID.into(), json!({"type": "string", "format": "uuid", "description": "id of the pipeline"}));
     }
     schema
+}
+
+/// Checks the part of a pipeline that an agent is asked about, and gives it back as it is kept.
+pub fn question_body(sent: Value) -> Result<Map<String, Value>, Problems> {
+    let Value::Object(mut body) = without_null(sent) else {
+        return Err(Problem::new(NOT_VALID, "", "must be an object", "send a part of a pipeline as JSON").into());
+    };
+    let node = node(&Value::Object(body.clone()));
+    let mut report = Report::of_part(MAY_LACK);
+    check(&node, &mut report);
+    if node.get("streamingSource").is_none() && node.get("streamingTarget").is_none() {
+        report.problem(nothing_asked());
+    }
+    if !report.problems.is_empty() {
+        return Err(Problems(report.problems));
+    }
+    fold_map(&mut body, BODY_FIELDS);
+    Ok(body)
+}
+
+/// The words that the field at `path` may hold, and whether this version can do each; nothing where it holds no words.
+/// What hangs on a type is that of the first type that is built.
+pub fn words(path: &str) -> Vec<(&'static str, bool)> {
+    let mut shape = &BODY;
+    for name in path.split('.') {
+        let fields = if let Shape::Map(fields) = shape {
+            fields
+        } else if let Shape::Secret = shape {
+            fields::SECRET
+        } else if let Shape::Tagged { cases, later } = shape {
+            if name == "type" {
+                let known = cases.iter().map(|case| (case.word, case.built));
+                return known.chain(later.iter().map(|word| (*word, false))).collect();
+            }
+            cases.iter().find(|case| case.built).map_or(&[][..], |case| case.fields)
+        } else {
+            &[]
+        };
+        let Some(field) = fields.iter().find(|field| field.name == name) else { return Vec::new() };
+        shape = &field.shape;
+    }
+    let Shape::Word(words) = shape else { return Vec::new() };
+    words.iter().map(|word| (word.word, word.built)).collect()
 }
 
 fn check(node: &Node, report: &mut Report) {

@@ -59,6 +59,7 @@ impl Hub {
             .argument("--owner-password-file")
             .argument(&password);
         let names = ["--account", "Acme", "--project", "Main", "--api-client", "tests"];
+        let set_up = variables.iter().fold(set_up, |set_up, (name, value)| set_up.env(name, value));
         let set_up = names.iter().fold(set_up, Invocation::argument).json(PATIENCE)?;
         let text = |name: &str| set_up.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
         let http = Client::builder().timeout(PATIENCE).build().map_err(of_http)?;
@@ -78,6 +79,27 @@ impl Hub {
         };
         hub.resume()?;
         Ok(hub)
+    }
+
+    /// Another process of the same hub, at another port; for a hub on a PostgreSQL server, which its variables name.
+    pub fn beside(&self) -> Result<Self> {
+        let port = free_port()?;
+        let mut other = Self {
+            url: format!("http://127.0.0.1:{port}"),
+            project: self.project.clone(),
+            program: self.program.clone(),
+            folder: self.folder.clone(),
+            account: self.account.clone(),
+            client_id: self.client_id.clone(),
+            client_secret: self.client_secret.clone(),
+            port,
+            process: None,
+            http: self.http.clone(),
+            variables: self.variables.clone(),
+            credentials: Mutex::default(),
+        };
+        other.resume()?;
+        Ok(other)
     }
 
     /// Starts it again where it was.
@@ -166,6 +188,28 @@ impl Hub {
             status: format!("{given} in place of {status}"),
             stderr: answer.to_string(),
         })
+    }
+
+    /// A call that is taken and done later: the path of its command.
+    pub fn order(&self, method: Method, path: &str, body: Option<&Value>) -> Result<String> {
+        let request = self.http.request(method.clone(), format!("{}/dpc/v1{path}", self.url));
+        let request = request.bearer_auth(self.token()?);
+        let request = match body {
+            Some(body) => request.json(body),
+            None => request,
+        };
+        let answer = request.send().map_err(of_http)?;
+        let status = answer.status().as_u16();
+        let location = answer.headers().get("location").and_then(|value| value.to_str().ok());
+        let location = location.and_then(|at| at.strip_prefix("/dpc/v1")).map(str::to_owned);
+        match location {
+            Some(location) if status == 202 || status == 204 => Ok(location),
+            _ => Err(Fault::Program {
+                program: format!("{method} {path}"),
+                status: format!("{status} without a command"),
+                stderr: answer.text().map_err(of_http)?,
+            }),
+        }
     }
 
     /// The owner signs in to the console: the cookie.

@@ -1,56 +1,41 @@
-//! What a hub may ask for once: `check` and `discover` beside whatever runs; `restart` and `cleanup` in its place.
+//! What a hub may ask for once in place of whatever runs: `restart` and `cleanup`.
 
-use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
-use millrace_engine::Restart;
+use millrace_engine::{Restart, Stop};
+use millrace_model::{Fault, Refusal, Remedy};
+use millrace_postgres::Postgres;
+use millrace_protocol::gateway::{Command, DesiredPipeline, Reason, Wanted};
+use serde_json::Value;
+use tracing::info;
 
-use super::*;
+use super::Supervisor;
+use crate::asked::{Taken, result, why};
+use crate::cache::Kept;
+use crate::fault::Cause;
 use crate::results;
-use crate::told::spoken;
-use crate::wiring::{self, Identity};
+use crate::retry::Backoff;
+use crate::run::wired;
+use crate::wiring::{self, CleanupPlan};
+
+/// How long a `cleanup` waits for a source that does not answer, or for its slot: other commands wait behind it.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 impl Supervisor {
-    /// Does a command, or has it done beside; its result goes into the outbox.
-    pub(super) async fn command(&mut self, command: Command, stop: &mut Stop) -> Result<(), Fault> {
-        info!(code = "command", kind = command.kind, "the hub asks for a command");
+    /// Does a command; its result goes into the outbox.
+    pub(super) async fn command(&mut self, taken: Taken, stop: &mut Stop) -> Result<(), Fault> {
+        let Taken { command, until } = taken;
         let Command { id, kind, arguments, pipeline, .. } = command;
-        let done = match kind.as_str() {
-            "check" | "discover" => match self.given(&arguments) {
-                Ok(spec) => {
-                    let folder = self.folder.clone();
-                    self.asked.spawn(async move {
-                        let done = match kind.as_str() {
-                            "check" => check(&spec, folder).await,
-                            _ => discover(&spec, folder, arguments.get("schema").and_then(Value::as_str)).await,
-                        };
-                        result(id, done)
-                    });
-                    return Ok(());
-                }
-                Err(fault) => Err(fault),
-            },
-            "restart" | "cleanup" => match pipeline.or_else(|| self.wishes.borrow().clone()) {
-                Some(pipeline) if kind == "restart" => self.restart(&arguments, pipeline, stop).await?,
-                Some(pipeline) => self.cleanup(&pipeline, stop).await,
-                None => Err(Cause::NotNow("the agent has no pipeline".into()).into()),
-            },
-            other => Err(Cause::NotSpoken(format!("a command `{other}`")).into()),
+        info!(code = "command", kind, "the hub asks for a command");
+        let done = match (kind.as_str(), pipeline.or_else(|| self.wishes.borrow().clone())) {
+            _ if until <= Instant::now() => Err(why(&Cause::TooLate.into())),
+            ("restart", Some(pipeline)) => self.restart(&arguments, pipeline, stop).await?,
+            ("cleanup", Some(pipeline)) => self.cleanup(&pipeline, stop).await,
+            ("restart" | "cleanup", None) => Err(why(&Cause::NotNow("the agent has no pipeline".into()).into())),
+            (other, _) => Err(why(&Cause::NotSpoken(format!("a command `{other}`")).into())),
         };
         self.shared.outbox.result(result(id, done));
         Ok(())
-    }
-
-    /// A definition that comes with a command, held against the policy as one that is to run. It binds no secret yet.
-    fn given(&self, arguments: &Value) -> Result<PipelineSpec, Fault> {
-        let body = arguments.get("spec").cloned().unwrap_or(Value::Null);
-        let spec = parse(body)?;
-        self.policy.allows(&spec)?;
-        self.policy.binds(&spec, &self.bindings)?;
-        Ok(spec)
-    }
-
-    fn readable(&self, pipeline: &DesiredPipeline) -> Result<PipelineSpec, Fault> {
-        self.allowed(pipeline).map_err(|reason| Cause::Forbidden(reason.message).into())
     }
 
     /// Stops what runs, has tables read anew, and carries the wish out again. The outer fault ends the process.
@@ -59,10 +44,10 @@ impl Supervisor {
         arguments: &Value,
         pipeline: DesiredPipeline,
         stop: &mut Stop,
-    ) -> Result<Result<Value, Fault>, Fault> {
-        let spec = match self.readable(&pipeline) {
+    ) -> Result<Result<Value, Reason>, Fault> {
+        let spec = match self.allowed(&pipeline) {
             Ok(spec) => spec,
-            Err(fault) => return Ok(Err(fault)),
+            Err(reason) => return Ok(Err(reason)),
         };
         self.shared.begin(&pipeline.held);
         self.halt().await?;
@@ -84,7 +69,7 @@ impl Supervisor {
         drop(handle);
         // Whatever became of it: the wish stands.
         self.again(&pipeline);
-        Ok(restarted.map(|restarted| results::restart(&restarted)))
+        Ok(restarted.map(|restarted| results::restart(&restarted)).map_err(|fault| why(&fault)))
     }
 
     /// Carries the newest wish out, as if it had just come.
@@ -95,14 +80,14 @@ impl Supervisor {
         }
     }
 
-    async fn cleanup(&mut self, pipeline: &DesiredPipeline, stop: &mut Stop) -> Result<Value, Fault> {
+    async fn cleanup(&mut self, pipeline: &DesiredPipeline, stop: &mut Stop) -> Result<Value, Reason> {
         if self.shared.running().is_some_and(|witness| witness.held.pipeline_id == pipeline.held.pipeline_id) {
-            return Err(Cause::NotNow("the pipeline runs".into()).into());
+            return Err(why(&Cause::NotNow("the pipeline runs".into()).into()));
         }
-        let spec = self.readable(pipeline)?;
+        let spec = self.allowed(pipeline)?;
         let folder = self.folder.clone();
-        let cleaning = async { wiring::source(&spec, &folder).await?.cleanup().await };
-        let cleaned = self.unless_pointless(cleaning, stop).await?;
+        let cleaning = async { cleaned_up(&wiring::source(&spec, &folder).await?).await };
+        let cleaned = self.unless_pointless(cleaning, stop).await.map_err(|fault| why(&fault))?;
         Ok(results::cleanup(&cleaned))
     }
 
@@ -122,30 +107,18 @@ impl Supervisor {
     }
 }
 
-fn result(id: String, done: Result<Value, Fault>) -> CommandResult {
-    match done {
-        Ok(result) => CommandResult { id, done: true, result },
-        Err(fault) => {
-            warn!(code = "command", fault = fault.code, "a command was not done: {fault}");
-            CommandResult { id, done: false, result: serde_json::json!(failed("failed", &fault)) }
+/// Drops slot and publication. The server may take a moment to let go of a slot whose reader has just left.
+async fn cleaned_up(source: &Postgres) -> Result<CleanupPlan, Fault> {
+    let began = Instant::now();
+    let mut backoff = Backoff::new();
+    loop {
+        match source.cleanup().await {
+            Err(fault) if may_pass(&fault) && began.elapsed() < PATIENCE => backoff.wait("cleanup", &fault).await,
+            done => return done,
         }
     }
 }
 
-async fn check(spec: &PipelineSpec, folder: PathBuf) -> Result<Value, Fault> {
-    let source = wiring::source(spec, &folder).await?;
-    let mut findings = wiring::file_findings(spec, Some(&source)).await;
-    let engine = wiring::engine(spec, &Identity::of_name(spec), source, false)?;
-    findings.extend(engine.source.check().await?);
-    findings.extend(engine.target.check().await?);
-    findings.sort_by(|one, other| other.severity.cmp(&one.severity).then_with(|| one.subject.cmp(&other.subject)));
-    for finding in &mut findings {
-        finding.message = spoken(finding.code, &finding.message);
-    }
-    Ok(results::check(&findings))
-}
-
-async fn discover(spec: &PipelineSpec, folder: PathBuf, schema: Option<&str>) -> Result<Value, Fault> {
-    let source = wiring::source(spec, &folder).await?;
-    Ok(results::discover(&source.discover(schema).await?))
+fn may_pass(fault: &Fault) -> bool {
+    fault.is_retry() || fault.remedy == Remedy::Operator(Refusal::Busy)
 }

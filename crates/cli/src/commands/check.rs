@@ -1,7 +1,6 @@
 //! `millrace check FILE`: everything that is in the way of a pipeline, each with its cure. Changes nothing.
 
-use millrace_engine::Engine;
-use millrace_model::{Fault, Finding, Refusal, Severity, Target};
+use millrace_model::{Finding, Severity};
 
 use super::{DONE, FOUND};
 use crate::args::FileArguments;
@@ -10,49 +9,34 @@ use crate::fault::Failure;
 use crate::load::{folder_of, load};
 use crate::paint::{Paint, Tone};
 use crate::shown::counted;
+use millrace_agent::preflight::{self, Asked};
 use millrace_agent::results;
-use millrace_agent::wiring::{self, Identity};
+use millrace_agent::wiring::Identity;
 
 /// Asks source and target, and prints what they say. The exit code is 1 with any error.
 pub(crate) async fn check(arguments: FileArguments, console: &Console) -> Result<u8, Failure> {
     let spec = load(&arguments.file)?;
-    let source = wiring::source(&spec, folder_of(&arguments.file)).await;
-    let mut findings = wiring::file_findings(&spec, source.as_ref().ok()).await;
-    match source {
-        Ok(source) => findings.extend(ask(&wiring::engine(&spec, &Identity::of_name(&spec), source, false)?).await),
-        Err(fault) => {
-            findings.extend(answers("source", Err(fault)));
-            findings.extend(answers("target", wiring::target(&spec, &Identity::of_name(&spec))?.check().await));
-        }
-    }
+    let asked = Asked { identity: Some(Identity::of_name(&spec)), ..Asked::of(&spec) };
+    let findings = preflight::look(asked, folder_of(&arguments.file)).await?;
+    print_findings(findings, &Verdict { good: "ready to run", bad: "not ready" }, console)
+}
+
+/// How a list of findings is summed up.
+pub(super) struct Verdict {
+    pub(super) good: &'static str,
+    pub(super) bad: &'static str,
+}
+
+/// Prints them, the gravest first; the exit code is 1 with any error.
+pub(super) fn print_findings(mut findings: Vec<Finding>, verdict: &Verdict, console: &Console) -> Result<u8, Failure> {
     findings.sort_by(|one, other| other.severity.cmp(&one.severity).then_with(|| one.subject.cmp(&other.subject)));
     let ok = !findings.iter().any(|finding| finding.severity == Severity::Error);
-    console.result(&results::check(&findings), |_, paint| human(&findings, paint))?;
+    console.result(&results::check(&findings), |_, paint| human(&findings, verdict, paint))?;
     Ok(if ok { DONE } else { FOUND })
 }
 
-/// What source and target find, each for itself, and, where nothing is in the way of either, both together.
-async fn ask(engine: &Engine) -> Vec<Finding> {
-    let mut findings = answers("source", engine.source.check().await);
-    findings.extend(answers("target", engine.target.check().await));
-    if !findings.iter().any(|finding| finding.severity == Severity::Error) {
-        findings.extend(answers("chain", engine.check_chain().await));
-    }
-    findings
-}
-
-/// Here, where somebody waits for the answer, no answer is a finding too: nothing can be said of what did not answer.
-fn answers(subject: &str, answer: Result<Vec<Finding>, Fault>) -> Vec<Finding> {
-    let no_answer = |fault: &Fault| {
-        let mut message = fault.to_string();
-        message.drain(..fault.code.len() + ": ".len());
-        Finding::error(fault.code, Refusal::Check, subject, message, &fault.cure)
-    };
-    answer.unwrap_or_else(|fault| vec![Finding::of_fault(subject, &fault).unwrap_or_else(|| no_answer(&fault))])
-}
-
 /// The gravest first, each with its cure, and the verdict at the end, where it is seen.
-fn human(findings: &[Finding], paint: Paint) -> String {
+fn human(findings: &[Finding], verdict: &Verdict, paint: Paint) -> String {
     let mut text = String::new();
     for Finding { code, severity, subject, message, cure, .. } in findings {
         let word = format!("{:<8}", severity.as_str());
@@ -69,12 +53,12 @@ fn human(findings: &[Finding], paint: Paint) -> String {
     let count = |severity: Severity| findings.iter().filter(|finding| finding.severity == severity).count() as u64;
     let (errors, warnings) = (count(Severity::Error), count(Severity::Warning));
     text += &match (errors, warnings) {
-        (0, 0) => paint.tone(Tone::Good, "ready to run: nothing is in the way"),
-        (0, _) => format!("{}, with {}", paint.tone(Tone::Good, "ready to run"), counted(warnings, "warning")),
-        (_, 0) => format!("{}: {}", paint.tone(Tone::Bad, "not ready"), counted(errors, "error")),
+        (0, 0) => paint.tone(Tone::Good, &format!("{}: nothing is in the way", verdict.good)),
+        (0, _) => format!("{}, with {}", paint.tone(Tone::Good, verdict.good), counted(warnings, "warning")),
+        (_, 0) => format!("{}: {}", paint.tone(Tone::Bad, verdict.bad), counted(errors, "error")),
         _ => {
             let counts = format!("{} and {}", counted(errors, "error"), counted(warnings, "warning"));
-            format!("{}: {counts}", paint.tone(Tone::Bad, "not ready"))
+            format!("{}: {counts}", paint.tone(Tone::Bad, verdict.bad))
         }
     };
     if !findings.is_empty() {
@@ -93,16 +77,19 @@ fn tone(severity: Severity) -> Tone {
 
 #[cfg(test)]
 mod tests {
+    use millrace_model::Refusal;
+
     use super::*;
 
     #[test]
     fn a_list_of_findings_ends_with_the_verdict() {
-        assert_eq!(human(&[], Paint::PLAIN), "ready to run: nothing is in the way");
+        let verdict = Verdict { good: "ready to run", bad: "not ready" };
+        assert_eq!(human(&[], &verdict, Paint::PLAIN), "ready to run: nothing is in the way");
         let findings = [
             Finding::error("PG-007", Refusal::Check, "wal_level", "wal_level is replica", "set it"),
             Finding::warning("PG-017", "audit", "has no key", ""),
         ];
-        let text = human(&findings, Paint::PLAIN);
+        let text = human(&findings, &verdict, Paint::PLAIN);
         let error = "error    wal_level  PG-007\n         is replica\n         cure: set it\n\n";
         assert!(text.starts_with(error), "{text}");
         assert!(text.ends_with("\nnot ready: 1 error and 1 warning\nmore about a code: docs/errors/CODE.md"), "{text}");

@@ -1,14 +1,15 @@
 //! `millrace hub`: the hub, and what is done to one from the command line.
 
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
 
 use millrace_agent::clock::SystemClock;
-use millrace_hub::{Bootstrap, Hub, Registration, Settings, account_link, bootstrap, plan};
+use millrace_hub::{Bootstrap, Given, Hub, Settings, account_link, back_up, bootstrap, doctor, plan};
 use millrace_model::{Fault, Refusal};
 use serde_json::json;
 use tokio::sync::oneshot;
 
+use super::check::{Verdict, print_findings};
 use super::{DONE, variable};
 use crate::args::{BootstrapArguments, HubArguments, HubCommand};
 use crate::console::Console;
@@ -36,6 +37,11 @@ pub(crate) async fn hub(arguments: HubArguments, console: &Console) -> Result<u8
             })?;
             Ok(DONE)
         }
+        Some(HubCommand::Backup { to }) => copy(&settings, to.as_deref(), console).await,
+        Some(HubCommand::Doctor) => {
+            let findings = doctor(&settings, &SystemClock).await;
+            print_findings(findings, &VERDICT, console)
+        }
         Some(HubCommand::Migrate { plan: false }) => Err(Failure::Fault(Fault::refused(
             "CL-001",
             Refusal::Spec,
@@ -46,24 +52,31 @@ pub(crate) async fn hub(arguments: HubArguments, console: &Console) -> Result<u8
 }
 
 fn settings(arguments: &HubArguments) -> Result<Settings, millrace_hub::Cause> {
-    let listen = arguments.listen.clone().or_else(|| variable("HUB_LISTEN")).unwrap_or_else(|| "127.0.0.1:8080".into());
-    let data = arguments.data.clone().or_else(|| variable("HUB_DATA").map(PathBuf::from));
-    let defaults = Settings::new(listen, data.unwrap_or_else(|| "millrace-hub".into()));
-    // Shorter than the contract's, for tests that wait for a lease to lapse.
-    let seconds = |name: &str, default| {
-        variable(name).and_then(|text| text.parse().ok()).map_or(default, std::time::Duration::from_secs)
+    let given = Given {
+        listen: arguments.listen.clone(),
+        data: arguments.data.clone(),
+        database_url: arguments.database.clone(),
     };
-    let registration = variable("HUB_REGISTRATION").map_or(Ok(defaults.registration), |word| Registration::from_word(&word))?;
-    Ok(Settings {
-        registration,
-        lease: seconds("HUB_TEST_LEASE_SECONDS", defaults.lease),
-        poll: seconds("HUB_TEST_POLL_SECONDS", defaults.poll),
-        database_url: arguments.database.clone().or_else(|| variable("HUB_DATABASE_URL")),
-        public_url: variable("HUB_PUBLIC_URL").map_or(defaults.public_url, |url| url.trim_end_matches('/').to_owned()),
-        key_file: variable("HUB_KEY_FILE").map(PathBuf::from),
-        agent_image: variable("HUB_AGENT_IMAGE").unwrap_or(defaults.agent_image),
-        ..defaults
-    })
+    Settings::read(given, variable)
+}
+
+/// How a doctor sums up.
+const VERDICT: Verdict = Verdict { good: "the hub is well", bad: "something is wrong" };
+
+async fn copy(settings: &Settings, to: Option<&Path>, console: &Console) -> Result<u8, Failure> {
+    let copy = back_up(settings, to).await.map_err(|cause| Failure::Fault(cause.into()))?;
+    console.result(&json!(copy), |_, _| {
+        let mut text = match (&copy.file, &copy.run) {
+            (Some(file), _) => format!("the copy is {file}\n"),
+            (None, run) => format!("the server's own tool makes the copy:\n  {}\n", run.as_deref().unwrap_or_default()),
+        };
+        text += "\nnot in it:\n";
+        copy.not_in_it.iter().for_each(|part| text += &format!("  {part}\n"));
+        text += "\nto restore:\n";
+        copy.restore.iter().for_each(|step| text += &format!("  {step}\n"));
+        text.trim_end().to_owned()
+    })?;
+    Ok(DONE)
 }
 
 async fn serve(settings: Settings) -> Result<u8, Failure> {

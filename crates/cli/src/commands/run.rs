@@ -62,7 +62,7 @@ pub(crate) async fn run(arguments: RunArguments, console: &Console) -> Result<u8
 async fn pipeline(settings: &Settings, spec: &PipelineSpec, meter: &Arc<Meter>, mut stop: Stop) -> Result<u8, Failure> {
     let source = wiring::source(spec, folder_of(&settings.file)).await?;
     let of_file = tokio::select! {
-        findings = wiring::file_findings(spec, Some(&source)) => findings,
+        findings = wiring::file_findings(spec.findings.clone(), Some(&source)) => findings,
         () = stop.requested() => spec.findings.clone(),
     };
     preflight::report(&of_file);

@@ -44,7 +44,9 @@ fn pages(house: &HubHouse) -> Vec<String> {
     let mut found: Vec<String> = ["/agents", "/pipelines", "/activity", "/people", "/api-clients", "/settings", "/me"]
         .map(str::to_owned)
         .to_vec();
-    found.extend(["", "/conditions", "/events", "/edit", "/credentials", "/addresses"].map(|tab| format!("{agent}{tab}")));
+    found.extend(
+        ["", "/conditions", "/events", "/edit", "/credentials", "/addresses"].map(|tab| format!("{agent}{tab}")),
+    );
     found.extend(["", "/tables", "/events", "/configuration", "/delete"].map(|tab| format!("{of}{tab}")));
     found
 }

@@ -18,7 +18,7 @@ pub(crate) struct HubHouse {
     pub(crate) hub: Hub,
     pub(crate) agent: String,
     pub(crate) pipeline: String,
-    draft: Draft,
+    pub(crate) draft: Draft,
 }
 
 /// What such a process may find: no hub, no slot, another process in its place, a definition that it refuses.
@@ -36,6 +36,15 @@ impl HubHouse {
     }
 
     pub(crate) fn with(change: impl FnOnce(Draft) -> Draft) -> Self {
+        Self::of(change, &[])
+    }
+
+    /// With more environment for the hub.
+    pub(crate) fn with_variables(variables: &[(&str, &str)]) -> Self {
+        Self::of(|draft| draft, variables)
+    }
+
+    fn of(change: impl FnOnce(Draft) -> Draft, variables: &[(&str, &str)]) -> Self {
         let mut kept = None;
         // A process that is stopped loses its slot soon.
         let impatient = Settings::default().set("wal_sender_timeout", "3s");
@@ -45,8 +54,9 @@ impl HubHouse {
             draft
         });
         let draft = kept.unwrap();
-        let short = [("HUB_TEST_LEASE_SECONDS", "4"), ("HUB_TEST_POLL_SECONDS", "1")];
-        let hub = Hub::with(MILLRACE.as_ref(), shop.folder(), if is_long() { &[] } else { &short }).unwrap();
+        let short: &[_] = &[("HUB_TEST_LEASE_SECONDS", "4"), ("HUB_TEST_POLL_SECONDS", "1")];
+        let variables = [if is_long() { &[] } else { short }, variables].concat();
+        let hub = Hub::with(MILLRACE.as_ref(), shop.folder(), &variables).unwrap();
         let agent = hub.add_agent("north").unwrap();
         let pipeline = hub.add_pipeline(&draft.body(&agent, shop.folder())).unwrap();
         hub.command(&pipeline, "START").unwrap();

@@ -6,7 +6,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::hub_house::HubHouse;
-use crate::shop::{MILLRACE, PATIENCE, fsck, wait};
+use crate::shop::{MILLRACE, PATIENCE, fsck, millrace, wait};
 
 fn put(house: &HubHouse, body: &Value) {
     house.hub.expect(200, Method::PUT, &house.pipeline, Some(body)).unwrap();
@@ -48,6 +48,46 @@ fn a_new_revision_is_applied_and_a_bad_one_leaves_the_last_good_one_running() {
     assert_eq!(slots(&house), "millrace_shop");
     load.stop().unwrap();
     house.settle(process);
+}
+
+#[test]
+fn a_revision_that_fails_after_the_switch_gives_way_to_the_last_good_one() {
+    let house = HubHouse::open();
+    let load = house.shop.load(0);
+    let process = house.streaming();
+    // Another pipeline's lake: nothing that a check sees, and a claim there is refused.
+    let taken = house.shop.folder().join("taken");
+    let other = house.shop.folder().join("other.yaml");
+    let text = std::fs::read_to_string(&house.shop.pipeline.file).unwrap();
+    let text = text.replace("./lake", "./taken").replace("name: shop", "name: other");
+    std::fs::write(&other, text).unwrap();
+    let other = Pipeline { file: other, lake: taken.clone(), name: "other".into(), ..house.shop.pipeline.clone() };
+    let filled = millrace("run", &other, &["--until", "now"]).allow("retrying").complete(PATIENCE).unwrap();
+    assert_eq!(filled.code, Some(0), "{:#?}", filled.lines);
+    house.shop.database.sql("SELECT pg_drop_replication_slot('millrace_other')").unwrap();
+
+    let good = house.body(&house.agent);
+    let mut bad = good.clone();
+    bad["streamingTarget"]["path"] = json!(taken);
+    put(&house, &bad);
+    let fell_back = |seen: &Value| seen["report"]["refused"]["revision"] == 2 && seen["status"] == "STREAMING";
+    let seen = house.hub.wait_for_status(&house.pipeline, "the fall", PATIENCE, fell_back).unwrap();
+    assert_eq!(seen["report"]["revision"], 1, "{seen}");
+    assert!(seen["reason"]["message"].as_str().unwrap().starts_with("revision 2 is not taken: "), "{seen}");
+    house.shop.wait_until_released();
+    // So it is after the process was started anew: it tries, fails, and falls back.
+    process.kill().unwrap();
+    let process = house.process(&house.agent, "state").start().unwrap();
+    let process = {
+        house.hub.wait_for_status(&house.pipeline, "the fall again", PATIENCE, fell_back).unwrap();
+        process
+    };
+    // Back where it was is no move: the lake that stands goes on.
+    put(&house, &good);
+    streams_revision(&house, 3);
+    load.stop().unwrap();
+    house.settle(process);
+    fsck(&other);
 }
 
 #[test]

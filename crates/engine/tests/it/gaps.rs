@@ -199,6 +199,26 @@ fn a_fenced_writer_says_76_and_not_66() {
 }
 
 #[test]
+fn a_writer_that_waits_for_its_slot_says_76_as_soon_as_the_process_that_has_it_has_claimed() {
+    block_on(tokio::task::LocalSet::new().run_until(async {
+        let stage = begun().await;
+        let mut engine = stage.engine(&Fuse::never(), "other");
+        engine.settings.until_now = false;
+        let exit = loses_its_log(&stage, async |stage| {
+            let before = stage.lake.head();
+            let other = stage.clone();
+            // It streams until the end of the test: the slot stays its own.
+            tokio::task::spawn_local(async move { other.run_engine(engine, &Fuse::never()).await });
+            while stage.lake.head() == before {
+                tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+            }
+        })
+        .await;
+        assert_eq!(exit.code(), 76, "{exit:?}");
+    }));
+}
+
+#[test]
 fn a_restart_after_a_gap_makes_a_new_slot_and_the_next_run_goes_on() {
     block_on(async {
         let stage = begun().await;

@@ -9,6 +9,7 @@
 mod crash;
 mod earlier_files;
 mod gaps;
+mod given_up;
 mod heard;
 mod pace;
 mod restarts;

@@ -12,8 +12,6 @@ use crate::db::commands::{self, Command};
 use crate::db::{Writing, agents};
 use crate::fault::Refused;
 
-/// A command that somebody waits for.
-pub(crate) const SOON: Duration = Duration::from_mins(5);
 /// A command that is to be done even if the agent is away for a while.
 pub(crate) const EVENTUALLY: Duration = Duration::from_hours(24);
 
@@ -70,7 +68,7 @@ impl App {
         if let Some(id) = self.done_before(&mut writing, caller, once).await? {
             return Ok(id);
         }
-        let new = NewCommand { agent_id, pipeline_id: None, kind, arguments, patience: SOON };
+        let new = NewCommand { agent_id, pipeline_id: None, kind, arguments, patience: self.settings.patience };
         let id = self.issue(&mut writing, caller, new).await?;
         self.note_done(&mut writing, caller, once, &id).await?;
         self.audit(&mut writing, caller, (&format!("agent.{kind}"), &format!("agent:{agent_id}"), &id)).await?;

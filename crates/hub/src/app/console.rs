@@ -14,13 +14,16 @@ use crate::db::audit::{self, Line};
 use crate::db::commands::{self, Command};
 use crate::db::drafts::{self, Draft};
 use crate::db::events::{self, Of, Stored};
-use crate::db::pipelines::{self, Pipeline};
+use crate::db::instances::{self, Instance};
+use crate::db::pipelines::{self, Pipeline, Revision};
 use crate::fault::Refused;
 
 /// A list shows so many at most.
 const MOST: i64 = 10_000;
 /// Lines of a list of events.
 const EVENTS: i64 = 200;
+/// The same of a list of commands.
+const COMMANDS: i64 = 100;
 
 /// A pipeline with its project, its agent and its status now.
 pub(crate) struct Placed {
@@ -71,6 +74,30 @@ impl App {
     /// What an agent has told.
     pub(crate) async fn agent_events(&self, agent: &Agent) -> Result<Vec<Stored>, Refused> {
         Ok(events::list(self.db.pool(), Of::Agent(&agent.id), (EVENTS, 0)).await?.0)
+    }
+
+    /// The processes that have run as an agent.
+    pub(crate) async fn instances(&self, agent: &Agent) -> Result<Vec<Instance>, Refused> {
+        instances::list(self.db.pool(), &agent.id).await
+    }
+
+    /// What an agent was asked to do, the newest first.
+    pub(crate) async fn agent_commands(&self, agent: &Agent) -> Result<Vec<Command>, Refused> {
+        commands::newest(self.db.pool(), ("agent_id", &agent.id), COMMANDS).await
+    }
+
+    /// The same of a pipeline.
+    pub(crate) async fn pipeline_commands(&self, pipeline: &Pipeline) -> Result<Vec<Command>, Refused> {
+        commands::newest(self.db.pool(), ("pipeline_id", &pipeline.id), COMMANDS).await
+    }
+
+    /// One of a pipeline's revisions.
+    pub(crate) async fn pipeline_revision(
+        &self,
+        pipeline: &Pipeline,
+        revision: i64,
+    ) -> Result<Option<Revision>, Refused> {
+        pipelines::revision(self.db.pool(), &pipeline.id, revision).await
     }
 
     /// What was told of a pipeline.

@@ -3,7 +3,7 @@
 //! Invariant: a pipeline is given to a session only when no other agent may still run it, and under an epoch above every one
 //! that the hub or a report has shown. The chain in the target is the last guard; this keeps it from being needed.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use millrace_model::Timestamp;
 use millrace_protocol::gateway::{
@@ -16,6 +16,7 @@ use uuid::Uuid;
 use super::{App, later, pipelines::word, status};
 use crate::db::agents::{self, Agent, SelfReport};
 use crate::db::commands;
+use crate::db::instances;
 use crate::db::leases::{self, Lease};
 use crate::db::pipelines::{self, Pipeline};
 use crate::fault::Refused;
@@ -33,9 +34,15 @@ impl App {
         }
         let now = self.now();
         let mut writing = self.db.write().await?;
+        let platform = serde_json::to_string(&hello.platform).unwrap_or_default();
         let before = leases::of(writing.on(), &agent.id).await?;
+        if let Some(before) = before.as_ref().filter(|before| before.instance != hello.instance) {
+            instances::was_heard(writing.on(), (&agent.id, &before.instance), before.renewed_at).await?;
+        }
+        let (instance, version) = (hello.instance.as_str(), hello.agent_version.as_str());
         if let Some(lease) = before.filter(|lease| lease.expires_at > now && lease.instance != hello.instance) {
             leases::rival(writing.on(), &agent.id, &hello.instance, now).await?;
+            instances::said_hello(writing.on(), &agent.id, (instance, version, &platform), (now, true)).await?;
             writing.commit().await?;
             return Err(Refused::Conflict {
                 code: refusal::DUPLICATE_INSTANCE,
@@ -46,6 +53,7 @@ impl App {
                 ),
             });
         }
+        instances::said_hello(writing.on(), &agent.id, (instance, version, &platform), (now, false)).await?;
         let lease = Lease {
             session_id: Uuid::now_v7().to_string(),
             instance: hello.instance,
@@ -55,7 +63,6 @@ impl App {
         };
         leases::grant(writing.on(), &agent.id, &lease).await?;
         agents::connected(writing.on(), &agent.id, now).await?;
-        let platform = serde_json::to_string(&hello.platform).unwrap_or_default();
         let report =
             SelfReport { version: &hello.agent_version, platform: &platform, conditions: "[]", clock_skew_ms: 0 };
         agents::report(writing.on(), &agent.id, report, now).await?;
@@ -85,6 +92,7 @@ impl App {
     pub(crate) async fn sync(&self, agent: &Agent, sync: Sync) -> Result<Synced, Refused> {
         let bell = self.notifier.bell(&agent.id);
         let asked = self.now();
+        let (begun, mut held) = (Instant::now(), Duration::ZERO);
         if agent.session_id.as_deref() != Some(&sync.session_id) {
             return Err(Refused::conflict(refusal::UNKNOWN_SESSION, "this session is not known any more; say hello"));
         }
@@ -95,6 +103,7 @@ impl App {
             let now = self.now();
             let answered = !sync.events.is_empty() || !sync.results.is_empty();
             if desired.is_some() || !commands.is_empty() || answered || now >= until {
+                self.measures.synced(begun.elapsed().saturating_sub(held));
                 return Ok(Synced {
                     hub_time: now.to_string(),
                     held_ms: u64::try_from((now.0 - asked.0) / 1000).unwrap_or_default(),
@@ -108,8 +117,10 @@ impl App {
                 });
             }
             let left = Duration::from_micros(u64::try_from(until.0 - now.0).unwrap_or_default());
+            let waits = Instant::now();
             // Whichever comes first: look again.
             let _ = tokio::time::timeout(left, bell.notified()).await;
+            held += waits.elapsed();
         }
     }
 
@@ -124,6 +135,12 @@ impl App {
                 Some(id) => pipelines::by_id(self.db.pool(), &agent.account_id, id).await?,
                 None => None,
             };
+            // Another agent may still run it: what acts on it waits until that one has let go.
+            if let Some(pipeline) = &about
+                && self.may_run_elsewhere(pipeline, agent, now).await?
+            {
+                continue;
+            }
             commands.push(Command {
                 expires_in_seconds: seconds(command.expires_at, now),
                 arguments: serde_json::from_str(&command.arguments).unwrap_or(Value::Null),
@@ -186,9 +203,8 @@ impl App {
         let mut writing = self.db.write().await?;
         let lease = leases::of(writing.on(), &agent.id).await?;
         // The goodbye of a process whose lease another one has by now says nothing about that one.
-        if lease.is_none_or(|lease| lease.session_id != goodbye.session_id) {
-            return Ok(());
-        }
+        let Some(lease) = lease.filter(|lease| lease.session_id == goodbye.session_id) else { return Ok(()) };
+        instances::said_goodbye(writing.on(), (&agent.id, &lease.instance), &goodbye.reason, now).await?;
         leases::end(writing.on(), &goodbye.session_id, now).await?;
         agents::said_goodbye(writing.on(), &agent.id, &goodbye.reason, now).await?;
         let mut waiting = Vec::new();

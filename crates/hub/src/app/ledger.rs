@@ -29,8 +29,8 @@ const AT_MOST: Duration = Duration::from_secs(1);
 pub(crate) struct Ledger {
     waiting: Mutex<Vec<Entry>>,
     bell: Notify,
-    /// What each agent said last, as far as it is written down at once.
-    said: Mutex<HashMap<String, u64>>,
+    /// What each agent said last, as far as it is written down at once, and the number of that word.
+    said: Mutex<HashMap<String, (u64, u64)>>,
 }
 
 /// What one sync brought.
@@ -59,8 +59,10 @@ impl Ledger {
         }
         serde_json::to_string(&sync.conditions).unwrap_or_default().hash(&mut hasher);
         let said = hasher.finish();
-        let before = lock(&self.said).insert(agent.id.clone(), said);
-        before != Some(said) || !sync.events.is_empty() || !sync.results.is_empty()
+        let before = lock(&self.said).insert(agent.id.clone(), (said, sync.sequence));
+        // After a word that went to another hub process, the same as here before is news again.
+        let follows = before.is_some_and(|(_, sequence)| sync.sequence == sequence + 1);
+        !follows || before.map(|(said, _)| said) != Some(said) || !sync.events.is_empty() || !sync.results.is_empty()
     }
 }
 
@@ -158,6 +160,7 @@ impl App {
         let sequence = i64::try_from(sync.sequence).unwrap_or(i64::MAX);
         let expires_at = later(*at, self.settings.lease);
         leases::renew(writing.on(), &sync.session_id, sequence, (*at, expires_at)).await?;
+        self.sample(writing, agent_id, (sync.report.as_ref(), sync.process.as_ref()), *at).await?;
         if done.is_none() {
             // Its agent said the same in its last sync: only the figures are newer.
             if let Some(report) = &sync.report {
@@ -171,7 +174,7 @@ impl App {
             agents::conditions(writing.on(), agent_id, (&text, *clock_skew_ms), *at).await?;
         }
         if let Some(report) = &sync.report {
-            keep_report(writing, (agent_id, &sync.session_id), report, *at, freed).await?;
+            self.keep_report(writing, (agent_id, &sync.session_id), report, *at, freed).await?;
         }
         for event in &sync.events {
             events::add(writing.on(), (account_id, agent_id), event, *at).await?;
@@ -184,42 +187,46 @@ impl App {
     }
 }
 
-/// Keeps a report, and hears from it that a pipeline runs here no more, that a new lake is begun, or that a chain has
-/// shown a higher epoch than the hub knows.
-async fn keep_report(
-    writing: &mut Writing,
-    (agent_id, session_id): (&str, &str),
-    report: &Report,
-    at: Timestamp,
-    freed: &mut Vec<String>,
-) -> Result<(), Refused> {
-    let rests = report.status == "NOT_RUNNING";
-    let own = pipelines::of_agent(writing.on(), agent_id).await?;
-    if let Some(own) = own.filter(|own| own.id == report.pipeline_id) {
-        let text = serde_json::to_string(report).map_err(|error| Refused::Failed(Box::new(error)))?;
-        let stored = StoredReport {
-            agent_id: agent_id.to_owned(),
-            session_id: session_id.to_owned(),
-            report: text,
-            updated_at: at,
-        };
-        pipelines::report(writing.on(), &own.id, &stored).await?;
-        let shown = i64::try_from(report.epoch).unwrap_or(0);
-        if shown > own.epoch {
-            pipelines::raise(writing.on(), &own.id, if rests { shown + 1 } else { shown }).await?;
+impl App {
+    /// Keeps a report, and hears from it that a pipeline runs here no more, that a new lake is begun, or that a chain has
+    /// shown a higher epoch than the hub knows.
+    async fn keep_report(
+        &self,
+        writing: &mut Writing,
+        (agent_id, session_id): (&str, &str),
+        report: &Report,
+        at: Timestamp,
+        freed: &mut Vec<String>,
+    ) -> Result<(), Refused> {
+        let rests = report.status == "NOT_RUNNING";
+        let own = pipelines::of_agent(writing.on(), agent_id).await?;
+        if let Some(own) = own.filter(|own| own.id == report.pipeline_id) {
+            let text = serde_json::to_string(report).map_err(|error| Refused::Failed(Box::new(error)))?;
+            let stored = StoredReport {
+                agent_id: agent_id.to_owned(),
+                session_id: session_id.to_owned(),
+                report: text,
+                updated_at: at,
+            };
+            pipelines::report(writing.on(), &own.id, &stored).await?;
+            self.note_failure(writing, &own, report, at).await?;
+            let shown = i64::try_from(report.epoch).unwrap_or(0);
+            if shown > own.epoch {
+                pipelines::raise(writing.on(), &own.id, if rests { shown + 1 } else { shown }).await?;
+            }
+            if report.checkpoint.is_some() && own.new_lake.is_some() {
+                let revision = i64::try_from(report.revision).unwrap_or(0);
+                pipelines::lake_begun(writing.on(), &own.id, revision).await?;
+            }
         }
-        if report.checkpoint.is_some() && own.new_lake.is_some() {
-            let revision = i64::try_from(report.revision).unwrap_or(0);
-            pipelines::lake_begun(writing.on(), &own.id, revision).await?;
+        for held in pipelines::held_by(writing.on(), agent_id).await? {
+            let wanted_here = held.agent_id == agent_id && held.deleted_at.is_none() && held.wanted == "running";
+            // An agent runs one pipeline: a report of another one says that this one runs no more.
+            if !wanted_here && (rests || held.id != report.pipeline_id) {
+                pipelines::let_go(writing.on(), &held.id, agent_id).await?;
+                freed.push(held.agent_id);
+            }
         }
+        Ok(())
     }
-    for held in pipelines::held_by(writing.on(), agent_id).await? {
-        let wanted_here = held.agent_id == agent_id && held.deleted_at.is_none() && held.wanted == "running";
-        // An agent runs one pipeline: a report of another one says that this one runs no more.
-        if !wanted_here && (rests || held.id != report.pipeline_id) {
-            pipelines::let_go(writing.on(), &held.id, agent_id).await?;
-            freed.push(held.agent_id);
-        }
-    }
-    Ok(())
 }

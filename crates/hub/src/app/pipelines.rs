@@ -1,6 +1,6 @@
 //! Pipelines: created, replaced, started, stopped, deleted. The agent that a pipeline names carries the wish out.
 
-use millrace_protocol::gateway::Wanted;
+use millrace_protocol::gateway::{Report, Wanted};
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
@@ -28,8 +28,13 @@ pub(crate) struct NewPipeline {
 pub(crate) enum PipelineCommand {
     Start,
     Stop,
-    /// With a new snapshot of these tables, or of all.
-    Restart(Option<Vec<String>>),
+    /// With a new snapshot.
+    Restart {
+        /// Of these tables, or of all.
+        tables: Option<Vec<String>>,
+        /// Also when the chain there belongs to another pipeline or another source.
+        adopt: bool,
+    },
 }
 
 /// The word that is stored.
@@ -105,12 +110,12 @@ impl App {
             self.known_agent(&mut writing, caller, &new.agent_id).await?;
         }
         let revision = before.revision + 1;
-        let moved = status::root_of(&before) != status::root(&new.body);
+        let moved = standing_root(&mut writing, &before).await? != status::root(&new.body);
         let after = Pipeline {
             name: new.name,
             agent_id: new.agent_id,
             revision,
-            new_lake: if moved { Some(revision) } else { before.new_lake },
+            new_lake: moved.then_some(revision),
             body: Value::Object(new.body).to_string(),
             ..before.clone()
         };
@@ -124,8 +129,31 @@ impl App {
         Ok(after)
     }
 
+    /// Makes a new revision with the body of an older one.
+    pub(crate) async fn roll_back_pipeline(
+        &self,
+        caller: &Caller,
+        (project_id, id): (&str, &str),
+        revision: i64,
+        stale: impl Fn(&Pipeline) -> bool,
+    ) -> Result<Pipeline, Refused> {
+        require(caller, Role::Editor)?;
+        let pipeline = self.pipeline(caller, project_id, id).await?;
+        let Some(old) = pipelines::revision(self.db.pool(), id, revision).await? else {
+            return Err(Refused::invalid("revision", "must be one of the pipeline's revisions"));
+        };
+        if revision == pipeline.revision {
+            return Err(Refused::invalid("revision", "is the newest one already"));
+        }
+        let body: Map<String, Value> =
+            serde_json::from_str(&old.body).map_err(|error| Refused::Failed(Box::new(error)))?;
+        let text = |name: &str| body.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
+        let new = NewPipeline { name: text("name"), agent_id: text("agentId"), body };
+        self.replace_pipeline(caller, (project_id, id), new, stale).await
+    }
+
     /// The project's pipeline, with no other writer at it.
-    async fn locked_pipeline(
+    pub(super) async fn locked_pipeline(
         &self,
         caller: &Caller,
         project_id: &str,
@@ -201,10 +229,13 @@ impl App {
                 pipelines::want(writing.on(), id, word(Wanted::Stopped)).await?;
                 (None, "pipeline.stop")
             }
-            PipelineCommand::Restart(tables) => {
+            PipelineCommand::Restart { tables, adopt } => {
                 let mut arguments = json!({"pipelineId": id});
                 if let Some(tables) = tables {
                     arguments["tables"] = json!(tables);
+                }
+                if adopt {
+                    arguments["adopt"] = true.into();
                 }
                 (Some(self.order(&mut writing, caller, &pipeline, ("restart", arguments)).await?), "pipeline.restart")
             }
@@ -217,28 +248,29 @@ impl App {
     }
 
     /// Deletes it; one that runs is stopped by its agent. With `cleanup` the agent then drops slot and publication; the
-    /// gateway gives the definition with the command, for the pipeline is gone by then.
+    /// gateway gives the definition with the command, for the pipeline is gone by then. Id of that command.
     pub(crate) async fn delete_pipeline(
         &self,
         caller: &Caller,
         (project_id, id): (&str, &str),
         cleanup: bool,
         stale: impl Fn(&Pipeline) -> bool,
-    ) -> Result<(), Refused> {
+    ) -> Result<Option<String>, Refused> {
         require(caller, Role::Editor)?;
         let (mut writing, pipeline) = self.locked_pipeline(caller, project_id, id).await?;
         if stale(&pipeline) {
             return Err(Refused::Stale);
         }
-        if cleanup {
-            self.order(&mut writing, caller, &pipeline, ("cleanup", json!({}))).await?;
-        }
+        let issued = match cleanup {
+            true => Some(self.order(&mut writing, caller, &pipeline, ("cleanup", json!({}))).await?),
+            false => None,
+        };
         pipelines::delete(writing.on(), id, self.now()).await?;
         let action = if cleanup { "pipeline.delete_and_clean_up" } else { "pipeline.delete" };
         self.audit(&mut writing, caller, (action, &format!("pipeline:{id}"), &pipeline.name)).await?;
         writing.commit().await?;
         self.notifier.ring(&pipeline.agent_id);
-        Ok(())
+        Ok(issued)
     }
 
     /// A command for the pipeline's agent, which has to be there.
@@ -273,6 +305,18 @@ impl App {
     ) -> Result<(Vec<Revision>, i64), Refused> {
         pipelines::revisions(self.db.pool(), &pipeline.id, (size, page.saturating_mul(size))).await
     }
+}
+
+/// The root of the lake that stands: while a newer revision waits for a lake of its own, that of the revision which the
+/// agent runs.
+async fn standing_root(writing: &mut Writing, pipeline: &Pipeline) -> Result<Vec<String>, Refused> {
+    let stored = pipeline.report.as_ref().filter(|_| pipeline.new_lake.is_some());
+    let report = stored.and_then(|stored| serde_json::from_str::<Report>(&stored.report).ok());
+    let Some(report) = report.filter(|report| report.checkpoint.is_some()) else {
+        return Ok(status::root_of(&pipeline.body));
+    };
+    let runs = pipelines::revision(writing.on(), &pipeline.id, i64::try_from(report.revision).unwrap_or(0)).await?;
+    Ok(status::root_of(runs.as_ref().map_or(&pipeline.body, |runs| &runs.body)))
 }
 
 fn in_the_way(error: sqlx::Error, name: &str) -> Refused {

@@ -198,9 +198,9 @@ pub(crate) fn root(body: &Map<String, Value>) -> Vec<String> {
     ["type", "path", "bucket", "container", "accountName", "prefix"].iter().map(part).collect()
 }
 
-/// The same of a stored pipeline.
-pub(crate) fn root_of(pipeline: &Pipeline) -> Vec<String> {
-    serde_json::from_str(&pipeline.body).map(|body| root(&body)).unwrap_or_default()
+/// The same of a stored body.
+pub(crate) fn root_of(body: &str) -> Vec<String> {
+    serde_json::from_str(body).map(|body| root(&body)).unwrap_or_default()
 }
 
 /// Why a pipeline does not run where no agent says so.

@@ -42,6 +42,12 @@ impl Sealer {
         }
     }
 
+    /// With the key in `file`, which has to be there.
+    pub(crate) fn open_file(file: &Path) -> Result<Self, Cause> {
+        let failed = |error| Cause::File { path: file.display().to_string(), error };
+        Self::from_text(&std::fs::read_to_string(file).map_err(failed)?, file)
+    }
+
     fn from_text(text: &str, file: &Path) -> Result<Self, Cause> {
         let refused = || {
             Cause::Settings(format!(

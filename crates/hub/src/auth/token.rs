@@ -2,6 +2,8 @@
 //!
 //! A token of an agent and one of an API client differ in their audience, so neither works at the other's door.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD as URL_SAFE;
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation, decode, decode_header, encode};
 use ring::rand::SystemRandom;
 use ring::signature::{Ed25519KeyPair, KeyPair};
@@ -9,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::seal::Sealer;
-use crate::db::{Db, keys};
+use crate::db::{Alone, Db, keys};
 use crate::fault::{Cause, Refused};
 use millrace_model::Timestamp;
 
@@ -53,11 +55,18 @@ pub(crate) struct Claims {
     jti: String,
 }
 
+/// The public half of a key.
+struct Verifying {
+    id: String,
+    key: DecodingKey,
+    public: Vec<u8>,
+}
+
 /// Signs tokens and knows its own again.
 pub(crate) struct Tokens {
     id: String,
     signing: EncodingKey,
-    verifying: Vec<(String, DecodingKey)>,
+    verifying: Vec<Verifying>,
 }
 
 impl Tokens {
@@ -66,27 +75,44 @@ impl Tokens {
         let of_refused = |refused: Refused| Cause::Damaged(describe(&refused));
         let mut stored = keys::live(db.pool()).await.map_err(of_refused)?;
         if stored.is_empty() {
-            let id = Uuid::now_v7().to_string();
-            let document = Ed25519KeyPair::generate_pkcs8(&SystemRandom::new())
-                .map_err(|_| Cause::Settings("the system has no random numbers".into()))?;
-            let sealed = sealer.seal(document.as_ref(), &id).map_err(of_refused)?;
-            keys::insert(db.pool(), &keys::SigningKey { id, sealed }, now).await.map_err(of_refused)?;
-            // Two replicas may have done this at once; both go on with the newest, and accept either.
-            stored = keys::live(db.pool()).await.map_err(of_refused)?;
+            stored = Self::first(db, sealer, now).await.map_err(of_refused)?;
         }
         let mut signing = None;
         let mut verifying = Vec::new();
         for key in stored {
-            let document = sealer.open(&key.sealed, &key.id).map_err(of_refused)?;
+            let document = sealer.open(&key.sealed, &key.id).map_err(|refused| Cause::OtherKey(describe(&refused)))?;
             let pair = Ed25519KeyPair::from_pkcs8_maybe_unchecked(&document)
                 .map_err(|_| Cause::Damaged(format!("the signing key {} is damaged", key.id)))?;
-            verifying.push((key.id.clone(), DecodingKey::from_ed_der(pair.public_key().as_ref())));
+            let public = pair.public_key().as_ref().to_vec();
+            verifying.push(Verifying { id: key.id.clone(), key: DecodingKey::from_ed_der(&public), public });
             if signing.is_none() {
                 signing = Some((key.id, EncodingKey::from_ed_der(&document)));
             }
         }
         let (id, signing) = signing.ok_or_else(|| Cause::Damaged("there is no signing key".into()))?;
         Ok(Self { id, signing, verifying })
+    }
+
+    /// Makes the first key. Of several hub processes that begin at once, one does; the others take what it made.
+    async fn first(db: &Db, sealer: &Sealer, now: Timestamp) -> Result<Vec<keys::SigningKey>, Refused> {
+        let mut writing = db.write_alone(Alone::SigningKey).await?;
+        let stored = keys::live(writing.on()).await?;
+        if !stored.is_empty() {
+            return Ok(stored);
+        }
+        let id = Uuid::now_v7().to_string();
+        let document = Ed25519KeyPair::generate_pkcs8(&SystemRandom::new())
+            .map_err(|_| Refused::failed("the system has no random numbers"))?;
+        let sealed = sealer.seal(document.as_ref(), &id)?;
+        let key = keys::SigningKey { id, sealed };
+        keys::insert(writing.on(), &key, now).await?;
+        writing.commit().await?;
+        Ok(vec![key])
+    }
+
+    /// Id and public half of each key whose tokens are accepted, the half as a JWK has it.
+    pub(crate) fn public_keys(&self) -> impl Iterator<Item = (&str, String)> {
+        self.verifying.iter().map(|known| (known.id.as_str(), URL_SAFE.encode(&known.public)))
     }
 
     /// A new token.
@@ -116,7 +142,7 @@ impl Tokens {
     pub(crate) fn verify(&self, token: &str, audience: Audience, now: Timestamp) -> Option<Claims> {
         let header = decode_header(token).ok().filter(|header| header.typ.as_deref() == Some(KIND))?;
         let kid = header.kid?;
-        let (_, key) = self.verifying.iter().find(|(id, _)| *id == kid)?;
+        let key = &self.verifying.iter().find(|known| known.id == kid)?.key;
         let mut validation = Validation::new(Algorithm::EdDSA);
         validation.set_audience(&[audience.as_str()]);
         // By the hub's own clock, below.

@@ -158,6 +158,31 @@ pub(crate) async fn count<'e>(on: impl Executor<'e, Database = Any>, account_id:
     Ok(row.get("total"))
 }
 
+/// How many agents of all accounts have each status, every status named: `of_agent` of `app::status` as SQL.
+pub(crate) async fn by_status<'e>(
+    on: impl Executor<'e, Database = Any>,
+    now: Timestamp,
+) -> Result<[(&'static str, i64); 4], Refused> {
+    let row = sqlx::query(
+        "SELECT COUNT(*) AS total, \
+         COUNT(CASE WHEN a.first_connected_at IS NULL THEN 1 END) AS pending, \
+         COUNT(CASE WHEN a.first_connected_at IS NOT NULL AND a.goodbye_at IS NOT NULL THEN 1 END) AS stopped, \
+         COUNT(CASE WHEN a.first_connected_at IS NOT NULL AND a.goodbye_at IS NULL AND l.expires_at > $1 THEN 1 END) \
+         AS running FROM agents a LEFT JOIN leases l ON l.agent_id = a.id WHERE a.removed_at IS NULL",
+    )
+    .bind(now.0)
+    .fetch_one(on)
+    .await?;
+    let [total, pending, stopped, running] =
+        ["total", "pending", "stopped", "running"].map(|name| row.get::<i64, _>(name));
+    Ok([
+        ("pending", pending),
+        ("running", running),
+        ("stopped", stopped),
+        ("unknown", total - pending - stopped - running),
+    ])
+}
+
 /// Keeps other writers off it until this transaction ends. Whether it is there.
 pub(crate) async fn lock<'e>(
     on: impl Executor<'e, Database = Any>,

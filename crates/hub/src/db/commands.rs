@@ -95,6 +95,17 @@ pub(crate) async fn queued<'e>(
     Ok(rows.iter().map(command).collect())
 }
 
+/// The newest of an agent or a pipeline, as `column` says.
+pub(crate) async fn newest<'e>(
+    on: impl Executor<'e, Database = Any>,
+    (column, id): (&'static str, &str),
+    size: i64,
+) -> Result<Vec<Command>, Refused> {
+    let sql = format!("{SELECT}WHERE {column} = $1 ORDER BY issued_at DESC, id DESC LIMIT $2");
+    let rows = sqlx::query(sqlx::AssertSqlSafe(sql)).bind(id).bind(size).fetch_all(on).await?;
+    Ok(rows.iter().map(command).collect())
+}
+
 /// How it ended. A second word on the same command changes nothing.
 pub(crate) async fn finish<'e>(
     on: impl Executor<'e, Database = Any>,

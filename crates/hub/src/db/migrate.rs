@@ -31,16 +31,24 @@ pub struct Step {
 
 /// What a start would do to the database at `place`.
 pub async fn plan(place: &Place) -> Result<Plan, Cause> {
-    let db = Db::connect(place).await?;
-    let version = version(&db.pool).await?;
+    let version = match place {
+        // A plan makes nothing, not even an empty file.
+        Place::Sqlite(file) if !file.exists() => 0,
+        Place::Sqlite(_) | Place::Copy(_) | Place::Postgres(_) => version(&Db::connect(place).await?.pool).await?,
+    };
     let pending = STEPS.iter().filter(|(step, _)| *step > version);
     Ok(Plan { version, pending: pending.map(|&(version, sql)| Step { version, sql }).collect() })
+}
+
+/// Number of the newest step there is.
+pub(crate) fn newest() -> i64 {
+    STEPS.last().map_or(0, |(version, _)| *version)
 }
 
 /// Takes every step that is missing. Each is whole or not at all.
 pub(super) async fn migrate(pool: &AnyPool, place: &Place) -> Result<(), Cause> {
     let mut transaction = match place {
-        Place::Sqlite(_) => pool.begin_with("BEGIN IMMEDIATE").await?,
+        Place::Sqlite(_) | Place::Copy(_) => pool.begin_with("BEGIN IMMEDIATE").await?,
         Place::Postgres(_) => pool.begin().await?,
     };
     if let Place::Postgres(_) = place {
@@ -69,7 +77,8 @@ pub(super) async fn migrate(pool: &AnyPool, place: &Place) -> Result<(), Cause> 
     Ok(())
 }
 
-async fn version(pool: &AnyPool) -> Result<i64, Cause> {
+/// Number of the newest step that was taken; 0 where nobody has been.
+pub(crate) async fn version(pool: &AnyPool) -> Result<i64, Cause> {
     match sqlx::query("SELECT COALESCE(MAX(version), 0) AS version FROM migrations").fetch_one(pool).await {
         Ok(row) => Ok(row.get("version")),
         // Nobody has been here.

@@ -327,6 +327,31 @@ pub(crate) struct Revision {
     pub(crate) created_at: Timestamp,
 }
 
+fn revision_of(row: &AnyRow) -> Revision {
+    Revision {
+        revision: row.get("revision"),
+        body: row.get("body"),
+        author: row.get("author"),
+        created_at: Timestamp(row.get("created_at")),
+    }
+}
+
+/// One of its revisions.
+pub(crate) async fn revision<'e>(
+    on: impl Executor<'e, Database = Any>,
+    id: &str,
+    revision: i64,
+) -> Result<Option<Revision>, Refused> {
+    let row = sqlx::query(
+        "SELECT revision, body, author, created_at FROM pipeline_revisions WHERE pipeline_id = $1 AND revision = $2",
+    )
+    .bind(id)
+    .bind(revision)
+    .fetch_optional(on)
+    .await?;
+    Ok(row.as_ref().map(revision_of))
+}
+
 /// Its revisions, the newest first, and how many there are.
 pub(crate) async fn revisions(
     pool: &sqlx::AnyPool,
@@ -346,13 +371,7 @@ pub(crate) async fn revisions(
         .bind(id)
         .fetch_one(pool)
         .await?;
-    let revision = |row: &AnyRow| Revision {
-        revision: row.get("revision"),
-        body: row.get("body"),
-        author: row.get("author"),
-        created_at: Timestamp(row.get("created_at")),
-    };
-    Ok((rows.iter().map(revision).collect(), total.get("total")))
+    Ok((rows.iter().map(revision_of).collect(), total.get("total")))
 }
 
 /// Keeps newer figures of the session that reported last.

@@ -7,11 +7,16 @@ pub(crate) mod commands;
 pub(crate) mod credentials;
 pub(crate) mod health;
 pub(crate) mod history;
+pub(crate) mod install;
+pub(crate) mod metrics;
 pub(crate) mod pipelines;
 pub(crate) mod projects;
+pub(crate) mod set_times;
 pub(crate) mod settings;
 pub(crate) mod token;
 pub(crate) mod users;
+pub(crate) mod webhooks;
+pub(crate) mod well_known;
 
 use axum::http::{HeaderValue, header};
 use serde::Serialize;

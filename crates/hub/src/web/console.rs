@@ -6,24 +6,33 @@
 mod activity;
 mod addresses;
 mod agent;
+mod agent_figures;
+mod agent_place;
 mod agents;
 mod assets;
+mod chart;
 mod clients;
 mod confirm;
 mod credentials;
-mod deploy;
+mod diff;
+mod docs;
 mod flow;
 mod guard;
 mod me;
 mod member;
+mod missing;
+mod notifications;
 mod page;
 mod people;
 mod pipeline;
 mod pipelines;
 mod register;
+mod restart;
+mod revisions;
 mod settings;
 mod show;
 mod sign_in;
+mod times;
 mod visitor;
 mod wizard;
 mod yaml;
@@ -36,6 +45,8 @@ use axum::routing::{get, post};
 
 use crate::app::App;
 
+pub(crate) use missing::no_such_path;
+
 /// Every page there is.
 pub(crate) fn routes(app: &Arc<App>) -> Router<Arc<App>> {
     let pages = Router::new()
@@ -47,8 +58,13 @@ pub(crate) fn routes(app: &Arc<App>) -> Router<Arc<App>> {
         .route("/agents", get(agents::list).post(agents::create))
         .route("/agents/new", get(agents::add))
         .route("/agents/{id}", get(agent::details))
+        .route("/agents/{id}/figures", get(agent_figures::figures))
         .route("/agents/{id}/conditions", get(agent::conditions))
         .route("/agents/{id}/events", get(agent::events))
+        .route("/agents/{id}/install", get(agent_place::install))
+        .route("/agents/{id}/allowlist", get(agent_place::allowlist))
+        .route("/agents/{id}/instances", get(agent_place::instances))
+        .route("/agents/{id}/commands", get(agent_place::commands))
         .route("/agents/{id}/edit", get(agent::edit).post(agent::change))
         .route("/agents/{id}/credentials", get(credentials::list).post(credentials::reveal))
         .route("/agents/{id}/credentials/rotate", get(credentials::rotation).post(credentials::rotate))
@@ -62,12 +78,22 @@ pub(crate) fn routes(app: &Arc<App>) -> Router<Arc<App>> {
         .route("/pipelines/{id}/tables", get(pipeline::tables))
         .route("/pipelines/{id}/events", get(pipeline::events))
         .route("/pipelines/{id}/configuration", get(pipeline::configuration))
+        .route("/pipelines/{id}/times", get(times::show).post(times::keep))
         .route("/pipelines/{id}/edit", post(wizard::edit))
         .route("/pipelines/{id}/start", post(pipeline::start))
         .route("/pipelines/{id}/stop", post(pipeline::stop))
+        .route("/pipelines/{id}/restart", get(restart::ask).post(restart::restart))
+        .route("/pipelines/{id}/revisions", get(revisions::list))
+        .route("/pipelines/{id}/rollback", post(revisions::roll_back))
+        .route("/pipelines/{id}/commands", get(revisions::commands))
         .route("/pipelines/{id}/delete", get(pipeline::deletion).post(pipeline::delete))
+        .route("/docs", get(docs::contents))
+        .route("/docs/{*place}", get(docs::document))
         .route("/activity", get(activity::list))
         .route("/people", get(people::list).post(people::invite))
+        .route("/settings/notifications", get(notifications::list).post(notifications::add))
+        .route("/settings/notifications/{id}/test", post(notifications::test))
+        .route("/settings/notifications/{id}/remove", post(notifications::remove))
         .route("/people/withdraw", post(people::withdraw))
         .route("/people/{id}", get(member::details))
         .route("/people/{id}/role", post(member::change_role))

@@ -19,6 +19,11 @@ impl Members {
         Ok(Self { members, known: Vec::new(), violations: Vec::new() })
     }
 
+    /// Whether it was sent.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.members.contains_key(name)
+    }
+
     /// A text that may be absent.
     pub(crate) fn text(&mut self, name: &'static str) -> Option<String> {
         match self.take(name)? {
@@ -81,6 +86,15 @@ impl Members {
             self.wrong(name, "must be a list of at least one text");
         }
         Some(texts)
+    }
+
+    /// A whole number from 1 that must be there; 0 where it is not, which is noted.
+    pub(crate) fn required_number(&mut self, name: &'static str) -> i64 {
+        let number = self.take(name).as_ref().and_then(Value::as_i64).filter(|number| *number > 0);
+        if number.is_none() {
+            self.wrong(name, "must be a whole number from 1");
+        }
+        number.unwrap_or_default()
     }
 
     /// Whatever it is.

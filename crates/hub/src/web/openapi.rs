@@ -7,6 +7,7 @@ use utoipa::openapi::OpenApi;
 
 use crate::app::agents::PLATFORMS;
 use crate::app::credentials::LONGEST_LIFE;
+use crate::app::recipients::EVENTS;
 use crate::auth::addresses::MOST as MOST_RANGES;
 
 const ABOUT: &str = "\
@@ -54,6 +55,7 @@ pub(super) fn complete(document: OpenApi) -> Value {
 fn refusals(path: &str, method: &str, operation: &mut Value) {
     let statuses: &[&str] = match (path, method) {
         ("/livez" | "/readyz", _) => &[],
+        (path, _) if path.starts_with("/.well-known/") => &[],
         ("/oauth/dpc/token", _) => &["429"],
         (_, "get") => &["400", "401", "403", "404", "429"],
         (path, _) if path.starts_with("/agent/") => &["400", "401", "409", "410", "429"],
@@ -82,14 +84,49 @@ fn parameters(path: &str, operation: &mut Value) {
         parameters.push(json!({"name": "size", "in": "query", "description": "of a page; more than 100 is 100",
             "schema": {"type": "integer", "minimum": 1, "default": 25}}));
     }
+    parameters.extend(filters(id));
     operation["parameters"] = parameters.into();
+}
+
+/// What a list can be asked for, beside its page.
+fn filters(list: &str) -> Vec<Value> {
+    let (statuses, sorts, other): (Value, Value, Value) = match list {
+        "listAgents" => (
+            json!(["PENDING", "RUNNING", "STOPPED", "UNKNOWN"]),
+            json!(["created", "-created", "name", "-name", "status", "-status", "lastSeen", "-lastSeen"]),
+            json!({"name": "cloudProvider", "in": "query", "schema": {"enum": PLATFORMS.iter().map(|(cloud, _)| cloud).collect::<Vec<_>>()}}),
+        ),
+        "listPipelines" => (
+            json!(["STARTING", "SNAPSHOTTING", "STREAMING", "STOPPING", "NOT_RUNNING", "UNKNOWN"]),
+            json!(["created", "-created", "name", "-name", "status", "-status"]),
+            json!({"name": "agentId", "in": "query", "schema": {"type": "string", "format": "uuid"}}),
+        ),
+        _ => return Vec::new(),
+    };
+    vec![
+        json!({"name": "status", "in": "query", "schema": {"enum": statuses}}),
+        other,
+        json!({"name": "q", "in": "query", "description": "part of the name (of an agent also of the description), in any case",
+            "schema": {"type": "string"}}),
+        json!({"name": "sort", "in": "query", "description": "`-`: the other way round", "schema": {"enum": sorts}}),
+    ]
 }
 
 fn bodies() -> Map<String, Value> {
     let pipeline = wire::pipeline_schema(false);
     let sent = wire::pipeline_schema(true);
     let mut asked = sent.clone();
-    asked["required"] = json!(["streamingSource", "streamingTarget"]);
+    asked["required"] = json!([]);
+    asked["anyOf"] = json!([{"required": ["streamingSource"]}, {"required": ["streamingTarget"]}]);
+    for source in asked["properties"]["streamingSource"]["oneOf"].as_array_mut().into_iter().flatten() {
+        source["required"] = json!(["type", "connection"]);
+        source["properties"]["tables"]["minItems"] = 0.into();
+    }
+    let mut searched = asked.clone();
+    searched["required"] = json!(["streamingSource"]);
+    if let Some(members) = searched.as_object_mut() {
+        members.remove("anyOf");
+    }
     let text = json!({"type": "string"});
     let number = json!({"type": "integer", "minimum": 0});
     let bodies = json!({
@@ -102,7 +139,9 @@ fn bodies() -> Map<String, Value> {
             closed(&["command"], json!({"command": {"enum": ["START", "STOP"]}})),
             closed(&["command"], json!({"command": {"enum": ["RESTART"]}, "tables": {"type": ["array", "null"],
                 "minItems": 1, "items": {"type": "string", "minLength": 1},
-                "description": "`schema.table`, those that are read anew; absent: all"}})),
+                "description": "`schema.table`, those that are read anew; absent: all"},
+                "adopt": {"type": ["boolean", "null"],
+                    "description": "also when the chain there belongs to another pipeline or another source"}})),
         ]},
         "PipelineStatus": object(&["status"], json!({
             "status": {"enum": ["STARTING", "SNAPSHOTTING", "STREAMING", "STOPPING", "NOT_RUNNING", "UNKNOWN"]},
@@ -121,9 +160,17 @@ fn bodies() -> Map<String, Value> {
         "Rotation": closed(&[], json!({"expiresInDays": {"type": ["integer", "null"], "minimum": 1,
             "maximum": LONGEST_LIFE, "description": "when the new secret ends by itself; absent: never"}})),
         "AgentChange": closed(&[], json!({"name": nullable(agent_name()), "description": nullable(description())})),
+        "NewWebhook": closed(&["url", "events"], json!({
+            "url": {"type": "string", "maxLength": 2000, "description": "https, public; a port and a query may follow",
+                "pattern": "^https://([a-z][a-z0-9]{0,30}\\.){1,3}[a-z]{2,10}(/[A-Za-z0-9._~-]+)*$"},
+            "events": {"type": "array", "minItems": 1, "items": {"enum": EVENTS.map(|(word, _)| word)}}})),
+        "NewSetTimes": closed(&[], json!({"start": nullable(cron()), "stop": nullable(cron())})),
         "Check": closed(&["spec"], json!({"spec": asked})),
-        "Discovery": closed(&["spec"], json!({"spec": asked, "schema": {"type": ["string", "null"],
-            "description": "only this one; absent: all"}})),
+        "Discovery": closed(&["spec"], json!({"spec": searched, "schema": {"type": ["string", "null"],
+            "description": "only this one; absent: all"}, "columns": {"type": ["boolean", "null"],
+            "description": "absent: true"}})),
+        "Rollback": closed(&["revision"], json!({"revision": {"type": "integer", "minimum": 1,
+            "description": "whose body becomes that of a new revision"}})),
         "TokenRequest": {"type": "object", "required": ["grant_type"], "properties": {
             "grant_type": {"enum": ["client_credentials"]},
             "client_id": {"type": "string", "description": "where it is not in the `Authorization` header"},
@@ -204,6 +251,12 @@ fn ranges() -> Value {
 fn agent_name() -> Value {
     json!({"type": "string", "minLength": 1, "maxLength": 30,
         "pattern": format!("^[A-Za-z0-9_-][A-Za-z0-9_{WHITE_SPACE}-]*$")})
+}
+
+/// Narrower than what is taken, so that everything that fits it is.
+fn cron() -> Value {
+    json!({"type": "string", "description": "minute, hour, day of month, month, day of week; in UTC",
+        "examples": ["0 6 * * 1-5"], "pattern": r"^([1-5]?\d|\*) (1?\d|2[0-3]|\*) \* \* ([0-6]|1-5|\*)$"})
 }
 
 fn description() -> Value {

@@ -7,6 +7,7 @@ use serde::Serialize;
 use tracing::error;
 use uuid::Uuid;
 
+use super::trace;
 use crate::fault::{Refused, Violation};
 
 /// What a caller is told.
@@ -37,7 +38,7 @@ impl Problem {
             detail: detail.into(),
             instance: occurrence.urn().to_string(),
             code: code.to_owned(),
-            trace_id: occurrence.simple().to_string(),
+            trace_id: trace::id(),
             violations: Vec::new(),
             retry_after: None,
         }

@@ -6,16 +6,20 @@ use std::sync::Arc;
 use axum::extract::{ConnectInfo, FromRequest, FromRequestParts, Path, RawPathParams, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, header};
+use millrace_model::Timestamp;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use super::access;
+use super::trace;
+use crate::app::agents::PLATFORMS;
+use crate::app::lists::Filter;
 use crate::app::repeats::Once;
 use crate::app::{App, is_id};
 use crate::auth::Caller;
 use crate::db::agents::Agent;
-use crate::fault::Refused;
+use crate::fault::{Refused, Violation};
 
 /// A caller of the API with a valid token, of the account that `account-id` names.
 pub(crate) struct ApiCaller(pub(crate) Caller);
@@ -83,6 +87,11 @@ impl FromRequestParts<Arc<App>> for ApiCaller {
 
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Refused> {
         let caller = app.api_caller(bearer(&parts.headers)?, &address_of(parts)).await?;
+        let (may, left) = app.rates.take(&caller.actor(), app.settings.calls_per_minute, app.now());
+        trace::note(left);
+        if !may {
+            return Err(Refused::TooMany { retry_after: left.seconds });
+        }
         if let Some(account) = parts.headers.get("account-id")
             && account.as_bytes() != caller.account_id.as_bytes()
         {
@@ -192,7 +201,13 @@ impl FromRequestParts<Arc<App>> for Asked {
 }
 
 impl Asked {
-    fn value(&self, name: &str) -> Option<&str> {
+    /// A text; absent where it was not sent.
+    pub(crate) fn text(&self, name: &str) -> Option<&str> {
+        self.value(name)
+    }
+
+    /// As it was sent.
+    pub(crate) fn value(&self, name: &str) -> Option<&str> {
         self.0.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
     }
 
@@ -205,6 +220,49 @@ impl Asked {
         }
     }
 
+    /// What a list is filtered by and in which order. `statuses`: in capitals; `sorts`: as they are written.
+    pub(crate) fn filter(&self, statuses: &[&str], sorts: &[&'static str]) -> Result<Filter, Refused> {
+        let mut violations = Vec::new();
+        let mut wrong = |field: &str, message: String| violations.push(Violation { field: field.into(), message });
+        let status = self.value("status").map(str::to_ascii_uppercase);
+        if status.as_ref().is_some_and(|status| !statuses.contains(&status.as_str())) {
+            wrong("status", format!("must be one of {}", statuses.join(", ")));
+        }
+        let cloud_provider = self.value("cloudProvider").map(str::to_ascii_lowercase);
+        if cloud_provider.as_ref().is_some_and(|cloud| !PLATFORMS.iter().any(|(known, _)| known == cloud)) {
+            wrong("cloudProvider", "must be `aws`, `azure` or `gcp`".into());
+        }
+        let agent_id = self.value("agentId").map(str::to_owned);
+        if agent_id.as_ref().is_some_and(|id| !is_id(id)) {
+            wrong("agentId", "must be an id".into());
+        }
+        let sort = self.value("sort").map(|text| {
+            let (word, down) = text.strip_prefix('-').map_or((text, false), |word| (word, true));
+            (sorts.iter().find(|known| **known == word).copied(), down)
+        });
+        if matches!(sort, Some((None, _))) {
+            wrong("sort", format!("must be one of {}, or one of them after a `-`", sorts.join(", ")));
+        }
+        if !violations.is_empty() {
+            return Err(Refused::Invalid(violations));
+        }
+        let q = self.value("q").filter(|q| !q.is_empty()).map(str::to_owned);
+        let sort = sort.and_then(|(word, down)| Some((word?, down)));
+        Ok(Filter { status, cloud_provider, agent_id, q, sort })
+    }
+
+    /// A moment in RFC 3339.
+    pub(crate) fn moment(&self, name: &str) -> Result<Option<Timestamp>, Refused> {
+        let Some(text) = self.value(name) else { return Ok(None) };
+        let wrong = || Refused::invalid(name, "must be a time in RFC 3339, for example `2026-01-31T09:30:00Z`");
+        rfc3339(text).ok_or_else(wrong).map(Some)
+    }
+
+    /// A whole number, or none.
+    pub(crate) fn whole(&self, name: &str, least: i64) -> Result<Option<i64>, Refused> {
+        self.value(name).map(|_| self.number(name, least, least)).transpose()
+    }
+
     fn number(&self, name: &str, default: i64, least: i64) -> Result<i64, Refused> {
         let Some(text) = self.value(name) else { return Ok(default) };
         let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
@@ -215,6 +273,33 @@ impl Asked {
         }
         Err(Refused::invalid(name, format!("must be a whole number from {least}")))
     }
+}
+
+/// A time with any offset, its letters in any case, as RFC 3339 has it.
+fn rfc3339(text: &str) -> Option<Timestamp> {
+    let text = text.to_ascii_uppercase();
+    let (date, clock) = text.split_at_checked(11)?;
+    if let Some(clock) = clock.strip_suffix('Z') {
+        return in_utc(date, clock);
+    }
+    let (clock, offset) = clock.split_at_checked(clock.len().checked_sub(6)?)?;
+    let (sign, offset) = match offset.strip_prefix('+') {
+        Some(offset) => (-1, offset),
+        None => (1, offset.strip_prefix('-')?),
+    };
+    let (hours, minutes) = offset.split_once(':')?;
+    let (hours, minutes): (i64, i64) = (hours.parse().ok()?, minutes.parse().ok()?);
+    let at = in_utc(date, clock)?;
+    Some(Timestamp(at.0 + sign * (hours * 60 + minutes) * 60_000_000))
+}
+
+/// Refuses what has the form of a time and is none.
+fn in_utc(date: &str, clock: &str) -> Option<Timestamp> {
+    let at = Timestamp::parse(&format!("{date}{clock}Z"))?;
+    // The first second of a minute that does not end with 60 is written as it is read.
+    let same = at.to_string().get(..16) == format!("{date}{clock}").get(..16) || clock.get(6..8) == Some("60");
+    let digits = clock.bytes().all(|byte| byte.is_ascii_digit() || byte == b':' || byte == b'.');
+    (same && digits && clock.len() >= 8).then_some(at)
 }
 
 impl FromRequestParts<Arc<App>> for Page {
@@ -240,5 +325,34 @@ impl IfMatch {
     /// Whether it asks for something else than `tag`.
     pub(crate) fn is_stale(&self, tag: &str) -> bool {
         self.0.as_deref().is_some_and(|sent| !sent.split(',').any(|one| one.trim() == tag || one.trim() == "*"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_is_read_with_any_offset_and_what_is_none_is_refused() {
+        let at = |text: &str| rfc3339(text).map(|at| at.to_string());
+        assert_eq!(at("2026-01-31T09:30:00Z").as_deref(), Some("2026-01-31T09:30:00.000Z"));
+        assert_eq!(at("2026-01-31t09:30:00.5+05:30").as_deref(), Some("2026-01-31T04:00:00.500Z"));
+        assert_eq!(at("2026-01-31T23:30:00-01:00").as_deref(), Some("2026-02-01T00:30:00.000Z"));
+        assert_eq!(at("2016-12-31T23:59:60Z").as_deref(), Some("2017-01-01T00:00:00.000Z"));
+        let not = [
+            "",
+            "now",
+            "2026-01-31",
+            "2026-13-01T00:00:00Z",
+            "2026-02-30T00:00:00Z",
+            "2026-01-31T25:00:00Z",
+            "2026-01-31T09:30:00",
+            "2026-01-31T09:30Z",
+            "2026-01-31T09:30:xxZ",
+            "\u{e9}\u{e9}\u{e9}\u{e9}\u{e9}\u{e9}",
+        ];
+        for text in not {
+            assert_eq!(at(text), None, "{text}");
+        }
     }
 }

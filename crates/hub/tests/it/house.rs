@@ -68,6 +68,8 @@ pub struct House {
     /// The owner's; a test may put another one in its place.
     pub token: Mutex<String>,
     pub settings: Settings,
+    /// Where its metrics are.
+    pub metrics: Option<std::net::SocketAddr>,
     _stop: oneshot::Sender<()>,
     _served: JoinHandle<()>,
     _folder: TempDir,
@@ -92,19 +94,45 @@ fn postgres_database() -> String {
 
 impl House {
     pub async fn open(kind: Kind) -> Self {
-        Self::changed(kind, |_| {}).await
+        Self::set(kind, |_| {}).await
     }
 
-    /// With other settings.
-    pub async fn changed(kind: Kind, change: impl FnOnce(&mut Settings)) -> Self {
+    /// The same, with settings of a test's own.
+    pub async fn set(kind: Kind, change: impl FnOnce(&mut Settings)) -> Self {
+        let (mut settings, folder) = Self::settings(kind).await;
+        change(&mut settings);
+        Self::with(settings, folder).await
+    }
+
+    async fn settings(kind: Kind) -> (Settings, TempDir) {
         let folder = tempfile::tempdir().expect("a folder can be made");
         let mut settings = Settings::new("127.0.0.1:0", folder.path());
         if let Kind::Postgres = kind {
             let made = tokio::task::spawn_blocking(postgres_database).await;
             settings.database_url = Some(made.expect("a database is made"));
         }
-        change(&mut settings);
-        Self::with(settings, folder).await
+        (settings, folder)
+    }
+
+    /// Another hub process on the same database: its address. It ends with the test.
+    pub async fn another(&self) -> String {
+        let hub = Hub::open(self.settings.clone(), self.clock.clone()).await.expect("a second hub opens");
+        let url = format!("http://{}", hub.address().expect("it listens"));
+        tokio::spawn(hub.serve(std::future::pending()));
+        url
+    }
+
+    /// Asks again and again until `wanted` is true of the answer.
+    pub async fn until(&self, path: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+        let begun = std::time::Instant::now();
+        loop {
+            let seen = self.get(path).await;
+            if wanted(&seen) {
+                return seen;
+            }
+            assert!(begun.elapsed() < Duration::from_secs(20), "{path}: {seen}");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
     }
 
     pub async fn with(settings: Settings, folder: TempDir) -> Self {
@@ -118,6 +146,7 @@ impl House {
         let set_up = bootstrap(settings.clone(), clock.clone(), asked).await.expect("an empty hub is set up");
         let hub = Hub::open(settings.clone(), clock.clone()).await.expect("the hub opens");
         let url = format!("http://{}", hub.address().expect("the hub listens"));
+        let metrics = hub.metrics_address();
         let (stop, stopped) = oneshot::channel::<()>();
         let served = tokio::spawn(async move {
             hub.serve(async { drop(stopped.await) }).await.expect("the hub serves");
@@ -131,6 +160,7 @@ impl House {
             clock,
             token: Mutex::default(),
             settings,
+            metrics,
             _stop: stop,
             _served: served,
             _folder: folder,
@@ -258,7 +288,7 @@ impl House {
     pub async fn database(&self) -> sqlx::AnyPool {
         sqlx::any::install_default_drivers();
         let url = match self.settings.place() {
-            Place::Sqlite(file) => format!("sqlite://{}", file.display()),
+            Place::Sqlite(file) | Place::Copy(file) => format!("sqlite://{}", file.display()),
             Place::Postgres(url) => url,
         };
         sqlx::AnyPool::connect(&url).await.expect("the hub's database opens")

@@ -12,7 +12,7 @@ on_both_databases!(a_session_ends_without_a_click_and_after_half_a_day, logins_a
 
 #[tokio::test]
 async fn with_https_every_answer_says_so_and_the_cookie_is_bound_to_its_host() {
-    let house = House::changed(Kind::Sqlite, |settings| settings.public_url = "https://hub.example.com".into()).await;
+    let house = House::set(Kind::Sqlite, |settings| settings.public_url = "https://hub.example.com".into()).await;
     for path in ["/dpc/v1/agents", "/sign-in", "/livez", "/assets/none/none", "/nothing/here", "/oauth/token"] {
         let answer = house.http.get(format!("{}{path}", house.url)).send().await.unwrap();
         let age = answer.headers()["strict-transport-security"].to_str().unwrap().to_owned();

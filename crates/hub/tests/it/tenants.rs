@@ -25,7 +25,7 @@ async fn register<'a>(house: &'a House, form: &[(&str, &str)]) -> (StatusCode, S
 #[tokio::test]
 async fn an_open_hub_gives_everybody_an_account_of_their_own() {
     for kind in KINDS {
-        let house = House::changed(kind, |settings| settings.registration = Registration::Open).await;
+        let house = House::set(kind, |settings| settings.registration = Registration::Open).await;
         house.new_agent("north").await;
         let form = [("account", "Beta"), ("email", "Bea@example.com"), ("password", OTHER)];
         let (status, page, bea) = register(&house, &form).await;
@@ -66,7 +66,7 @@ async fn by_invitation_nobody_makes_an_account(house: House) {
 #[tokio::test]
 async fn the_operators_link_makes_a_further_account_once() {
     for kind in KINDS {
-        let house = House::changed(kind, |settings| settings.registration = Registration::Closed).await;
+        let house = House::set(kind, |settings| settings.registration = Registration::Closed).await;
         let url = millrace_hub::account_link(house.settings.clone(), house.clock.clone()).await.unwrap();
         let link = &url[url.find("/join/").unwrap()..];
         let mut bea = Visitor::new(&house);
@@ -84,7 +84,7 @@ async fn the_operators_link_makes_a_further_account_once() {
 #[tokio::test]
 async fn a_closed_hub_lets_nobody_new_in() {
     for kind in KINDS {
-        let house = House::changed(kind, |settings| settings.registration = Registration::Closed).await;
+        let house = House::set(kind, |settings| settings.registration = Registration::Closed).await;
         assert_eq!(Visitor::new(&house).get("/register").await.status(), StatusCode::NOT_FOUND);
         let asked = json!({"email": "vera@example.com", "role": "viewer"});
         house.expect(403, Method::POST, "/users", Some(asked)).await;
@@ -96,7 +96,7 @@ async fn a_closed_hub_lets_nobody_new_in() {
 #[tokio::test]
 async fn a_person_in_several_accounts_goes_from_one_to_the_other() {
     for kind in KINDS {
-        let house = House::changed(kind, |settings| settings.registration = Registration::Open).await;
+        let house = House::set(kind, |settings| settings.registration = Registration::Open).await;
         house.new_agent("north").await;
         let form = [("account", "Beta"), ("email", "bea@example.com"), ("password", OTHER)];
         let (_, _, bea) = register(&house, &form).await;
@@ -145,6 +145,7 @@ struct Ours {
     command: String,
     client: String,
     person: String,
+    webhook: String,
     draft: String,
 }
 
@@ -156,6 +157,8 @@ async fn ours(house: &House) -> Ours {
     let asked = house.call(Method::POST, &format!("/agents/{agent}/checks"), Some(check)).await;
     let location = asked.headers()["location"].to_str().unwrap().to_owned();
     let person = user(house, OWNER).await["userId"].as_str().unwrap().to_owned();
+    let hook = json!({"url": "https://hooks.example.com/x", "events": ["pipeline_failed"]});
+    let hook = house.expect(201, Method::POST, "/webhooks", Some(hook)).await;
     let draft = uuid::Uuid::new_v4().to_string();
     let pool = house.database().await;
     let sql = "INSERT INTO drafts (id, account_id, project_id, person_id, body, notes, updated_at) \
@@ -170,6 +173,7 @@ async fn ours(house: &House) -> Ours {
         command: location.rsplit('/').next().unwrap().to_owned(),
         client: house.set_up.client_id.clone(),
         person,
+        webhook: hook["webhookId"].as_str().unwrap().to_owned(),
         draft,
         agent,
     }
@@ -191,6 +195,7 @@ impl Ours {
                 "projects" => &self.project,
                 "users" | "people" => &self.person,
                 "api-clients" => &self.client,
+                "webhooks" | "notifications" => &self.webhook,
                 other => panic!("which id is that of {other}? say so in this test"),
             },
             other => other,
@@ -205,6 +210,12 @@ fn body(method: &str, path: &str, agent: &str) -> Option<Value> {
     match (method, last) {
         ("GET" | "DELETE", _) => None,
         ("POST", "rotate") => Some(json!({})),
+        ("POST", "test") => None,
+        ("POST", "rollback") => Some(json!({"revision": 1})),
+        ("PUT", "set-times") => Some(json!({"start": "0 6 * * *"})),
+        _ if path.contains("/webhooks/") => {
+            Some(json!({"url": "https://hooks.example.com/y", "events": ["pipeline_failed"]}))
+        }
         ("POST", "checks" | "discoveries") => Some(json!({"spec": pipeline("x", agent)})),
         ("POST", "commands") => Some(json!({"command": "START"})),
         ("PUT", "allowed-addresses") => Some(json!({"allowedAddresses": []})),

@@ -1,6 +1,7 @@
 //! The body of the REST API's pipeline: each type of the contract is accepted and kept as it came.
 
-use millrace_protocol::wire::{pipeline_body, unsupported};
+use millrace_protocol::Question;
+use millrace_protocol::wire::{self, pipeline_body, unsupported};
 use serde_json::{Value, json};
 
 fn secret() -> Value {
@@ -198,4 +199,37 @@ fn what_no_agent_runs_yet_says_so_and_what_runs_does_not() {
     assert_eq!(unsupported(&sent), None);
     sent["streamingTarget"] = targets()[5].clone();
     assert_eq!(unsupported(&sent).unwrap().path, "streamingTarget.type");
+}
+
+#[test]
+fn a_part_of_a_pipeline_can_be_asked_about() {
+    let source =
+        json!({"type": "POSTGRES", "connection": {"host": "h", "port": 5432, "database": "d", "username": "u"}});
+    let asked = wire::question_body(json!({"streamingSource": source, "name": null})).unwrap();
+    assert_eq!(asked["streamingSource"]["type"], "postgres");
+    let question = Question::parse(&Value::Object(asked)).unwrap();
+    assert!(question.target.is_none() && question.tables.is_empty());
+    assert_eq!(question.source_part().unwrap().slot_name(), "millrace_");
+    let target = json!({"type": "local", "path": "/lake", "format": "parquet", "layout": "flat"});
+    let question = Question::parse(&json!({"streamingTarget": target})).unwrap();
+    assert!(question.source_part().is_none() && question.target_part().is_some());
+    // Nothing is no question, and what is there is held to the same rules.
+    for body in [json!({}), json!({"name": "x"}), json!({"streamingSource": {"type": "postgres"}})] {
+        assert!(wire::question_body(body.clone()).is_err(), "{body}");
+        assert!(Question::parse(&body).is_err(), "{body}");
+    }
+    let later = Question::parse(&json!({"streamingTarget": {"type": "s3", "bucket": "b"}})).unwrap_err();
+    assert_eq!(later.0.first().unwrap().code, millrace_protocol::NOT_BUILT);
+}
+
+#[test]
+fn the_words_of_a_field_say_which_of_them_work() {
+    let built = |path: &str| -> Vec<&str> {
+        wire::words(path).into_iter().filter(|(_, built)| *built).map(|(word, _)| word).collect()
+    };
+    assert_eq!(built("streamingSource.type"), ["postgres"]);
+    assert_eq!(built("streamingTarget.format"), ["parquet"]);
+    assert!(built("streamingSource.connection.password.secretType").contains(&"env"));
+    assert!(wire::words("streamingSource.type").contains(&("mysql", false)));
+    assert!(wire::words("streamingSource.nothing").is_empty());
 }

@@ -163,6 +163,8 @@ pub(crate) fn drop_publication(publication: &str) -> String {
 pub(crate) fn relations(schemas: Option<&[&str]>, table: Option<&str>) -> String {
     let table = table.map_or_else(String::new, |table| format!(" AND c.relname = {}", literal(table)));
     let schemas = match schemas {
+        // No list is empty in SQL.
+        Some([]) => "false".into(),
         Some(schemas) => {
             let list: Vec<_> = schemas.iter().map(|schema| literal(schema)).collect();
             format!("n.nspname IN ({})", list.join(", "))

@@ -32,7 +32,11 @@ async fn prove(lake: &Lake) -> Result<(), Fault> {
     }
     let proven = prove_create_once(lake, &name).await;
     let deleted = lake.store.delete(&name).await;
-    proven.and(deleted)
+    proven.and(deleted)?;
+    match lake.store.read(&name).await? {
+        Some(_) => Err(broken("a name that was deleted is still there")),
+        None => Ok(()),
+    }
 }
 
 async fn prove_create_once(lake: &Lake, name: &str) -> Result<(), Fault> {
@@ -45,6 +49,10 @@ async fn prove_create_once(lake: &Lake, name: &str) -> Result<(), Fault> {
     }
     if lake.store.read(name).await?.as_deref() != Some(&*first) {
         return Err(broken("a refused create changed what stood there"));
+    }
+    let last = name.rsplit('/').next().unwrap_or(name);
+    if !lake.store.list(TMP_FOLDER).await?.iter().any(|entry| entry.name == last) {
+        return Err(broken("a name that was created is not in its folder's list"));
     }
     Ok(())
 }

@@ -95,8 +95,11 @@ pub(crate) async fn list(
     State(app): State<Arc<App>>,
     ApiCaller(caller): ApiCaller,
     page: Page,
+    asked: Asked,
 ) -> Result<Json<Listed<AgentView>>, Refused> {
-    let (agents, total) = app.agents(&caller, page.page, page.size).await?;
+    let filter =
+        asked.filter(&["PENDING", "RUNNING", "STOPPED", "UNKNOWN"], &["created", "name", "status", "lastSeen"])?;
+    let (agents, total) = app.agents_like(&caller, &filter, (page.page, page.size)).await?;
     let results = agents.into_iter().map(|agent| view(&app, agent)).collect();
     Ok(Json(Listed::new(results, page, total)))
 }

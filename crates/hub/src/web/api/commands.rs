@@ -71,7 +71,7 @@ pub(crate) async fn read(
     }))
 }
 
-/// Asks the agent whether a pipeline would run: `GET` the command for its findings.
+/// Asks the agent about a source, a target, or both: `GET` the command for what it finds.
 #[utoipa::path(post, path = "/agents/{id}/checks", operation_id = "checkPipeline", tag = "commands",
     request_body(content = ref("#/components/schemas/Check"), content_type = "application/json"),
     responses((status = 202, description = "The command is at `Location`", headers(("Location" = String)))))]
@@ -82,7 +82,7 @@ pub(crate) async fn check(
     sent: Sent,
 ) -> Result<impl IntoResponse, Refused> {
     let mut members = Members::of(sent.body)?;
-    let spec = spec(&mut members, &id)?;
+    let spec = spec(&mut members)?;
     members.finish()?;
     let command = app.ask_agent(&caller, (&id, "check"), json!({"spec": spec}), sent.once.as_ref()).await?;
     Ok((StatusCode::ACCEPTED, with(header::LOCATION, &location(&command))?))
@@ -99,29 +99,28 @@ pub(crate) async fn discover(
     sent: Sent,
 ) -> Result<impl IntoResponse, Refused> {
     let mut members = Members::of(sent.body)?;
-    let mut arguments = json!({"spec": spec(&mut members, &id)?});
+    let spec = spec(&mut members)?;
+    if spec.as_ref().is_some_and(|spec| spec.get("streamingSource").is_none()) {
+        members.wrong("spec.streamingSource", "is missing: tables are those of a source");
+    }
+    let mut arguments = json!({"spec": spec});
     if let Some(schema) = members.text("schema") {
         arguments["schema"] = schema.into();
+    }
+    if members.has("columns") {
+        arguments["columns"] = members.flag("columns").into();
     }
     members.finish()?;
     let command = app.ask_agent(&caller, (&id, "discover"), arguments, sent.once.as_ref()).await?;
     Ok((StatusCode::ACCEPTED, with(header::LOCATION, &location(&command))?))
 }
 
-/// The pipeline that is asked about; it need have neither name nor agent yet.
-fn spec(members: &mut Members, agent_id: &str) -> Result<Option<Value>, Refused> {
-    let Some(mut spec) = members.take("spec") else {
+/// The part of a pipeline that is asked about.
+fn spec(members: &mut Members) -> Result<Option<Value>, Refused> {
+    let Some(spec) = members.take("spec") else {
         members.wrong("spec", "is missing");
         return Ok(None);
     };
-    if let Some(spec) = spec.as_object_mut() {
-        for (name, value) in [("name", "check"), ("agentId", agent_id)] {
-            let member = spec.entry(name).or_insert(Value::Null);
-            if member.is_null() {
-                *member = value.into();
-            }
-        }
-    }
-    let checked = wire::pipeline_body(spec, None).map(Value::Object);
+    let checked = wire::question_body(spec).map(Value::Object);
     members.also(checked.map_err(|problems| Refused::Invalid(violations(&problems, "spec."))))
 }

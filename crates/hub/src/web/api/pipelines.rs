@@ -57,8 +57,11 @@ pub(crate) async fn list(
     ApiCaller(caller): ApiCaller,
     Ids(project): Ids<String>,
     page: Page,
+    asked: Asked,
 ) -> Result<Json<Listed<Value>>, Refused> {
-    let (pipelines, total) = app.pipelines(&caller, &project, (page.page, page.size)).await?;
+    let statuses = ["STARTING", "SNAPSHOTTING", "STREAMING", "STOPPING", "NOT_RUNNING", "UNKNOWN"];
+    let filter = asked.filter(&statuses, &["created", "name", "status"])?;
+    let (pipelines, total) = app.pipelines_like(&caller, &project, &filter, (page.page, page.size)).await?;
     let results = pipelines.iter().map(view).collect::<Result<_, _>>()?;
     Ok(Json(Listed::new(results, page, total)))
 }
@@ -114,18 +117,41 @@ pub(crate) async fn replace(
 #[utoipa::path(delete, path = "/projects/{project}/streaming-pipelines/{id}", operation_id = "deletePipeline",
     tag = "pipelines",
     params(("cleanup" = inline(Option<bool>), Query, description = "also drop slot and publication in the source")),
-    responses((status = 204, description = "It is deleted")))]
+    responses((status = 204, description = "It is deleted; the command that cleans up is at `Location`",
+        headers(("Location" = String)))))]
 pub(crate) async fn remove(
     State(app): State<Arc<App>>,
     ApiCaller(caller): ApiCaller,
     Ids((project, id)): Ids<(String, String)>,
     wanted: IfMatch,
     asked: Asked,
-) -> Result<StatusCode, Refused> {
+) -> Result<Response, Refused> {
     let cleanup = asked.flag("cleanup")?;
     let stale = |pipeline: &Pipeline| wanted.is_stale(&tag(pipeline));
-    app.delete_pipeline(&caller, (&project, &id), cleanup, stale).await?;
-    Ok(StatusCode::NO_CONTENT)
+    Ok(match app.delete_pipeline(&caller, (&project, &id), cleanup, stale).await? {
+        Some(command) => (StatusCode::NO_CONTENT, with(header::LOCATION, &location(&command))?).into_response(),
+        None => StatusCode::NO_CONTENT.into_response(),
+    })
+}
+
+/// Makes a new revision with the body of an older one. A running pipeline is restarted with it.
+#[utoipa::path(post, path = "/projects/{project}/streaming-pipelines/{id}/rollback", operation_id = "rollBackPipeline",
+    tag = "pipelines",
+    request_body(content = ref("#/components/schemas/Rollback"), content_type = "application/json"),
+    responses((status = 200, description = "The pipeline", body = ref("#/components/schemas/Pipeline"),
+        content_type = "application/json")))]
+pub(crate) async fn roll_back(
+    State(app): State<Arc<App>>,
+    ApiCaller(caller): ApiCaller,
+    Ids((project, id)): Ids<(String, String)>,
+    wanted: IfMatch,
+    sent: Sent,
+) -> Result<impl IntoResponse, Refused> {
+    let mut members = Members::of(sent.body)?;
+    let revision = members.required_number("revision");
+    members.finish()?;
+    let stale = |pipeline: &Pipeline| wanted.is_stale(&tag(pipeline));
+    answer(&app.roll_back_pipeline(&caller, (&project, &id), revision, stale).await?)
 }
 
 /// Whether it runs, and why not.
@@ -165,13 +191,16 @@ pub(crate) async fn command(
     let mut members = Members::of(sent.body)?;
     let word = members.required_text("command").to_ascii_uppercase();
     let tables = members.texts("tables");
-    if tables.is_some() && word != "RESTART" {
-        members.wrong("tables", "goes with `RESTART` only");
+    let adopt = members.flag("adopt").unwrap_or_default();
+    for (name, is_there) in [("tables", tables.is_some()), ("adopt", adopt)] {
+        if is_there && word != "RESTART" {
+            members.wrong(name, "goes with `RESTART` only");
+        }
     }
     let command = match word.as_str() {
         "START" => Ok(PipelineCommand::Start),
         "STOP" => Ok(PipelineCommand::Stop),
-        "RESTART" => Ok(PipelineCommand::Restart(tables)),
+        "RESTART" => Ok(PipelineCommand::Restart { tables, adopt }),
         _ => Err(Refused::invalid("command", "must be `START`, `STOP` or `RESTART`")),
     };
     let command = members.also(command)?;

@@ -7,7 +7,6 @@ use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Redirect, Response};
 
-use super::deploy;
 use super::page::{Mishap, Shell, Wrong, page, with_status};
 use super::pipeline::EventRow;
 use super::show::{Badge, Field, Summary, When, filters, spelled};
@@ -16,30 +15,31 @@ use crate::app::App;
 use crate::app::agents::last_seen;
 use crate::app::status::{self, AgentStatus};
 use crate::db::agents::Agent;
+use crate::web::deploy;
 use millrace_model::Timestamp;
 
 /// What stands above every page of an agent.
-struct Head {
-    id: String,
-    name: String,
-    description: String,
-    badge: Badge,
-    explained: String,
-    platform: String,
-    pipeline: Option<(String, String)>,
-    version: String,
-    seen: Option<When>,
+pub(super) struct Head {
+    pub(super) id: String,
+    pub(super) name: String,
+    pub(super) description: String,
+    pub(super) badge: Badge,
+    pub(super) explained: String,
+    pub(super) platform: String,
+    pub(super) pipeline: Option<(String, String)>,
+    pub(super) version: String,
+    pub(super) seen: Option<When>,
     /// Which tab is open.
-    tab: &'static str,
+    pub(super) tab: &'static str,
 }
 
 impl Head {
-    fn is(&self, tab: &str) -> bool {
+    pub(super) fn is(&self, tab: &str) -> bool {
         self.tab == tab
     }
 }
 
-async fn head(app: &App, visitor: &Visitor, agent: &Agent, tab: &'static str) -> Result<Head, Mishap> {
+pub(super) async fn head(app: &App, visitor: &Visitor, agent: &Agent, tab: &'static str) -> Result<Head, Mishap> {
     let now = app.now();
     let placed = app.all_pipelines(&visitor.caller).await?;
     let own = placed.iter().find(|placed| placed.pipeline.agent_id == agent.id);
@@ -76,7 +76,6 @@ struct DetailsPage {
     environment: Vec<(&'static str, String)>,
     deployment: String,
     commands: String,
-    docker: String,
     client_id: String,
     /// How many of its secrets are alive, and when one of them was used last.
     secrets: usize,
@@ -95,8 +94,7 @@ async fn details_page(app: &App, visitor: &Visitor, agent: &Agent) -> Result<Det
         image: app.settings.agent_image.clone(),
         environment: deploy::environment(&app.settings, agent),
         deployment: spelled(&agent.deployment).to_owned(),
-        commands: deploy::commands(&app.settings, agent),
-        docker: deploy::docker(&app.settings, agent),
+        commands: deploy::text(&app.settings, agent, &agent.deployment).unwrap_or_default(),
         client_id: agent.client_id.clone(),
         secrets: known.iter().filter(|secret| secret.is_alive(app.now())).count(),
         used: used.map(|at| When::new(at, app.now())),

@@ -9,7 +9,9 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 use super::page::Mishap;
+use super::show::{MANNERS, Manners};
 use crate::app::App;
+use crate::auth::session::cookie;
 use crate::fault::Refused;
 
 /// Nothing but our own files; no inline script or style, no eval, no frame, no form to elsewhere.
@@ -30,7 +32,8 @@ const HSTS: &str = "max-age=31536000; includeSubDomains";
 pub(crate) async fn guard(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
     let safe = matches!(*request.method(), Method::GET | Method::HEAD);
     let mut response = if safe || is_ours(request.headers(), &app.settings.public_url) {
-        next.run(request).await
+        let manners = manners(request.headers());
+        MANNERS.scope(manners, next.run(request)).await
     } else {
         Mishap::from(Refused::Forbidden("this form was sent from another site".into())).into_response()
     };
@@ -39,6 +42,21 @@ pub(crate) async fn guard(State(app): State<Arc<App>>, request: Request, next: N
     }
     put(response.headers_mut(), app.settings.public_url.starts_with("https://"));
     response
+}
+
+/// What a visitor has chosen, from the cookies.
+pub(super) fn manners(headers: &HeaderMap) -> Manners {
+    let cookies = headers.get(header::COOKIE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let theme = match cookie(cookies, "theme") {
+        Some("dark") => "dark",
+        Some("light") => "light",
+        _ => "auto",
+    };
+    let minutes = cookie(cookies, "offset").and_then(|text| text.parse::<i64>().ok());
+    let is_local = cookie(cookies, "clock") == Some("local");
+    // No place on earth is further away from UTC.
+    let offset = minutes.filter(|minutes| is_local && minutes.abs() <= 14 * 60).unwrap_or_default();
+    Manners { offset, theme }
 }
 
 /// The headers that every answer of the console has.

@@ -4,11 +4,11 @@ use askama::Template;
 use axum::http::StatusCode;
 use axum::response::{Html, IntoResponse, Response};
 use tracing::error;
-use uuid::Uuid;
 
 use super::assets::{self, Linked};
 use super::visitor::Look;
 use crate::fault::{Refused, Violation};
+use crate::web::trace;
 
 /// What surrounds every page of someone who is signed in.
 pub(crate) struct Shell {
@@ -97,7 +97,7 @@ impl IntoResponse for Mishap {
             ),
         };
         let trace = if let Refused::Failed(cause) = &self.0 {
-            let trace = Uuid::now_v7().simple().to_string();
+            let trace = trace::id();
             error!(code = "fault", trace_id = trace, "{cause}");
             Some(trace)
         } else {

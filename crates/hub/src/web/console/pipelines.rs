@@ -6,12 +6,16 @@ use askama::Template;
 use axum::extract::State;
 use axum::response::Response;
 
+use super::chart::Spark;
 use super::flow::{EmptyFlow, Strip, figure, is_fresh, source_of, strip, target_of};
 use super::page::{Mishap, Shell, page};
 use super::show::{Badge, When, rate, span};
 use super::visitor::{Fields, Visitor};
 use crate::app::App;
 use crate::app::console::Placed;
+
+/// So many rows have a line of their last hour.
+const SPARKS: usize = 200;
 
 struct Row {
     id: String,
@@ -24,6 +28,7 @@ struct Row {
     target: String,
     target_kind: String,
     rows: String,
+    spark: Option<Spark>,
     lag: String,
     project: String,
     order: (String, f64),
@@ -76,6 +81,7 @@ fn row(app: &App, placed: &Placed) -> Row {
         target: target_place,
         target_kind,
         rows: shown("rows_per_second").map_or_else(String::new, rate),
+        spark: None,
         lag: shown("lag_seconds").map_or_else(String::new, span),
         project: placed.project.name.clone(),
         order: (placed.pipeline.name.to_lowercase(), shown("lag_seconds").map_or(0.0, |lag| -lag)),
@@ -111,6 +117,11 @@ pub(crate) async fn list(State(app): State<Arc<App>>, visitor: Visitor, query: F
         "status" => rows.sort_by(|a, b| (&a.badge.word, &a.order.0).cmp(&(&b.badge.word, &b.order.0))),
         "lag" => rows.sort_by(|a, b| a.order.1.total_cmp(&b.order.1)),
         _ => {}
+    }
+    let shown: Vec<&str> = rows.iter().take(SPARKS).map(|row| row.id.as_str()).collect();
+    let hours = app.last_hour(&shown).await?;
+    for row in rows.iter_mut().take(SPARKS) {
+        row.spark = hours.get(&row.id).and_then(Spark::new);
     }
     let now = app.now();
     let drafts = app.drafts(&visitor.caller).await?.into_iter().map(|draft| DraftRow {

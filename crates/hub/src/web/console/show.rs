@@ -78,8 +78,7 @@ impl HtmlSafe for When {}
 
 impl When {
     pub(crate) fn new(at: Timestamp, now: Timestamp) -> Self {
-        let machine = at.to_string();
-        Self { ago: ago(at, now), exact: exact(&machine), machine }
+        Self { ago: ago(at, now), exact: exact(at), machine: at.to_string() }
     }
 }
 
@@ -91,16 +90,60 @@ impl When {
     }
 }
 
+/// What a visitor has chosen, the same for everything in one answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Manners {
+    /// Minutes by which the visitor's clock is ahead of UTC; 0 for who reads times in UTC.
+    pub(crate) offset: i64,
+    /// `auto`, `dark`, `light`.
+    pub(crate) theme: &'static str,
+}
+
+tokio::task_local! {
+    /// Of the answer that is being made. `guard` sets it.
+    pub(crate) static MANNERS: Manners;
+}
+
+/// The visitor's offset from UTC in minutes.
+pub(crate) fn offset() -> i64 {
+    MANNERS.try_with(|manners| manners.offset).unwrap_or_default()
+}
+
+/// The visitor's theme, for pages that know nothing else of who looks.
+pub(crate) fn theme() -> &'static str {
+    MANNERS.try_with(|manners| manners.theme).unwrap_or("auto")
+}
+
+/// `UTC`, `UTC+05:30`.
+pub(crate) fn zone() -> String {
+    match offset() {
+        0 => "UTC".into(),
+        minutes => {
+            let sign = if minutes < 0 { '-' } else { '+' };
+            format!("UTC{sign}{:02}:{:02}", minutes.abs() / 60, minutes.abs() % 60)
+        }
+    }
+}
+
+/// `2026-01-31T09:30:00` by the visitor's clock.
+pub(crate) fn local(at: Timestamp) -> String {
+    Timestamp(at.0 + offset() * 60_000_000).to_string().chars().take(19).collect()
+}
+
 /// `2026-01-31 09:30:00 UTC`.
-fn exact(machine: &str) -> String {
-    let short: String = machine.chars().take(19).collect();
-    format!("{} UTC", short.replace('T', " "))
+pub(crate) fn exact(at: Timestamp) -> String {
+    format!("{} {}", local(at).replace('T', " "), zone())
 }
 
 /// `12 s ago`.
 pub(crate) fn ago(at: Timestamp, now: Timestamp) -> String {
     let seconds = (now.0 - at.0).max(0) / 1_000_000;
     if seconds < 1 { "just now".into() } else { format!("{} ago", whole_span(seconds)) }
+}
+
+/// `in 4 h`.
+pub(crate) fn until(at: Timestamp, now: Timestamp) -> String {
+    format!("in {}", whole_span((at.0 - now.0).max(0) / 1_000_000))
 }
 
 fn whole_span(seconds: i64) -> String {
@@ -304,6 +347,17 @@ pub(crate) mod filters {
     use std::fmt::Display;
 
     use askama::Values;
+
+    /// A code that leads to the page about it, as HTML.
+    #[askama::filter_fn]
+    pub(crate) fn explained(code: impl Display, _: &dyn Values) -> askama::Result<String> {
+        let code = code.to_string();
+        let shown = code.replace('&', "&amp;").replace('<', "&lt;").replace('"', "&quot;");
+        Ok(match crate::web::console::docs::about(&code) {
+            Some(address) => format!("<a class=\"codelink\" href=\"{address}\"><code>{shown}</code></a>"),
+            None => format!("<code>{shown}</code>"),
+        })
+    }
 
     /// As a sentence begins: the first letter large, the rest as it is. Marks of code become nothing.
     #[askama::filter_fn]

@@ -110,6 +110,9 @@ pub(crate) async fn look(State(app): State<Arc<App>>, Sent(_, fields): Sent) -> 
     if let Some(live) = ["on", "off"].into_iter().find(|live| *live == fields.get("live")) {
         response = with_cookie(response, &set("live", live));
     }
+    if let Some(clock) = ["utc", "local"].into_iter().find(|clock| *clock == fields.get("clock")) {
+        response = with_cookie(response, &set("clock", clock));
+    }
     response
 }
 

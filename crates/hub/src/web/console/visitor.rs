@@ -35,6 +35,8 @@ pub(crate) struct Look {
     pub(crate) theme: &'static str,
     /// Whether pages renew themselves.
     pub(crate) live: bool,
+    /// Whether times are shown by the visitor's own clock.
+    pub(crate) is_local: bool,
     /// Path and query.
     pub(crate) path: String,
 }
@@ -95,7 +97,8 @@ impl FromRequestParts<Arc<App>> for Guest {
             _ => "auto",
         };
         let path = parts.uri.path_and_query().map_or("/", |path| path.as_str()).to_owned();
-        let look = Look { theme, live: cookie(cookies, "live") != Some("off"), path };
+        let is_local = cookie(cookies, "clock") == Some("local");
+        let look = Look { theme, live: cookie(cookies, "live") != Some("off"), is_local, path };
         let name = text(&parts.headers, header::USER_AGENT).chars().take(BROWSER).collect();
         let browser = Browser { address: address_of(parts), name };
         Ok(Self { browser, ticket: Ticket::from_header(cookies, secure(app)), look })
@@ -187,6 +190,13 @@ impl FromRequest<Arc<App>> for Filled {
         let (mut parts, body) = request.into_parts();
         let Ok(guest) = Guest::from_request_parts(&mut parts, app).await;
         Ok(Self(guest, fields_of(Request::from_parts(parts, body)).await?))
+    }
+}
+
+impl Look {
+    /// The clock that times are shown by.
+    pub(crate) fn zone(&self) -> String {
+        super::show::zone()
     }
 }
 

@@ -1,8 +1,11 @@
 //! A new pipeline, step by step. Each step is an address, each keeps what was typed in a draft, so that one can leave and
 //! come back. The last step hands the draft to the same rule that the API uses.
 
+mod asked;
 mod form;
+mod howto;
 mod picker;
+mod review;
 
 use std::sync::Arc;
 
@@ -13,15 +16,15 @@ use axum::response::{IntoResponse, Redirect, Response};
 use serde_json::Value;
 
 use super::page::{Mishap, Shell, Wrong, page, with_status};
-use super::show::{Badge, Choice, Field, Pick, Shape, Summary, filters};
+use super::show::{Badge, Choice, Field, Pick, Summary};
 use super::visitor::{Fields, Sent, Visitor};
-use super::yaml;
 use crate::app::App;
-use crate::app::pipelines::PipelineCommand;
 use crate::app::status::AgentStatus;
 use crate::db::drafts::Draft;
 use crate::fault::Refused;
-use crate::web::api::pipelines::checked;
+use asked::{Question, Verdict};
+
+pub(crate) use review::edit;
 
 /// The steps in their order: their address, their name.
 const STEPS: [(&str, &str); 7] = [
@@ -182,9 +185,11 @@ async fn step_page(
         }
         "test" => Ok(with_status(status, &test_page(app, visitor, draft).await?)),
         "tables" => Ok(with_status(status, &picker::tables_page(app, visitor, draft, (query, wrong)).await?)),
-        "review" => Ok(with_status(status, &review_page(visitor, draft, wrong))),
+        "target" => Ok(with_status(status, &target_page(app, visitor, draft, wrong).await?)),
+        "review" => Ok(with_status(status, &review::review_page(app, visitor, draft, wrong).await?)),
         step => {
-            let (lead, fields) = form::parts(step, &spec, &wrong);
+            let deployment = deployment(app, visitor, &spec).await;
+            let (lead, fields) = form::parts(step, &spec, &wrong, &deployment);
             let page = FormPage {
                 shell: visitor.shell("Create pipeline", "pipelines"),
                 trail: Trail::of(draft, step),
@@ -224,48 +229,40 @@ pub(crate) async fn keep(
             form::put_name(&mut draft, &fields);
             name_wrong(&app, &visitor, &fields, draft.note(OF).as_deref()).await?
         }
-        "test" => return ask(&app, &visitor, draft, &fields).await,
+        "test" => return test(&app, &visitor, draft, &fields).await,
         "tables" => return picker::keep(&app, &visitor, draft, &fields).await,
-        "review" => return create(&app, &visitor, &draft, &fields).await,
-        step => form::put(step, &mut draft, &fields),
+        "review" => return review::create(&app, &visitor, &draft, &fields).await,
+        step => {
+            let mut wrong = form::put(step, &mut draft, &fields);
+            // What the hub itself would refuse is said here, not at the end.
+            let asked = match step {
+                "source" => Some(Question::Source),
+                "target" => Some(Question::Target),
+                _ => None,
+            };
+            if let Some(question) = asked.filter(|_| !wrong.any()) {
+                wrong = asked::refused(&draft.spec(), question);
+            }
+            wrong
+        }
     };
     // What was typed is kept even where it is wrong.
     app.keep_draft(draft.clone()).await?;
     if wrong.any() {
         return step_page(&app, &visitor, (&draft, step), (&fields, wrong)).await;
     }
+    if step == "target" && fields.get("go") == "test" {
+        return asked::ask(&app, &visitor, draft, (Question::Target, "target")).await;
+    }
     let at = STEPS.iter().position(|(address, _)| *address == step).unwrap_or_default();
     let next = STEPS.get(at + 1).map_or("review", |(address, _)| *address);
     Ok(Redirect::to(&format!("/pipelines/new/{id}/{next}")).into_response())
 }
 
-/// What a question to the agent has come to.
-struct Answer {
-    /// `none waiting done failed`.
-    state: &'static str,
-    result: Value,
-}
-
-async fn answer(app: &App, visitor: &Visitor, draft: &Draft, kind: &str) -> Result<Answer, Mishap> {
-    let none = Answer { state: "none", result: Value::Null };
-    let Some(id) = draft.note(kind) else { return Ok(none) };
-    let Some(command) = app.question(&visitor.caller, &id).await? else { return Ok(none) };
-    let result = command.result.as_deref().and_then(|text| serde_json::from_str(text).ok()).unwrap_or(Value::Null);
-    let state = match command.state.as_str() {
-        "done" => "done",
-        "failed" => "failed",
-        _ if command.expires_at > app.now() => "waiting",
-        _ => "late",
-    };
-    Ok(Answer { state, result })
-}
-
-struct Finding {
-    badge: Badge,
-    code: String,
-    subject: String,
-    message: String,
-    cure: String,
+/// Where the pipeline's agent runs; empty where none is chosen.
+async fn deployment(app: &App, visitor: &Visitor, spec: &serde_json::Map<String, Value>) -> String {
+    let id = form::text_at(spec, &["agentId"]);
+    app.agent(&visitor.caller, &id).await.map(|agent| agent.deployment).unwrap_or_default()
 }
 
 #[derive(Template)]
@@ -273,127 +270,52 @@ struct Finding {
 struct TestPage {
     shell: Shell,
     trail: Trail,
-    state: &'static str,
-    ok: bool,
-    findings: Vec<Finding>,
-    message: String,
-    cure: String,
-}
-
-fn finding(found: &Value) -> Finding {
-    let text = |name: &str| found[name].as_str().unwrap_or_default().to_owned();
-    let badge = match found["severity"].as_str() {
-        Some("error") => Badge::new(Shape::Triangle, "bad", "Error"),
-        Some("warning") => Badge::new(Shape::Half, "doubt", "Warning"),
-        _ => Badge::new(Shape::Ring, "quiet", "Info"),
-    };
-    Finding { badge, code: text("code"), subject: text("subject"), message: text("message"), cure: text("cure") }
+    verdict: Verdict,
+    /// The kind of source that cannot be tested.
+    foreign: String,
 }
 
 async fn test_page(app: &App, visitor: &Visitor, draft: &Draft) -> Result<TestPage, Mishap> {
-    let Answer { state, result } = answer(app, visitor, draft, "check").await?;
-    // The target comes two steps later; until then a folder stands in for it.
-    let of_source = |found: &&Value| !found["code"].as_str().unwrap_or_default().starts_with("FL-");
-    let found: Vec<Finding> =
-        result["findings"].as_array().map_or_else(Vec::new, |all| all.iter().filter(of_source).map(finding).collect());
     Ok(TestPage {
         shell: visitor.shell("Create pipeline", "pipelines"),
         trail: Trail::of(draft, "test"),
-        state,
-        ok: state == "done" && !found.iter().any(|finding| finding.badge.word == "Error"),
-        findings: found,
-        message: result["message"].as_str().unwrap_or_default().to_owned(),
-        cure: result["cure"].as_str().unwrap_or_default().to_owned(),
+        verdict: asked::verdict(app, visitor, draft, Question::Source).await?,
+        foreign: form::foreign(&draft.spec(), "streamingSource"),
     })
 }
 
-async fn ask(app: &App, visitor: &Visitor, mut draft: Draft, fields: &Fields) -> Result<Response, Mishap> {
-    let (kind, next) = if fields.get("go") == "test" { ("check", "test") } else { ("discover", "tables") };
-    let is_new = kind == "check" || answer(app, visitor, &draft, kind).await?.state != "done";
-    if is_new {
-        let spec = form::for_question(&draft);
-        let agent = spec.get("agentId").and_then(Value::as_str).unwrap_or_default().to_owned();
-        let arguments = serde_json::json!({"spec": spec});
-        let id = app.ask_agent(&visitor.caller, (&agent, kind), arguments, None).await?;
-        draft.remember(kind, &id);
+/// Tests the source, or goes on to its tables, which are asked for on the way.
+async fn test(app: &App, visitor: &Visitor, draft: Draft, fields: &Fields) -> Result<Response, Mishap> {
+    let is_ours = form::foreign(&draft.spec(), "streamingSource").is_empty();
+    if fields.get("go") == "test" && is_ours {
+        return asked::ask(app, visitor, draft, (Question::Source, "test")).await;
     }
-    let next = format!("/pipelines/new/{}/{next}", draft.id);
-    app.keep_draft(draft).await?;
-    Ok(Redirect::to(&next).into_response())
+    if is_ours && asked::answer(app, visitor, &draft, Question::Tables).await?.state != "done" {
+        return asked::ask(app, visitor, draft, (Question::Tables, "tables")).await;
+    }
+    Ok(Redirect::to(&format!("/pipelines/new/{}/tables", draft.id)).into_response())
 }
 
 #[derive(Template)]
-#[template(path = "wizard_review.html")]
-struct ReviewPage {
+#[template(path = "wizard_target.html")]
+struct TargetPage {
     shell: Shell,
     trail: Trail,
     summary: Summary,
-    yaml: String,
-    missing: Vec<(&'static str, &'static str)>,
-    /// It replaces one that is there.
-    is_edit: bool,
+    fields: Vec<form::Part>,
+    verdict: Verdict,
+    is_foreign: bool,
 }
 
-fn review_page(visitor: &Visitor, draft: &Draft, wrong: Wrong) -> ReviewPage {
+async fn target_page(app: &App, visitor: &Visitor, draft: &Draft, wrong: Wrong) -> Result<TargetPage, Mishap> {
     let spec = draft.spec();
-    let has = |path: &[&str]| {
-        let mut at = spec.get(path.first().copied().unwrap_or_default());
-        for name in path.iter().skip(1) {
-            at = at.and_then(|value| value.get(*name));
-        }
-        at.is_some_and(|value| value.as_array().is_none_or(|list| !list.is_empty()))
-    };
-    let needed: [(&[&str], &str, &str); 4] = [
-        (&["agentId"], "name", "an agent"),
-        (&["streamingSource", "connection"], "source", "a source"),
-        (&["streamingSource", "tables"], "tables", "at least one table"),
-        (&["streamingTarget"], "target", "a target"),
-    ];
-    ReviewPage {
-        is_edit: draft.note(OF).is_some(),
+    let (_, fields) = form::parts("target", &spec, &wrong, "");
+    Ok(TargetPage {
         shell: visitor.shell("Create pipeline", "pipelines"),
-        trail: Trail::of(draft, "review"),
+        trail: Trail::of(draft, "target"),
         summary: Summary(wrong),
-        yaml: yaml::file(&spec),
-        missing: needed.into_iter().filter(|(path, ..)| !has(path)).map(|(_, step, what)| (step, what)).collect(),
-    }
-}
-
-/// A draft of what is there already; its last step replaces it.
-pub(crate) async fn edit(
-    State(app): State<Arc<App>>,
-    Path(id): Path<String>,
-    Sent(visitor, _): Sent,
-) -> Result<Response, Mishap> {
-    let placed = app.placed(&visitor.caller, &id).await?;
-    let mut draft = app.new_draft(&visitor.caller, &placed.project.id).await?;
-    draft.body = placed.pipeline.body;
-    draft.remember(OF, &id);
-    let next = format!("/pipelines/new/{}/review", draft.id);
-    app.keep_draft(draft).await?;
-    Ok(Redirect::to(&next).into_response())
-}
-
-async fn create(app: &App, visitor: &Visitor, draft: &Draft, fields: &Fields) -> Result<Response, Mishap> {
-    let created = match checked(Value::Object(draft.spec()), None) {
-        Ok(new) => match draft.note(OF) {
-            Some(id) => app.replace_pipeline(&visitor.caller, (&draft.project_id, &id), new, |_| false).await,
-            None => app.create_pipeline(&visitor.caller, &draft.project_id, new, None).await,
-        },
-        Err(refused) => Err(refused),
-    };
-    match created {
-        Ok(pipeline) => {
-            app.discard_draft(&visitor.caller, &draft.id).await?;
-            if fields.get("go") == "start" {
-                let at = (draft.project_id.as_str(), pipeline.id.as_str());
-                app.command_pipeline(&visitor.caller, at, PipelineCommand::Start, None).await?;
-            }
-            Ok(Redirect::to(&format!("/pipelines/{}", pipeline.id)).into_response())
-        }
-        Err(refused) => {
-            let wrong = Wrong::from(refused)?;
-            Ok(with_status(StatusCode::BAD_REQUEST, &review_page(visitor, draft, wrong)))
-        }
-    }
+        fields,
+        verdict: asked::verdict(app, visitor, draft, Question::Target).await?,
+        is_foreign: !form::foreign(&spec, "streamingTarget").is_empty(),
+    })
 }

@@ -9,6 +9,13 @@ pub(crate) fn file(body: &Map<String, Value>) -> String {
     text
 }
 
+/// A part of a body.
+pub(crate) fn part(name: &str, value: &Value) -> String {
+    let mut text = format!("{}:", scalar(name));
+    after_key(value, 0, &mut text);
+    text
+}
+
 fn map(entries: &Map<String, Value>, depth: usize, text: &mut String) {
     for (key, value) in entries {
         text.push_str(&"  ".repeat(depth));

@@ -1,13 +1,19 @@
 //! The wizard's plain forms: what each asks, and where in the pipeline's body the answers go.
+//!
+//! Whatever a pipeline of the API has set beside what a form asks stays as it is, and what no form knows, a source or a
+//! target of a kind that no agent can run yet, is shown and kept whole.
 
 use askama::Template;
 use askama::filters::HtmlSafe;
+use millrace_protocol::wire;
 use serde_json::{Map, Value, json};
 
+use super::howto::{Way, ways};
 use crate::db::drafts::Draft;
 use crate::web::console::page::Wrong;
-use crate::web::console::show::{Choice, Field, Pick};
+use crate::web::console::show::{Choice, Field, Pick, spelled};
 use crate::web::console::visitor::Fields;
+use crate::web::console::yaml;
 
 /// A part of a form.
 #[derive(Template)]
@@ -17,27 +23,36 @@ pub(crate) enum Part {
     Choice(Choice),
     /// A heading over what follows.
     Heading(&'static str),
+    /// Something that no form knows: its kind, and how it is written.
+    Kept(String, String),
     /// How a secret comes to be where the field looks for it.
-    SecretHelp,
+    Howto(Vec<Way>),
 }
 
 impl HtmlSafe for Part {}
 
-const SECRETS: [(&str, &str); 6] = [
-    ("aws_secrets_manager", "AWS Secrets Manager"),
-    ("azure_key_vault", "Azure Key Vault"),
-    ("google_secret_manager", "Google Secret Manager"),
-    ("hashicorp_vault", "HashiCorp Vault"),
-    ("env", "Environment variable of the agent"),
-    ("file", "File of the agent"),
-];
+/// Kinds that the forms know. Others are kept as they are.
+const FORMS: [(&str, &str); 2] = [("streamingSource", "postgres"), ("streamingTarget", "local")];
 
-fn at<'a>(spec: &'a Map<String, Value>, path: &[&str]) -> Option<&'a Value> {
+const SSL_MODES: [(&str, &str); 5] = [
+    ("prefer", "Encrypted where the server offers it"),
+    ("disable", "Not encrypted"),
+    ("require", "Encrypted, nothing checked"),
+    ("verify-ca", "Encrypted, certificate checked"),
+    ("verify-full", "Encrypted, certificate and name checked"),
+];
+/// These are refused until the agent can encrypt.
+const NOT_BUILT_MODES: [&str; 3] = ["require", "verify-ca", "verify-full"];
+
+const CONNECTION: [&str; 2] = ["streamingSource", "connection"];
+
+pub(super) fn at<'a>(spec: &'a Map<String, Value>, path: &[&str]) -> Option<&'a Value> {
     let (first, rest) = path.split_first()?;
     rest.iter().try_fold(spec.get(*first)?, |value, name| value.get(*name))
 }
 
-fn shown(spec: &Map<String, Value>, path: &[&str]) -> String {
+/// What stands there, as text; empty where nothing does.
+pub(super) fn text_at(spec: &Map<String, Value>, path: &[&str]) -> String {
     match at(spec, path) {
         Some(Value::String(text)) => text.clone(),
         Some(Value::Number(number)) => number.to_string(),
@@ -49,31 +64,49 @@ fn or(text: String, default: &str) -> String {
     if text.is_empty() { default.to_owned() } else { text }
 }
 
-/// What a step asks, with what was answered before.
-pub(crate) fn parts(step: &str, spec: &Map<String, Value>, wrong: &Wrong) -> (&'static str, Vec<Part>) {
+/// The kind of a source or a target that no form here knows; empty where there is none, or one does.
+pub(super) fn foreign(spec: &Map<String, Value>, part: &str) -> String {
+    let kind = text_at(spec, &[part, "type"]);
+    let known = FORMS.iter().any(|(of, word)| *of == part && *word == kind);
+    if kind.is_empty() || known { String::new() } else { spelled(&kind).to_owned() }
+}
+
+fn kept(spec: &Map<String, Value>, part: &str, kind: String) -> Vec<Part> {
+    let value = spec.get(part).cloned().unwrap_or_default();
+    vec![Part::Kept(kind, yaml::part(part, &value))]
+}
+
+/// The options of a word of the contract: what can be done today, and what stands there even if it cannot.
+fn words(path: &str, chosen: &str, name: impl Fn(&str) -> String) -> Vec<Pick> {
+    let pick = |(word, built): (&'static str, bool)| {
+        let text = if built { name(word) } else { format!("{} – not built yet", name(word)) };
+        Pick { is_possible: built || word == chosen, ..Pick::new(word, text, chosen) }
+    };
+    wire::words(path).into_iter().map(pick).collect()
+}
+
+/// What a step asks, with what was answered before. `deployment` is the agent's.
+pub(super) fn parts(
+    step: &str,
+    spec: &Map<String, Value>,
+    wrong: &Wrong,
+    deployment: &str,
+) -> (&'static str, Vec<Part>) {
     match step {
-        "source" => ("Which database do the changes come from?", source(spec, wrong)),
+        "source" => ("Which database do the changes come from?", source(spec, wrong, deployment)),
         "target" => ("Where do the changes go?", target(spec, wrong)),
         _ => ("How shall it work? What stands here is good for most.", options(spec, wrong)),
     }
 }
 
-fn source(spec: &Map<String, Value>, wrong: &Wrong) -> Vec<Part> {
-    let of = |name: &str| shown(spec, &["streamingSource", "connection", name]);
-    let secret = |name: &str| shown(spec, &["streamingSource", "connection", "password", name]);
-    let kinds = vec![Pick::new("postgres", "PostgreSQL", "postgres")];
-    let chosen = or(secret("secretType"), "env");
-    let stores = SECRETS.iter().map(|(word, name)| Pick::new(*word, *name, &chosen)).collect();
-    let ssl = or(shown(spec, &["streamingSource", "connection", "jdbcProperties", "sslmode"]), "prefer");
-    let modes = [
-        ("verify-full", "Encrypted, certificate and name checked"),
-        ("verify-ca", "Encrypted, certificate checked"),
-        ("require", "Encrypted, nothing checked"),
-        ("prefer", "Encrypted where the server offers it"),
-        ("disable", "Not encrypted"),
-    ];
-    let modes = modes.iter().map(|(word, name)| Pick::new(*word, *name, &ssl)).collect();
-    vec![
+fn source(spec: &Map<String, Value>, wrong: &Wrong, deployment: &str) -> Vec<Part> {
+    let kind = foreign(spec, "streamingSource");
+    if !kind.is_empty() {
+        return kept(spec, "streamingSource", kind);
+    }
+    let of = |name: &str| text_at(spec, &[&CONNECTION[..], &[name]].concat());
+    let kinds = words("streamingSource.type", "postgres", |word| spelled(word).to_owned());
+    let mut all = vec![
         Part::Choice(Choice::of("type", "Database type", kinds, wrong)),
         Part::Field(Field::text("host", "Host", of("host"), wrong).help("As the agent reaches it.")),
         Part::Field(Field::text("port", "Port", or(of("port"), "5432"), wrong).kind("number", "off").most(5)),
@@ -81,29 +114,76 @@ fn source(spec: &Map<String, Value>, wrong: &Wrong) -> Vec<Part> {
         Part::Field(
             Field::text("username", "Username", of("username"), wrong).help("A role that may replicate and read."),
         ),
-        Part::Choice(Choice::of("sslmode", "Encryption", modes, wrong)),
+        Part::Choice(Choice::of("sslmode", "Encryption", ssl_modes(spec), wrong)),
+    ];
+    all.extend(password(spec, wrong, deployment));
+    all
+}
+
+/// The mode, where it is set by its own name; `ssl` alone is left as it is.
+fn ssl_modes(spec: &Map<String, Value>) -> Vec<Pick> {
+    let of = |name: &str| text_at(spec, &["streamingSource", "connection", "jdbcProperties", name]);
+    let (mode, ssl) = (of("sslmode"), of("ssl"));
+    let by_ssl = mode.is_empty() && !ssl.is_empty();
+    let chosen = if by_ssl { String::new() } else { or(mode.to_lowercase(), "prefer") };
+    let mut picks: Vec<Pick> = SSL_MODES
+        .iter()
+        .map(|(word, name)| {
+            let built = !NOT_BUILT_MODES.contains(word);
+            let text = if built { (*name).to_owned() } else { format!("{name} – not built yet") };
+            Pick { is_possible: built || *word == chosen, ..Pick::new(*word, text, &chosen) }
+        })
+        .collect();
+    if by_ssl {
+        picks.insert(0, Pick::new("", format!("As it is set: ssl={ssl}"), &chosen));
+    }
+    picks
+}
+
+fn password(spec: &Map<String, Value>, wrong: &Wrong, deployment: &str) -> Vec<Part> {
+    let of = |name: &str| text_at(spec, &["streamingSource", "connection", "password", name]);
+    let (chosen, name) = (or(of("secretType"), "env"), of("secretName"));
+    let stores = words("streamingSource.connection.password.secretType", &chosen, |word| secret_store(word).to_owned());
+    vec![
         Part::Heading("Password"),
         Part::Choice(
             Choice::of("secretType", "Secret store", stores, wrong)
                 .help("The agent reads the password there. It never comes to the hub."),
         ),
+        Part::Howto(ways(&chosen, &name, deployment)),
         Part::Field(
-            Field::text("secretName", "Secret name", secret("secretName"), wrong)
-                .help("Its name in the store; leave it empty where the server asks for no password.")
+            Field::text("secretName", "Secret name", name, wrong)
+                .help("Its name in the store: the variable, the file, the secret. Empty: the server asks for no password.")
                 .optional(),
         ),
         Part::Field(
-            Field::text("secretKey", "Key in the secret", secret("key"), wrong)
+            Field::text("secretKey", "Key in the secret", of("key"), wrong)
                 .help("Where the secret is a JSON object.")
                 .optional(),
         ),
-        Part::SecretHelp,
     ]
 }
 
+/// A secret store as people write it.
+pub(super) fn secret_store(word: &str) -> &str {
+    match word {
+        "aws_secrets_manager" => "AWS Secrets Manager",
+        "azure_key_vault" => "Azure Key Vault",
+        "google_secret_manager" => "Google Secret Manager",
+        "hashicorp_vault" => "HashiCorp Vault",
+        "env" => "Environment variable of the agent",
+        "file" => "File of the agent",
+        other => other,
+    }
+}
+
 fn target(spec: &Map<String, Value>, wrong: &Wrong) -> Vec<Part> {
-    let of = |name: &str| shown(spec, &["streamingTarget", name]);
-    let kinds = vec![Pick::new("local", "Folder", "local")];
+    let kind = foreign(spec, "streamingTarget");
+    if !kind.is_empty() {
+        return kept(spec, "streamingTarget", kind);
+    }
+    let of = |name: &str| text_at(spec, &["streamingTarget", name]);
+    let kinds = words("streamingTarget.type", "local", |word| spelled(word).to_owned());
     vec![
         Part::Choice(Choice::of("type", "Target type", kinds, wrong)),
         Part::Field(
@@ -118,18 +198,58 @@ fn target(spec: &Map<String, Value>, wrong: &Wrong) -> Vec<Part> {
     ]
 }
 
+/// A word of the target: what stands there, or that nothing does, which means the contract's default.
+fn target_words(spec: &Map<String, Value>, name: &str, default: &str, spelled: fn(&str) -> &str) -> Vec<Pick> {
+    let chosen = text_at(spec, &["streamingTarget", name]);
+    let mut picks = words(&format!("streamingTarget.{name}"), &chosen, |word| spelled(word).to_owned());
+    if chosen.is_empty() {
+        picks.insert(0, Pick::new("", format!("Not set: {}", spelled(default)), &chosen));
+    }
+    picks
+}
+
+fn format_name(word: &str) -> &str {
+    match word {
+        "parquet" => "Parquet",
+        "avro" => "Avro",
+        "json" => "JSON lines",
+        "flat" => "Flat: one column each",
+        "envelope" => "Envelope: before and after side by side",
+        "none" => "None",
+        other => other,
+    }
+}
+
 fn options(spec: &Map<String, Value>, wrong: &Wrong) -> Vec<Part> {
-    let of = |name: &str| shown(spec, &["streamingTarget", name]);
-    let advanced = |name: &str| shown(spec, &["advancedProperties", name]);
-    let compression = or(of("compression"), "zstd");
-    let compressions = ["zstd", "snappy", "none"].map(|word| Pick::new(word, word, &compression)).into();
-    vec![
-        Part::Choice(Choice::of("format", "Format", vec![Pick::new("parquet", "Parquet", "parquet")], wrong)),
-        Part::Choice(Choice::of("layout", "Layout", vec![Pick::new("flat", "Flat: one column each", "flat")], wrong)),
-        Part::Choice(Choice::of("compression", "Compression", compressions, wrong)),
+    let advanced = |name: &str| text_at(spec, &["advancedProperties", name]);
+    let mut all = Vec::new();
+    if foreign(spec, "streamingTarget").is_empty() && spec.contains_key("streamingTarget") {
+        for (name, label, default) in
+            [("format", "Format", "avro"), ("layout", "Layout", "envelope"), ("compression", "Compression", "zstd")]
+        {
+            let mut picks = target_words(spec, name, default, format_name);
+            // Parquet has these three; the others are another format's.
+            picks.retain(|pick| {
+                name != "compression" || !matches!(pick.value.as_str(), "deflate" | "gzip") || pick.is_chosen
+            });
+            all.push(Part::Choice(Choice::of(name, label, picks, wrong)));
+        }
+    }
+    let mode = advanced("snapshot.mode");
+    let modes = [
+        ("initial", "Initial: first the rows that are there, then every change"),
+        ("never", "Never: changes only, from now on"),
+    ];
+    let mut picks: Vec<Pick> =
+        modes.iter().map(|(word, name)| Pick::new(*word, *name, &or(mode.clone(), "initial"))).collect();
+    if !picks.iter().any(|pick| pick.is_chosen) {
+        picks.insert(0, Pick::new(mode.clone(), format!("As it is set: {mode}"), &mode));
+    }
+    all.extend([
+        Part::Choice(Choice::of("snapshot", "Snapshot", picks, wrong)),
         Part::Field(
             Field::text("interval", "Commit interval", advanced("commit.interval"), wrong)
-                .help("How long changes are gathered before they are committed: 10s, 1m. Empty: the default.")
+                .help("How long changes are gathered before they are committed: 10s, 1m. Empty: 10s.")
                 .optional()
                 .most(20),
         ),
@@ -140,43 +260,81 @@ fn options(spec: &Map<String, Value>, wrong: &Wrong) -> Vec<Part> {
                 .optional()
                 .most(10_000),
         ),
-    ]
+    ]);
+    all
+}
+
+/// Properties that have a field of their own.
+const OWN: [&str; 2] = ["commit.interval", "snapshot.mode"];
+
+/// Whether a property can be written on a line and read back as it is.
+fn is_plain(name: &str, value: &Value) -> bool {
+    let one_line = |text: &str| text.trim() == text && !text.contains(['\n', '\r']);
+    !name.is_empty() && one_line(name) && !name.contains('=') && value.as_str().is_some_and(one_line)
 }
 
 /// The advanced properties that have no field of their own, a line each.
 fn others(spec: &Map<String, Value>) -> String {
     let Some(Value::Object(properties)) = spec.get("advancedProperties") else { return String::new() };
-    let lines = properties.iter().filter(|(name, _)| *name != "commit.interval");
+    let lines = properties.iter().filter(|(name, value)| !OWN.contains(&name.as_str()) && is_plain(name, value));
     let lines: Vec<String> =
         lines.map(|(name, value)| format!("{name}={}", value.as_str().unwrap_or_default())).collect();
     lines.join("\n")
 }
 
+/// The form's field that shows what stands at a path of the body.
+pub(super) fn field_of(path: &str) -> &'static str {
+    const FIELDS: [(&str, &str); 9] = [
+        ("streamingSource.connection.host", "host"),
+        ("streamingSource.connection.port", "port"),
+        ("streamingSource.connection.database", "database"),
+        ("streamingSource.connection.username", "username"),
+        ("streamingSource.connection.jdbcProperties.sslmode", "sslmode"),
+        ("streamingSource.connection.password.secretName", "secretName"),
+        ("streamingTarget.path", "path"),
+        ("streamingTarget.prefix", "prefix"),
+        ("streamingTarget.compression", "compression"),
+    ];
+    FIELDS.iter().find(|(known, _)| *known == path).map_or("", |(_, field)| field)
+}
+
 /// Takes over name and agent.
-pub(crate) fn put_name(draft: &mut Draft, fields: &Fields) {
+pub(super) fn put_name(draft: &mut Draft, fields: &Fields) {
     let mut spec = draft.spec();
     let before = spec.insert("agentId".into(), fields.get("agentId").into());
     spec.insert("name".into(), fields.get("name").into());
     if before.as_ref().and_then(Value::as_str) != Some(fields.get("agentId")) {
-        draft.forget(&["check", "discover"]);
+        draft.forget(&super::asked::OF_SOURCE);
+        draft.forget(&[super::asked::OF_TARGET]);
     }
     draft.body = Value::Object(spec).to_string();
 }
 
 /// Takes over the answers of a step; what is wrong with them.
-pub(crate) fn put(step: &str, draft: &mut Draft, fields: &Fields) -> Wrong {
-    let mut spec = draft.spec();
+pub(super) fn put(step: &str, draft: &mut Draft, fields: &Fields) -> Wrong {
+    let before = draft.spec();
+    let mut spec = before.clone();
     let wrong = match step {
-        "source" => {
-            // What the agent said belongs to another connection.
-            draft.forget(&["check", "discover"]);
-            put_source(&mut spec, fields)
-        }
-        "target" => put_target(&mut spec, fields),
-        _ => put_options(&mut spec, fields),
+        "source" if foreign(&spec, "streamingSource").is_empty() => put_source(&mut spec, fields),
+        "target" if foreign(&spec, "streamingTarget").is_empty() => put_target(&mut spec, fields),
+        "options" => put_options(&mut spec, fields),
+        _ => Wrong::default(),
     };
+    // What the agent said belongs to another connection.
+    if spec.get("streamingSource") != before.get("streamingSource") {
+        draft.forget(&super::asked::OF_SOURCE);
+    }
+    if spec.get("streamingTarget") != before.get("streamingTarget") {
+        draft.forget(&[super::asked::OF_TARGET]);
+    }
     draft.body = Value::Object(spec).to_string();
     wrong
+}
+
+/// What was typed, without the spaces around it; what stood there is left as it stands.
+fn typed<'a>(fields: &'a Fields, name: &str, before: Option<&Value>) -> &'a str {
+    let text = fields.get(name);
+    if before.and_then(Value::as_str) == Some(text) { text } else { text.trim() }
 }
 
 fn needed(fields: &Fields, names: &[&str], wrong: &mut Wrong) {
@@ -192,31 +350,39 @@ fn put_source(spec: &mut Map<String, Value>, fields: &Fields) -> Wrong {
     if port.is_none() {
         wrong.add("port", "must be a number from 1 to 65535");
     }
-    // What else a pipeline of the API has set stays as it is.
-    let mut connection = at(spec, &["streamingSource", "connection"]).cloned().unwrap_or_else(|| json!({}));
+    let mut source = spec.remove("streamingSource").unwrap_or_else(|| json!({"type": "postgres"}));
+    if !source["connection"].is_object() {
+        source["connection"] = json!({});
+    }
+    let connection = &mut source["connection"];
     connection["host"] = fields.get("host").trim().into();
     connection["port"] = port.unwrap_or_default().into();
     for name in ["database", "username"] {
         connection[name] = fields.get(name).into();
     }
-    connection["jdbcProperties"]["sslmode"] = fields.get("sslmode").into();
-    if let Value::Object(connection) = &mut connection {
-        connection.remove("password");
+    let mode = fields.get("sslmode");
+    let is_set = connection["jdbcProperties"]["sslmode"].is_string();
+    if !mode.is_empty() && (is_set || mode != "prefer") {
+        connection["jdbcProperties"]["sslmode"] = mode.into();
     }
-    if !fields.get("secretName").is_empty() {
-        connection["password"] =
-            json!({"secretType": fields.get("secretType"), "secretName": fields.get("secretName")});
-        if !fields.get("secretKey").is_empty() {
-            connection["password"]["key"] = fields.get("secretKey").into();
-        }
-    }
-    let tables = at(spec, &["streamingSource", "tables"]).cloned();
-    let mut source = json!({"type": "postgres", "connection": connection});
-    if let Some(tables) = tables {
-        source["tables"] = tables;
+    if let Value::Object(connection) = connection {
+        connection.retain(|_, value| !value.is_null());
+        put_password(connection, fields);
     }
     spec.insert("streamingSource".into(), source);
     wrong
+}
+
+fn put_password(connection: &mut Map<String, Value>, fields: &Fields) {
+    connection.remove("password");
+    if fields.get("secretName").is_empty() {
+        return;
+    }
+    let mut secret = json!({"secretType": fields.get("secretType"), "secretName": fields.get("secretName")});
+    if !fields.get("secretKey").is_empty() {
+        secret["key"] = fields.get("secretKey").into();
+    }
+    connection.insert("password".into(), secret);
 }
 
 fn put_target(spec: &mut Map<String, Value>, fields: &Fields) -> Wrong {
@@ -224,13 +390,17 @@ fn put_target(spec: &mut Map<String, Value>, fields: &Fields) -> Wrong {
     needed(fields, &["path"], &mut wrong);
     let mut target = match spec.remove("streamingTarget") {
         Some(Value::Object(target)) => target,
-        _ => Map::new(),
+        // What an agent can write today; what a pipeline of the API leaves out stays out.
+        _ => {
+            let words = [("type", "local"), ("format", "parquet"), ("layout", "flat"), ("compression", "zstd")];
+            words.into_iter().map(|(name, word)| (name.to_owned(), word.into())).collect()
+        }
     };
-    target.insert("type".into(), "local".into());
-    target.insert("path".into(), fields.get("path").trim().into());
-    target.insert("prefix".into(), fields.get("prefix").trim().into());
-    for (name, default) in [("format", "parquet"), ("layout", "flat")] {
-        target.entry(name).or_insert_with(|| default.into());
+    let path = typed(fields, "path", target.get("path"));
+    let prefix = typed(fields, "prefix", target.get("prefix"));
+    target.insert("path".into(), path.into());
+    if !prefix.is_empty() || target.contains_key("prefix") {
+        target.insert("prefix".into(), prefix.into());
     }
     spec.insert("streamingTarget".into(), Value::Object(target));
     wrong
@@ -238,38 +408,34 @@ fn put_target(spec: &mut Map<String, Value>, fields: &Fields) -> Wrong {
 
 fn put_options(spec: &mut Map<String, Value>, fields: &Fields) -> Wrong {
     let mut wrong = Wrong::default();
-    if let Some(Value::Object(target)) = spec.get_mut("streamingTarget") {
-        for name in ["format", "layout", "compression"] {
+    let is_ours = foreign(spec, "streamingTarget").is_empty();
+    if let Some(Value::Object(target)) = spec.get_mut("streamingTarget").filter(|_| is_ours) {
+        for name in ["format", "layout", "compression"].into_iter().filter(|name| !fields.get(name).is_empty()) {
             target.insert(name.into(), fields.get(name).into());
         }
     }
-    let mut properties = Map::new();
+    let before = spec.get("advancedProperties").and_then(Value::as_object).cloned();
+    let known = before.clone().unwrap_or_default();
+    let mut properties: Map<String, Value> =
+        known.iter().filter(|(name, value)| !is_plain(name, value)).map(|(k, v)| (k.clone(), v.clone())).collect();
     for line in fields.get("properties").lines().map(str::trim).filter(|line| !line.is_empty()) {
         match line.split_once('=') {
             Some((name, value)) => drop(properties.insert(name.trim().into(), value.trim().into())),
             None => wrong.add("properties", format!("must be name=value on each line, not `{line}`")),
         }
     }
-    if !fields.get("interval").trim().is_empty() {
-        properties.insert("commit.interval".into(), fields.get("interval").trim().into());
+    let interval = typed(fields, "interval", known.get("commit.interval"));
+    if !interval.is_empty() {
+        properties.insert("commit.interval".into(), interval.into());
     }
-    if properties.is_empty() {
+    let mode = fields.get("snapshot");
+    if !mode.is_empty() && (mode != "initial" || known.contains_key("snapshot.mode")) {
+        properties.insert("snapshot.mode".into(), mode.into());
+    }
+    if properties.is_empty() && before.is_none_or(|before| !before.is_empty()) {
         spec.remove("advancedProperties");
     } else {
         spec.insert("advancedProperties".into(), Value::Object(properties));
     }
     wrong
-}
-
-/// The draft as an agent takes it for a question: what is not answered yet is stood in for.
-pub(crate) fn for_question(draft: &Draft) -> Map<String, Value> {
-    let mut spec = draft.spec();
-    if let Some(Value::Object(source)) = spec.get_mut("streamingSource")
-        && source.get("tables").and_then(Value::as_array).is_none_or(Vec::is_empty)
-    {
-        source.insert("tables".into(), json!([{"schema": "public", "table": "*"}]));
-    }
-    spec.entry("streamingTarget")
-        .or_insert_with(|| json!({"type": "local", "path": "/tmp/none", "format": "parquet", "layout": "flat"}));
-    spec
 }

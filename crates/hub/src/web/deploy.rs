@@ -15,27 +15,30 @@ pub(crate) fn environment(settings: &Settings, agent: &Agent) -> Vec<(&'static s
     ]
 }
 
-/// The block for the agent's deployment.
-pub(crate) fn commands(settings: &Settings, agent: &Agent) -> String {
+/// Every form that the way to start an agent can be had in: its word, its name, and where it belongs.
+pub(crate) const FORMATS: [(&str, &str); 8] = [
+    ("fargate", "AWS Fargate"),
+    ("eks", "Amazon EKS"),
+    ("aci", "Azure Container Instances"),
+    ("aks", "Azure Kubernetes Service"),
+    ("gke", "Google Kubernetes Engine"),
+    ("gce", "Google Compute Engine"),
+    ("docker", "Docker"),
+    ("env", "Environment file"),
+];
+
+/// The block in that form; `None` where there is no such form.
+pub(crate) fn text(settings: &Settings, agent: &Agent, format: &str) -> Option<String> {
     let place = Place { image: &settings.agent_image, agent, settings, name: resource_name(agent) };
-    match agent.deployment.as_str() {
+    Some(match format {
         "fargate" => place.fargate(),
+        "eks" | "aks" | "gke" => place.kubernetes(),
         "aci" => place.aci(),
         "gce" => place.gce(),
-        _ => place.kubernetes(),
-    }
-}
-
-/// The block for a machine with Docker: the quickest way to try it.
-pub(crate) fn docker(settings: &Settings, agent: &Agent) -> String {
-    let place = Place { image: &settings.agent_image, agent, settings, name: resource_name(agent) };
-    let variables = place.each(|name, value| format!("  -e {name}={value} \\\n"));
-    format!(
-        "docker run -d --name {} --restart unless-stopped --read-only \\\n{variables}  \
-         -e OAUTH_CLIENT_SECRET_FILE=/run/agent-secret \\\n  -v \"$PWD/agent-secret:/run/agent-secret:ro\" \\\n  \
-         -v {}-state:/state \\\n  {} agent",
-        place.name, place.name, place.image
-    )
+        "docker" => place.docker(),
+        "env" => place.each(|name, value| format!("{name}={value}\n")) + "OAUTH_CLIENT_SECRET_FILE=agent-secret\n",
+        _ => return None,
+    })
 }
 
 /// Resources of clouds take lower-case letters, digits and dashes.
@@ -56,6 +59,16 @@ struct Place<'a> {
 impl Place<'_> {
     fn each(&self, line: impl Fn(&str, &str) -> String) -> String {
         environment(self.settings, self.agent).iter().map(|(name, value)| line(name, value)).collect()
+    }
+
+    fn docker(&self) -> String {
+        let variables = self.each(|name, value| format!("  -e {name}={value} \\\n"));
+        format!(
+            "docker run -d --name {} --restart unless-stopped --read-only \\\n{variables}  \
+             -e OAUTH_CLIENT_SECRET_FILE=/run/agent-secret \\\n  -v \"$PWD/agent-secret:/run/agent-secret:ro\" \\\n  \
+             -v {}-state:/state \\\n  {} agent",
+            self.name, self.name, self.image
+        )
     }
 
     fn fargate(&self) -> String {

@@ -1,0 +1,286 @@
+//! Messages: what happened in an account, put together, and brought to its recipients with growing pauses until they have it or the
+//! hub gives up.
+//!
+//! A message holds names, codes and words of the hub's own; nothing that an agent or a database said, so no value of a row.
+
+use std::time::Duration;
+
+use millrace_model::Timestamp;
+use serde_json::{Value, json};
+use tracing::{info, warn};
+use uuid::Uuid;
+
+use super::outward::{self, Message};
+use super::recipients::bytes_of;
+use super::{App, later, mail, require};
+use crate::auth::{Caller, Role};
+use crate::db::notices::{self, Notice};
+use crate::db::recipients::{self, Delivery, Recipient};
+use crate::db::{Alone, accounts, audit};
+use crate::fault::Refused;
+
+/// What happens within so long is one message.
+const TOGETHER: Duration = Duration::from_secs(3);
+/// Changes that one message names; of more it says how many.
+const NAMED: usize = 100;
+/// Pauses after each attempt that failed; after the last the hub gives up.
+const PAUSES: [Duration; 7] = [
+    Duration::from_secs(10),
+    Duration::from_mins(1),
+    Duration::from_mins(5),
+    Duration::from_mins(30),
+    Duration::from_hours(2),
+    Duration::from_hours(6),
+    Duration::from_hours(12),
+];
+/// Messages that are sent at the same time.
+const AT_ONCE: i64 = 20;
+/// What was told is kept for so long.
+const KEPT: Duration = Duration::from_hours(30 * 24);
+/// Between two looks.
+const TICK: Duration = Duration::from_secs(1);
+/// Looks between two sweeps.
+const SWEEP: u32 = 5;
+
+impl App {
+    /// Looks, tells and tries again, for as long as it is polled.
+    pub(crate) async fn keep_telling(&self) {
+        let mut tick = tokio::time::interval(TICK);
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        for round in 0_u32.. {
+            tick.tick().await;
+            let mut outcome = Ok(());
+            if round % SWEEP == 0 {
+                outcome = self.sweep().await;
+            }
+            let outcome = match outcome {
+                Ok(()) => self.tell_recipients().await,
+                Err(refused) => Err(refused),
+            };
+            if let Err(refused) = outcome {
+                warn!(code = "HB-003", "what happened could not be told: {refused}");
+            }
+        }
+    }
+
+    /// Makes messages of what waits, and brings those whose time has come.
+    pub(crate) async fn tell_recipients(&self) -> Result<(), Refused> {
+        self.gather().await?;
+        let due = recipients::due(self.db.pool(), self.now(), AT_ONCE).await?;
+        let mut sending = tokio::task::JoinSet::new();
+        for delivery in due {
+            if let Some(ready) = self.ready(delivery).await? {
+                sending.spawn(ready.send());
+            }
+        }
+        while let Some(sent) = sending.join_next().await {
+            if let Ok((delivery, recipient, outcome)) = sent {
+                self.note_outcome(&delivery, &recipient, outcome).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// One message a recipient of everything that happened in its account and that it wants to hear.
+    async fn gather(&self) -> Result<(), Refused> {
+        let now = self.now();
+        let settled = Timestamp(now.0 - i64::try_from(TOGETHER.as_micros()).unwrap_or_default());
+        if notices::waiting(self.db.pool(), settled).await?.is_empty() {
+            return Ok(());
+        }
+        let mut writing = self.db.write_alone(Alone::Messages).await?;
+        for account_id in notices::waiting(writing.on(), settled).await? {
+            let happened = notices::take(writing.on(), &account_id, now).await?;
+            let account = accounts::of_id(writing.on(), &account_id).await?;
+            let account = json!({"id": account_id, "name": account.map(|account| account.name)});
+            for recipient in recipients::list(writing.on(), &account_id).await? {
+                let wanted = happened.iter().filter(|notice| recipient.events.contains(&notice.event));
+                let wanted: Vec<&Notice> = wanted.collect();
+                if !wanted.is_empty() {
+                    let body = body("notification", &account, &self.changes(&wanted), wanted.len());
+                    recipients::send(writing.on(), &delivery(&recipient, &body, now)).await?;
+                }
+            }
+        }
+        let old = Timestamp(now.0 - i64::try_from(KEPT.as_micros()).unwrap_or_default());
+        notices::forget(writing.on(), old).await?;
+        writing.commit().await
+    }
+
+    fn changes(&self, happened: &[&Notice]) -> Vec<Value> {
+        let change = |notice: &&Notice| {
+            let (kind, id) = notice.object.split_once(':').unwrap_or_default();
+            let mut change = json!({"event": notice.event, "at": notice.at.to_string(),
+                "object": {"kind": kind, "id": id, "name": notice.name}, "message": words(notice, kind),
+                "link": format!("{}/{kind}s/{id}", self.settings.public_url)});
+            if let Some(code) = &notice.code {
+                change["code"] = code.as_str().into();
+            }
+            change
+        };
+        happened.iter().take(NAMED).map(change).collect()
+    }
+
+    /// Takes a message for one attempt, unless another hub process has it or nobody wants it any more.
+    async fn ready(&self, delivery: Delivery) -> Result<Option<Ready>, Refused> {
+        let now = self.now();
+        let mut writing = self.db.write().await?;
+        let Some(recipient) = recipients::of_id(writing.on(), &delivery.recipient_id).await? else {
+            recipients::ended(writing.on(), &delivery.id, now).await?;
+            writing.commit().await?;
+            return Ok(None);
+        };
+        let next = later(now, pause(delivery.attempts));
+        let taken = recipients::attempt(writing.on(), &delivery, next).await?;
+        writing.commit().await?;
+        if !taken {
+            return Ok(None);
+        }
+        let secret = self.secret_of(&recipient)?.unwrap_or_default();
+        let way = match (recipient.kind.as_str(), &self.settings.smtp) {
+            ("webhook", _) => Way::Webhook { secret: bytes_of(&secret), allowed: self.settings.webhook_allow.clone() },
+            (_, smtp) => Way::Mail(smtp.clone()),
+        };
+        Ok(Some(Ready { delivery, recipient, way, now }))
+    }
+
+    async fn note_outcome(
+        &self,
+        delivery: &Delivery,
+        recipient: &Recipient,
+        outcome: Result<(), String>,
+    ) -> Result<(), Refused> {
+        let now = self.now();
+        let mut writing = self.db.write().await?;
+        recipients::outcome(writing.on(), &recipient.id, outcome.as_ref().err().map(String::as_str), now).await?;
+        let id = &recipient.id;
+        match outcome {
+            Ok(()) => {
+                recipients::ended(writing.on(), &delivery.id, now).await?;
+                info!(code = "notified", recipient = id, "a message has arrived");
+            }
+            Err(why) if usize::try_from(delivery.attempts).unwrap_or(usize::MAX) + 1 >= PAUSES.len() => {
+                recipients::ended(writing.on(), &delivery.id, now).await?;
+                warn!(code = "HB-010", recipient = id, "a message was given up: {why}");
+                let entry = audit::Entry {
+                    account_id: Some(&recipient.account_id),
+                    actor: "hub",
+                    address: "",
+                    action: &format!("{}.give_up", recipient.kind),
+                    object: &format!("recipient:{id}"),
+                    detail: &why,
+                    outcome: "failed",
+                };
+                audit::add(writing.on(), entry, now).await?;
+            }
+            Err(why) => {
+                warn!(code = "retrying", stage = "notification", recipient = id, "a message did not arrive: {why}")
+            }
+        }
+        writing.commit().await
+    }
+
+    /// Sends a recipient a message at once: why it did not arrive.
+    pub(crate) async fn test_recipient(&self, caller: &Caller, id: &str) -> Result<Result<(), String>, Refused> {
+        require(caller, Role::Owner)?;
+        let recipient = self.recipient(caller, id).await?;
+        // Each is a call to somewhere else: nobody makes the hub call more often.
+        let subject = format!("test {}", caller.account_id);
+        if let Some(retry_after) = self.throttle.wait(&subject, 10, self.now()) {
+            return Err(Refused::TooMany { retry_after });
+        }
+        self.throttle.failed(&subject, self.now());
+        let account = accounts::of_id(self.db.pool(), &caller.account_id).await?;
+        let account = json!({"id": caller.account_id, "name": account.map(|account| account.name)});
+        let message = delivery(&recipient, &body("test", &account, &[], 0), self.now());
+        let mut writing = self.db.write().await?;
+        recipients::send(writing.on(), &message).await?;
+        let action = format!("{}.test", recipient.kind);
+        self.audit(&mut writing, caller, (&action, &format!("recipient:{id}"), "")).await?;
+        writing.commit().await?;
+        let Some(ready) = self.ready(message).await? else {
+            return Ok(Err("another process is sending it".into()));
+        };
+        let (delivery, recipient, outcome) = ready.send().await;
+        // A test is tried once: whoever asked for it looks at it now.
+        let last = Delivery { attempts: i64::MAX, ..delivery };
+        match &outcome {
+            Ok(()) => self.note_outcome(&last, &recipient, Ok(())).await?,
+            Err(why) => {
+                let mut writing = self.db.write().await?;
+                recipients::ended(writing.on(), &last.id, self.now()).await?;
+                recipients::outcome(writing.on(), &recipient.id, Some(why), self.now()).await?;
+                writing.commit().await?;
+            }
+        }
+        Ok(outcome)
+    }
+}
+
+/// A message that is about to be sent.
+struct Ready {
+    delivery: Delivery,
+    recipient: Recipient,
+    way: Way,
+    now: Timestamp,
+}
+
+enum Way {
+    Webhook { secret: Vec<u8>, allowed: crate::settings::Networks },
+    Mail(Option<crate::settings::Smtp>),
+}
+
+impl Ready {
+    async fn send(self) -> (Delivery, Recipient, Result<(), String>) {
+        let Self { delivery, recipient, way, now } = self;
+        let outcome = match &way {
+            Way::Webhook { secret, allowed } => {
+                let message = Message { id: &delivery.id, timestamp: now.0 / 1_000_000, body: &delivery.body };
+                outward::send(&recipient.address, secret, &message, allowed).await
+            }
+            Way::Mail(Some(smtp)) => mail::send(smtp, &recipient.address, &delivery.id, &delivery.body).await,
+            Way::Mail(None) => Err("this hub has no mail server any more".into()),
+        };
+        (delivery, recipient, outcome)
+    }
+}
+
+fn pause(attempts: i64) -> Duration {
+    let at = usize::try_from(attempts).unwrap_or_default().min(PAUSES.len() - 1);
+    PAUSES.get(at).copied().unwrap_or_default()
+}
+
+fn delivery(recipient: &Recipient, body: &Value, now: Timestamp) -> Delivery {
+    Delivery {
+        id: Uuid::now_v7().to_string(),
+        recipient_id: recipient.id.clone(),
+        body: body.to_string(),
+        created_at: now,
+        attempts: 0,
+        due_at: now,
+    }
+}
+
+/// A message's body. With its hundred changes it stays far below what a receiver may be asked to take.
+fn body(kind: &str, account: &Value, changes: &[Value], total: usize) -> Value {
+    let body =
+        json!({"type": kind, "account": account, "changes": changes, "more": total.saturating_sub(changes.len())});
+    debug_assert!(body.to_string().len() <= outward::BODY, "a message fits");
+    body
+}
+
+fn words(notice: &Notice, kind: &str) -> String {
+    let name = &notice.name;
+    match (notice.event.as_str(), kind) {
+        ("pipeline_failed", _) => {
+            let code = notice.code.as_deref().unwrap_or("a fault");
+            format!("Pipeline {name} has failed with {code} and does not run.")
+        }
+        ("agent_unknown", _) => {
+            format!("Agent {name} went silent without a goodbye. Its pipeline may still be running.")
+        }
+        ("credentials_expiring", _) => format!("The secret of agent {name} expires within a week."),
+        ("recovered", "pipeline") => format!("Pipeline {name} runs again."),
+        _ => format!("Agent {name} is heard again."),
+    }
+}

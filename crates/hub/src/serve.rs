@@ -1,0 +1,112 @@
+//! Listening: plainly, or with TLS, whose certificate is read again when its file changes or on SIGHUP.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use axum::Router;
+use axum_server::Handle;
+use axum_server::tls_rustls::RustlsConfig;
+use rustls::ServerConfig;
+use rustls::crypto::ring::default_provider;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tracing::{info, warn};
+
+use crate::fault::Cause;
+use crate::settings::TlsFiles;
+
+/// How often the certificate's files are looked at.
+const LOOK: Duration = Duration::from_secs(5);
+/// How long a connection may take to end once the hub stops; held syncs end with it.
+const GRACE: Duration = Duration::from_secs(2);
+
+/// Reads certificate and key, and makes sure that they belong together.
+pub(crate) fn tls(files: &TlsFiles) -> Result<Arc<ServerConfig>, Cause> {
+    let certificate = |why: String| wrong("the certificate", &files.certificate, why);
+    let key = |why: String| wrong("the certificate's key", &files.key, why);
+    let chain: Vec<_> = CertificateDer::pem_file_iter(&files.certificate)
+        .and_then(Iterator::collect)
+        .map_err(|error| certificate(error.to_string()))?;
+    if chain.is_empty() {
+        return Err(certificate("holds no certificate".into()));
+    }
+    let private = PrivateKeyDer::from_pem_file(&files.key).map_err(|error| key(error.to_string()))?;
+    let mut tls = ServerConfig::builder_with_provider(Arc::new(default_provider()))
+        .with_safe_default_protocol_versions()
+        .map_err(|error| certificate(error.to_string()))?
+        .with_no_client_auth()
+        .with_single_cert(chain, private)
+        .map_err(|error| key(format!("does not go with the certificate: {error}")))?;
+    tls.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(Arc::new(tls))
+}
+
+fn wrong(subject: &'static str, path: &Path, why: String) -> Cause {
+    Cause::Certificate { subject, path: path.display().to_string(), why }
+}
+
+/// Serves until `stop` ends.
+pub(crate) async fn serve(
+    listener: TcpListener,
+    router: Router,
+    tls: Option<(TlsFiles, Arc<ServerConfig>)>,
+    stop: impl Future<Output = ()> + Send + 'static,
+) -> std::io::Result<()> {
+    let service = router.into_make_service_with_connect_info::<SocketAddr>();
+    let Some((files, config)) = tls else {
+        return axum::serve(listener, service).with_graceful_shutdown(stop).await;
+    };
+    let config = RustlsConfig::from_config(config);
+    let handle = Handle::new();
+    let server = axum_server::from_tcp_rustls(listener.into_std()?, config.clone())?;
+    let serving = server.handle(handle.clone()).serve(service);
+    let stopping = async {
+        stop.await;
+        handle.graceful_shutdown(Some(GRACE));
+        // The server ends by itself now.
+        std::future::pending::<()>().await;
+    };
+    tokio::select! {
+        served = serving => served,
+        () = stopping => Ok(()),
+        () = keep(&files, &config) => Ok(()),
+    }
+}
+
+/// Reads the certificate again whenever there is reason to, for as long as it is polled. One that cannot be used leaves the last
+/// good one in place.
+async fn keep(files: &TlsFiles, config: &RustlsConfig) {
+    // Without the signal the files are looked at all the same.
+    let mut asked = signal(SignalKind::hangup()).ok();
+    let mut seen = changed(files);
+    loop {
+        let told = async {
+            match &mut asked {
+                Some(asked) => asked.recv().await,
+                None => std::future::pending().await,
+            }
+        };
+        let was_told = tokio::time::timeout(LOOK, told).await.is_ok();
+        let now = changed(files);
+        if !was_told && now == seen {
+            continue;
+        }
+        seen = now;
+        match tls(files) {
+            Ok(new) => {
+                config.reload_from_config(new);
+                info!(code = "certificate", "the certificate was read again");
+            }
+            Err(cause) => warn!(code = "HB-008", "the last certificate stays in use: {cause}"),
+        }
+    }
+}
+
+/// When each of the two was last written.
+fn changed(files: &TlsFiles) -> [Option<SystemTime>; 2] {
+    [&files.certificate, &files.key].map(|file| std::fs::metadata(file).and_then(|file| file.modified()).ok())
+}
