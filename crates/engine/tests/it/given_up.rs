@@ -21,7 +21,10 @@ fn a_writer_that_lost_its_log_brings_the_commit_in_flight_to_its_end_and_gives_u
         stage.append(12);
         let fuse = Fuse::never();
         let losing = async {
-            until(&fuse, "read a transaction").await;
+            while !fuse.trace().iter().any(|line| line.contains("read a transaction")) {
+                // No time passes meanwhile, so that it is still at its first transaction.
+                tokio::task::yield_now().await;
+            }
             // The store falls silent; the log is read on until the rounds that wait for it are as many as may.
             fuse.refuse(Some("create a commit"));
             until(&fuse, "create a commit: Refuse").await;
