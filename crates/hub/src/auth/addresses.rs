@@ -4,87 +4,46 @@
 //! looked at is the address that `web::request` says the call came from; behind a proxy that is the proxy's, unless the hub
 //! is told to trust it.
 
-use std::fmt;
 use std::net::IpAddr;
+
+use ipnet::{IpNet, Ipv4Net};
 
 use crate::fault::Refused;
 
 /// Ranges in a list, at most.
 pub(crate) const MOST: usize = 200;
 
-/// One range.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Range {
-    first: IpAddr,
-    bits: u8,
-}
-
 /// A list of ranges.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Allowed(Vec<Range>);
+pub(crate) struct Allowed(Vec<IpNet>);
 
-impl Range {
-    fn parse(text: &str) -> Result<Self, String> {
-        let (address, bits) = text.split_once('/').map_or((text, None), |(address, bits)| (address, Some(bits)));
-        let address: IpAddr = address.parse().map_err(|_| {
-            format!("`{text}` is not an address or a range; write 203.0.113.7, 203.0.113.0/24 or 2001:db8::/32")
-        })?;
-        let most = width(address);
-        let bits = match bits {
-            None => most,
-            Some(bits) => bits
-                .parse()
-                .ok()
-                .filter(|number| *number <= most && bits.bytes().all(|byte| byte.is_ascii_digit()))
-                .ok_or_else(|| format!("`{text}`: what stands after the / is a number from 0 to {most}"))?,
-        };
-        let first = masked(address, bits);
-        // `::ffff:0:0/96` and narrower are IPv4.
-        match (first, first.to_canonical()) {
-            (IpAddr::V6(_), canonical @ IpAddr::V4(_)) if bits >= 96 => Ok(Self { first: canonical, bits: bits - 96 }),
-            _ => Ok(Self { first, bits }),
+/// A range as people write it: an address, or one with the number of bits that its range has in common.
+fn range(text: &str) -> Result<IpNet, String> {
+    let written = text.parse::<IpAddr>().map(IpNet::from).or_else(|_no_address| text.parse::<IpNet>());
+    let range = written.map_err(|_neither| {
+        format!("`{text}` is not an address or a range; write 203.0.113.7, 203.0.113.0/24 or 2001:db8::/32")
+    })?;
+    let range = range.trunc();
+    // `::ffff:0:0/96` and narrower are IPv4.
+    let of_four = match range.addr().to_canonical() {
+        IpAddr::V4(address) if range.addr().is_ipv6() => {
+            range.prefix_len().checked_sub(96).and_then(|bits| Ipv4Net::new(address, bits).ok())
         }
-    }
-
-    fn holds(self, address: IpAddr) -> bool {
-        self.first.is_ipv4() == address.is_ipv4() && masked(address, self.bits) == self.first
-    }
+        IpAddr::V4(_) | IpAddr::V6(_) => None,
+    };
+    Ok(of_four.map_or(range, IpNet::V4))
 }
 
-impl fmt::Display for Range {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.bits == width(self.first) {
-            write!(f, "{}", self.first)
-        } else {
-            write!(f, "{}/{}", self.first, self.bits)
-        }
-    }
-}
-
-fn width(address: IpAddr) -> u8 {
-    if address.is_ipv4() { 32 } else { 128 }
-}
-
-/// The address with all but its first `bits` bits at 0.
-fn masked(address: IpAddr, bits: u8) -> IpAddr {
-    match address {
-        IpAddr::V4(address) => {
-            let mask = u32::MAX.checked_shl(32 - u32::from(bits.min(32))).unwrap_or(0);
-            IpAddr::V4((address.to_bits() & mask).into())
-        }
-        IpAddr::V6(address) => {
-            let mask = u128::MAX.checked_shl(128 - u32::from(bits.min(128))).unwrap_or(0);
-            IpAddr::V6((address.to_bits() & mask).into())
-        }
-    }
+fn written(range: &IpNet) -> String {
+    if range.prefix_len() == range.max_prefix_len() { range.addr().to_string() } else { range.to_string() }
 }
 
 impl Allowed {
     /// Reads ranges as people write them; `field` is where what is wrong with them is said.
     pub(crate) fn parse<'a>(texts: impl IntoIterator<Item = &'a str>, field: &str) -> Result<Self, Refused> {
-        let mut ranges: Vec<Range> = Vec::new();
+        let mut ranges: Vec<IpNet> = Vec::new();
         for text in texts {
-            let range = Range::parse(text).map_err(|message| Refused::invalid(field, message))?;
+            let range = range(text).map_err(|message| Refused::invalid(field, message))?;
             if !ranges.contains(&range) {
                 ranges.push(range);
             }
@@ -109,7 +68,7 @@ impl Allowed {
 
     /// Each range as people write it.
     pub(crate) fn texts(&self) -> Vec<String> {
-        self.0.iter().map(Range::to_string).collect()
+        self.0.iter().map(written).collect()
     }
 
     /// Whether it lets everyone in.
@@ -120,7 +79,7 @@ impl Allowed {
     /// Whether a call from `address` comes in. An address that is none comes in only where everyone does.
     pub(crate) fn lets_in(&self, address: &str) -> bool {
         let address = address.parse::<IpAddr>().map(|address| address.to_canonical());
-        self.is_open() || address.is_ok_and(|address| self.0.iter().any(|range| range.holds(address)))
+        self.is_open() || address.is_ok_and(|address| self.0.iter().any(|range| range.contains(&address)))
     }
 }
 
@@ -162,11 +121,11 @@ mod tests {
     #[test]
     fn what_is_no_range_is_refused_with_what_to_write() {
         for (wrong, said) in [
-            ("203.0.113.0/33", "from 0 to 32"),
-            ("203.0.113.0/+4", "from 0 to 32"),
+            ("203.0.113.0/33", "203.0.113.0/24"),
+            ("203.0.113.0/+4", "203.0.113.0/24"),
             ("example.com", "203.0.113.0/24"),
             ("", "203.0.113.0/24"),
-            ("2001:db8::/129", "from 0 to 128"),
+            ("2001:db8::/129", "203.0.113.0/24"),
         ] {
             let Err(Refused::Invalid(violations)) = Allowed::parse([wrong], "allowed") else { panic!("{wrong}") };
             assert!(violations[0].message.contains(said), "{}", violations[0].message);

@@ -178,6 +178,8 @@ fn every_route_of_the_api_has_a_row_and_every_row_of_it_a_route() {
         }
     }
     let rows: Vec<String> = doors().iter().map(|door| format!("{} {}", door.method, door.path)).collect();
+    let once: std::collections::BTreeSet<&String> = rows.iter().collect();
+    assert_eq!(once.len(), rows.len(), "a row stands twice in web/access.rs");
     let missing: Vec<&String> = routes.iter().filter(|route| !rows.contains(route)).collect();
     assert!(missing.is_empty(), "give these a row in web/access.rs: {missing:?}");
     let more = ["GET /openapi.json", "POST /oauth/token"];
