@@ -3,6 +3,7 @@
 use uuid::Uuid;
 
 use super::joining::title_refused;
+use super::repeats::Once;
 use super::{App, known, require};
 use crate::auth::addresses::Allowed;
 use crate::auth::{Caller, Role};
@@ -32,13 +33,22 @@ impl App {
     }
 
     /// A new project: its id.
-    pub(crate) async fn create_project(&self, caller: &Caller, name: &str) -> Result<String, Refused> {
+    pub(crate) async fn create_project(
+        &self,
+        caller: &Caller,
+        name: &str,
+        once: Option<&Once>,
+    ) -> Result<String, Refused> {
         require(caller, Role::Owner)?;
         let project = Named { id: Uuid::now_v7().to_string(), name: titled("name", name)?.to_owned() };
         let mut writing = self.db.write().await?;
+        if let Some(id) = self.done_before(&mut writing, caller, once).await? {
+            return Ok(id);
+        }
         accounts::insert_project(writing.on(), &caller.account_id, &project, self.now())
             .await
             .map_err(|error| name_taken(error, name))?;
+        self.note_done(&mut writing, caller, once, &project.id).await?;
         self.audit(&mut writing, caller, ("project.create", &format!("project:{}", project.id), name)).await?;
         writing.commit().await?;
         Ok(project.id)

@@ -43,8 +43,9 @@ pub(crate) async fn create(
     ApiCaller(caller): ApiCaller,
     sent: Sent,
 ) -> Result<(StatusCode, Json<Project>), Refused> {
+    let once = sent.once.clone();
     let name = name(sent)?;
-    let project_id = app.create_project(&caller, &name).await?;
+    let project_id = app.create_project(&caller, &name, once.as_ref()).await?;
     Ok((StatusCode::CREATED, Json(Project { project_id, name })))
 }
 

@@ -92,7 +92,7 @@ pub(crate) async fn create_project(
     State(app): State<Arc<App>>,
     Sent(visitor, fields): Sent,
 ) -> Result<Response, Mishap> {
-    let done = app.create_project(&visitor.caller, fields.get("name").trim()).await.map(drop);
+    let done = app.create_project(&visitor.caller, fields.get("name").trim(), None).await.map(drop);
     answered(&app, &visitor, &fields, done).await
 }
 
