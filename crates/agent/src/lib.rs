@@ -96,7 +96,10 @@ pub async fn run(settings: &Settings, mut stop: Stop) -> Result<(), Fault> {
         },
         Some(first) => first.and(over(&mut supervised).await),
     };
-    session.goodbye(farewell(&ended)).await;
+    // A hub that refuses for good has nothing more to be told.
+    if !matches!(&ended, Err(fault) if fault.remedy == Remedy::Operator(Refusal::Hub)) {
+        session.goodbye(farewell(&ended)).await;
+    }
     ended
 }
 

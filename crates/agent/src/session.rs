@@ -139,7 +139,7 @@ impl Session {
             session_id,
             sequence: self.sequence,
             wait_ms: u64::try_from(wait.as_millis()).unwrap_or_default(),
-            sent_at: now.to_string(),
+            sent_at: self.hub.clock().to_string(),
             held: self.shared.held(),
             report: self.shared.report(),
             events,

@@ -31,6 +31,8 @@ pub struct Settings {
     pub certificates: Option<PathBuf>,
     /// A process that finds another one in its place gives up after so long.
     pub duplicate_patience: Duration,
+    /// How far the clock that the hub is told of goes ahead of this machine's.
+    pub clock_ahead: Duration,
 }
 
 /// Where the client secret is.
@@ -73,6 +75,7 @@ impl Settings {
     /// Reads what `variable` gives for each name.
     pub fn read(variable: impl Fn(&str) -> Option<String>) -> Result<Self, Cause> {
         let variable = |name: &str| variable(name).filter(|text| !text.is_empty());
+        let seconds = |name: &str| Some(Duration::from_secs(variable(name)?.parse().ok()?));
         let mut wrong = Vec::new();
         let mut required = |name: &str| {
             variable(name).unwrap_or_else(|| {
@@ -105,10 +108,9 @@ impl Settings {
                 policy_file: variable("POLICY_FILE").map(PathBuf::from),
                 listen: variable("LISTEN").unwrap_or_else(|| DEFAULT_LISTEN.to_owned()),
                 certificates: variable("CUSTOM_CERT_LOCATION").map(PathBuf::from),
-                // Shorter for tests only.
-                duplicate_patience: variable("AGENT_TEST_PATIENCE_SECONDS")
-                    .and_then(|text| text.parse().ok())
-                    .map_or(DUPLICATE_PATIENCE, Duration::from_secs),
+                // Shorter, and wrong, for tests only.
+                duplicate_patience: seconds("AGENT_TEST_PATIENCE_SECONDS").unwrap_or(DUPLICATE_PATIENCE),
+                clock_ahead: seconds("AGENT_TEST_CLOCK_AHEAD_SECONDS").unwrap_or_default(),
             }),
             _ => Err(Cause::Settings(wrong.join("; "))),
         }

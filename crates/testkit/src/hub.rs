@@ -16,6 +16,9 @@ use crate::process::{Invocation, Millrace};
 /// How long a call may take.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// E-mail address and password of every hub's owner.
+pub const OWNER: (&str, &str) = ("owner@example.com", "correct horse battery staple");
+
 /// A running hub with one account, one project and one API client.
 pub struct Hub {
     /// Its address, without a slash at the end.
@@ -46,12 +49,12 @@ impl Hub {
         let _set_already = rustls::crypto::ring::default_provider().install_default();
         let port = free_port()?;
         let password = folder.join("password");
-        std::fs::write(&password, "correct horse battery staple\n").map_err(Fault::io(&password))?;
+        std::fs::write(&password, format!("{}\n", OWNER.1)).map_err(Fault::io(&password))?;
         let data = folder.join("hub");
         let set_up = Invocation::of(program, ["--format", "json", "hub", "bootstrap", "--data"])
             .argument(&data)
             .argument("--owner-email")
-            .argument("owner@example.com")
+            .argument(OWNER.0)
             .argument("--owner-password-file")
             .argument(&password);
         let names = ["--account", "Acme", "--project", "Main", "--api-client", "tests"];
@@ -85,6 +88,16 @@ impl Hub {
         process.wait_for("listening", PATIENCE)?;
         self.process = Some(process);
         Ok(())
+    }
+
+    /// Where it listens on this machine.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Id and secret of an agent, as they were when its process was asked for.
+    pub fn credentials(&self, id: &str) -> Option<(String, String)> {
+        self.credentials.lock().unwrap_or_else(PoisonError::into_inner).get(id).cloned()
     }
 
     /// The hub's folder: database and key.
@@ -191,6 +204,12 @@ impl Hub {
         let body = json!({"name": name, "deployment": "fargate", "cloudProvider": "aws", "agentType": "streaming"});
         let created = self.expect(201, Method::POST, "/agents", Some(&body))?;
         Ok(created.get("agentId").and_then(Value::as_str).unwrap_or_default().to_owned())
+    }
+
+    /// Says what an agent is for.
+    pub fn describe_agent(&self, id: &str, description: &str) -> Result<()> {
+        let body = json!({"description": description});
+        self.expect(202, Method::PATCH, &format!("/agents/{id}"), Some(&body)).map(drop)
     }
 
     /// The process of that agent, not started: what its page in the console shows as environment.

@@ -14,6 +14,7 @@ mod files;
 mod hub;
 mod hub_commands;
 mod hub_crowd;
+mod hub_doors;
 mod hub_house;
 mod hub_outage;
 mod hub_revisions;
