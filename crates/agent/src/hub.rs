@@ -174,9 +174,10 @@ impl HubClient {
                 .map_err(|error| Answer::Final(Cause::File { path: path.clone(), error })),
             ClientSecret::Reference(reference) => {
                 Secrets::default().read(reference).await.map(|value| value.reveal().to_owned()).map_err(|fault| {
-                    match fault.is_retry() {
-                        true => Answer::Later(fault.to_string(), None),
-                        false => Answer::Final(Cause::Settings(fault.to_string())),
+                    if fault.is_retry() {
+                        Answer::Later(fault.to_string(), None)
+                    } else {
+                        Answer::Final(Cause::Settings(fault.to_string()))
                     }
                 })
             }

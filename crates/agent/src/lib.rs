@@ -120,7 +120,7 @@ fn farewell(ended: &Result<(), Fault>) -> &'static str {
         Err(fault) => match fault.remedy {
             Remedy::Operator(Refusal::Fenced) => "fenced",
             Remedy::Operator(Refusal::Busy) => "busy",
-            _ => "fault",
+            Remedy::Retry | Remedy::Operator(_) | Remedy::Defect => "fault",
         },
     }
 }

@@ -29,7 +29,7 @@ const DUPLICATE_PAUSE: Duration = Duration::from_secs(2);
 /// A new wish is taken so soon, or told again.
 const TAKEN_WITHIN: Duration = Duration::from_secs(5);
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
-const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+const LONGEST_PAUSE: Duration = Duration::from_mins(1);
 /// A goodbye must not hold up the end of the process.
 const GOODBYE_WITHIN: Duration = Duration::from_secs(3);
 

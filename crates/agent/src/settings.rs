@@ -61,7 +61,7 @@ impl std::fmt::Debug for ClientSecret {
 pub const DEFAULT_LISTEN: &str = "127.0.0.1:9464";
 
 /// As long as a lease that nobody renews, and some.
-const DUPLICATE_PATIENCE: Duration = Duration::from_secs(60);
+const DUPLICATE_PATIENCE: Duration = Duration::from_mins(1);
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -141,7 +141,8 @@ fn reference(text: &str) -> Result<ClientSecret, String> {
     // The parser's words are left out: somebody may have put the secret itself here.
     let refused =
         "OAUTH_CLIENT_SECRET_REF must be JSON such as {\"secretType\":\"aws_secrets_manager\",\"secretName\":\"…\"}";
-    let Reference { secret_type, secret_name, key } = serde_json::from_str(text).map_err(|_| refused.to_owned())?;
+    let Reference { secret_type, secret_name, key } =
+        serde_json::from_str(text).map_err(|_hidden| refused.to_owned())?;
     Ok(ClientSecret::Reference(SecretReference { store: secret_type.to_lowercase(), name: secret_name, key }))
 }
 
