@@ -33,6 +33,16 @@ export async function seed(hub) {
     at: new Date(Date.now() - (600 - at * 90) * 1000).toISOString(), pipelineId: pipelines["orders to lake"] }));
   await eu.sync({ report: eu.report("STREAMING", streaming()), events, conditions: [] });
 
+  await hub.revise(pipelines["orders to lake"], (body) => ({ ...body, advancedProperties: { "commit.interval": "5s" } }));
+  const asked = async (more, result) => {
+    await hub.command(pipelines["orders to lake"], "RESTART", more);
+    const { commands } = await eu.sync({ report: eu.report("STREAMING", streaming()) });
+    await eu.sync({ results: commands.map(({ id }) => ({ id, ...result })) });
+  };
+  await asked({ tables: ["sales.orders"] }, { done: true, result: { commit: 17_802, removed: 412, new_slot: false } });
+  await asked({ tables: ["sales.order"] }, { done: false, result: { code: "failed", fault: "EN-018",
+    message: "there is no table sales.order in the lake or the source", cure: "correct the name" } });
+
   const us = await hub.connect(ids["orders-us"]);
   await hub.command(await add("orders-us", "orders-us"), "START");
   await us.sync();
@@ -44,6 +54,14 @@ export async function seed(hub) {
   await billing.sync({ report: billing.report("NOT_RUNNING", { reason: { code: "failed", fault: "PG-008",
     message: "the log that the pipeline needs is gone: the slot was invalidated",
     cure: "start with a new snapshot: RESTART" } }) });
+
+  const source = { type: "mysql", connection: { host: "invoices.internal", port: 3306, username: "reader",
+    password: { secretType: "aws_secrets_manager", secretName: "invoices/db" } },
+    tables: [{ schema: "invoices", table: "lines" }] };
+  const target = { type: "s3", bucket: "acme-lake", prefix: "raw/invoices", region: "eu-west-1" };
+  const extra = { streamingSource: source, streamingTarget: target };
+  const invoices = await hub.addPipeline("invoices", ids["a-name_of thirty characters-ok"], extra);
+  pipelines.invoices = invoices.streamingPipelineId;
 
   const warehouse = await hub.connect(ids.warehouse);
   const cut = streaming();
