@@ -34,7 +34,8 @@ async function screens(page, where) {
     ["pipeline-broken", `/pipelines/${pipelines["warehouse-stock-and-movements-of-all-european-sites"]}`],
     ["pipeline-tables", `/pipelines/${eu}/tables`], ["pipeline-events", `/pipelines/${eu}/events`],
     ["pipeline-configuration", `/pipelines/${eu}/configuration`], ["pipeline-delete", `/pipelines/${eu}/delete`],
-    ["wizard-name", "/pipelines/new"], ["activity", "/activity"], ["people", "/people"], ["missing", "/agents/none"],
+    ["wizard-name", "/pipelines/new"], ["times", `/pipelines/${pipelines.returns}/times`], ["times-none", `/pipelines/${eu}/times`],
+    ["notifications", "/settings/notifications"], ["activity", "/activity"], ["people", "/people"], ["missing", "/agents/none"],
   ];
   if (where.draft) {
     for (const step of ["source", "test", "tables", "target", "options", "review"]) {

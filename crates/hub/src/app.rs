@@ -6,16 +6,16 @@ pub(crate) mod accounts;
 pub(crate) mod agents;
 pub(crate) mod backup;
 mod certificate;
-mod cron;
 pub(crate) mod commands;
 pub(crate) mod console;
 pub(crate) mod credentials;
+mod cron;
 pub(crate) mod doctor;
 pub(crate) mod gateway;
 mod ledger;
 pub(crate) mod lists;
-pub(crate) mod measures;
 mod mail;
+pub(crate) mod measures;
 mod messages;
 mod notices;
 mod notify;
@@ -34,8 +34,8 @@ use std::time::Duration;
 
 use millrace_model::{Clock, Timestamp};
 
-use crate::auth::seal::Sealer;
 use crate::auth::rate::Rates;
+use crate::auth::seal::Sealer;
 use crate::auth::throttle::Throttle;
 use crate::auth::token::Tokens;
 use crate::auth::{Caller, Role};
@@ -86,7 +86,8 @@ impl App {
         let file = settings.key_file();
         let sealed = keys::live(db.pool()).await.map_err(|refused| Cause::Damaged(refused.to_string()))?;
         if !sealed.is_empty() && !file.exists() {
-            let message = format!("`{}` is not there, and this database's secrets are sealed with a key", file.display());
+            let message =
+                format!("`{}` is not there, and this database's secrets are sealed with a key", file.display());
             return Err(Cause::OtherKey(message));
         }
         Sealer::open_or_create(&file)

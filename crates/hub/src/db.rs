@@ -152,7 +152,10 @@ impl Db {
     pub(crate) async fn write_alone(&self, what: Alone) -> Result<Writing, Refused> {
         let mut writing = self.write().await?;
         if self.writer.is_none() {
-            sqlx::query("SELECT CAST(pg_advisory_xact_lock($1) AS TEXT)").bind(what as i64).execute(writing.on()).await?;
+            sqlx::query("SELECT CAST(pg_advisory_xact_lock($1) AS TEXT)")
+                .bind(what as i64)
+                .execute(writing.on())
+                .await?;
         }
         Ok(writing)
     }

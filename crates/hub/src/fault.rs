@@ -150,7 +150,9 @@ impl From<Cause> for Fault {
             return Self::refused("HB-001", Refusal::Settings, message, cure);
         }
         let (code, refusal, cure) = match &cause {
-            Cause::Settings(_) | Cause::Setting { .. } => ("HB-001", Refusal::Settings, "correct the setting and start again"),
+            Cause::Settings(_) | Cause::Setting { .. } => {
+                ("HB-001", Refusal::Settings, "correct the setting and start again")
+            }
             Cause::File { .. } => {
                 ("HB-002", Refusal::Settings, "give --data a folder that the hub's user may write to")
             }

@@ -180,7 +180,8 @@ fn wrong(name: &str, value: &str, why: impl Into<String>, cure: impl Into<String
 /// Host and port.
 fn address(name: &str, text: &str) -> Result<String, Cause> {
     let is_host = |host: &str| !host.is_empty() && !host.contains(|c: char| c.is_whitespace() || c == '/');
-    let named = text.rsplit_once(':').filter(|(host, _)| is_host(host) && (!host.contains(':') || host.starts_with('[')));
+    let named =
+        text.rsplit_once(':').filter(|(host, _)| is_host(host) && (!host.contains(':') || host.starts_with('[')));
     if text.parse::<SocketAddr>().is_ok() || named.is_some_and(|(_, port)| port.parse::<u16>().is_ok()) {
         return Ok(text.to_owned());
     }
@@ -216,7 +217,8 @@ fn public_url(text: &str, has_tls: bool) -> Result<String, Cause> {
 
 /// The value is never shown: it may hold a password.
 fn database(text: String) -> Result<String, Cause> {
-    let refused = |why: &str| wrong("HUB_DATABASE_URL", "…", why, "write it like postgres://user:password@host:5432/hub");
+    let refused =
+        |why: &str| wrong("HUB_DATABASE_URL", "…", why, "write it like postgres://user:password@host:5432/hub");
     let url = reqwest::Url::parse(&text).map_err(|_no_url| refused("is no URL"))?;
     if !matches!(url.scheme(), "postgres" | "postgresql") {
         return Err(refused("is not the address of a PostgreSQL server"));
@@ -265,7 +267,8 @@ fn networks(name: &str, text: Option<String>) -> Result<Networks, Cause> {
 }
 
 fn smtp(url: Option<String>, from: Option<String>) -> Result<Option<Smtp>, Cause> {
-    const FORM: &str = "write it like smtps://user:password@mail.example.com:465, or smtp://mail.example.com:587?tls=required";
+    const FORM: &str =
+        "write it like smtps://user:password@mail.example.com:465, or smtp://mail.example.com:587?tls=required";
     let (url, from) = match (url, from) {
         (None, None) => return Ok(None),
         (Some(url), Some(from)) => (url, from),
@@ -300,7 +303,9 @@ fn smtp(url: Option<String>, from: Option<String>) -> Result<Option<Smtp>, Cause
 fn test_seconds(name: &str, text: Option<String>, default: Duration) -> Result<Duration, Cause> {
     let Some(text) = text else { return Ok(default) };
     let seconds = text.parse::<u64>().ok().filter(|seconds| *seconds > 0);
-    seconds.map(Duration::from_secs).ok_or_else(|| wrong(name, &text, "is no number of seconds", "write a whole number"))
+    seconds
+        .map(Duration::from_secs)
+        .ok_or_else(|| wrong(name, &text, "is no number of seconds", "write a whole number"))
 }
 
 #[cfg(test)]
@@ -310,9 +315,8 @@ mod tests {
     use super::*;
 
     fn read(variables: &[(&str, &str)]) -> Result<Settings, Fault> {
-        let variable = |name: &str| {
-            variables.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned())
-        };
+        let variable =
+            |name: &str| variables.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned());
         Settings::read(Given::default(), variable).map_err(Fault::from)
     }
 
@@ -365,7 +369,9 @@ mod tests {
             assert!(!refused.message.contains("hidden") && !refused.cure.contains("hidden"), "{refused:?}");
         }
         let from = ("HUB_SMTP_FROM", "Millrace <millrace@example.com>");
-        for url in ["smtp://mail.example.com", "smtp://mail.example.com?tls=opportunistic", "https://x", "smtps://x?tls=no"] {
+        for url in
+            ["smtp://mail.example.com", "smtp://mail.example.com?tls=opportunistic", "https://x", "smtps://x?tls=no"]
+        {
             assert!(read(&[("HUB_SMTP_URL", url), from]).is_err(), "{url}");
         }
         for url in ["smtps://a:b@mail.example.com:465", "smtp://mail.example.com?tls=required", "smtp://127.0.0.1:25"] {

@@ -34,7 +34,8 @@ pub struct Backup {
 /// Copies the database of a hub, which may run meanwhile, to `to`.
 pub async fn back_up(settings: &Settings, to: Option<&Path>) -> Result<Backup, Cause> {
     let key = settings.key_file().display().to_string();
-    let mut not_in_it = vec![format!("{key}: the key that seals secrets; keep it apart from the copy, without it no secret opens")];
+    let mut not_in_it =
+        vec![format!("{key}: the key that seals secrets; keep it apart from the copy, without it no secret opens")];
     if let Some(tls) = &settings.tls {
         not_in_it.push(format!("{} and {}: certificate and key", tls.certificate.display(), tls.key.display()));
     }

@@ -60,9 +60,8 @@ impl Cron {
     /// The last such minute that is not after `until`. Looked for in ever longer spans, so that it is near wherever it is.
     pub(crate) fn last(&self, until: Timestamp) -> Option<Timestamp> {
         let spans = [60, DAY, 7 * DAY, 32 * DAY, 366 * DAY, FARTHEST * DAY];
-        let first = spans.iter().find_map(|span| {
-            self.after(Timestamp(until.0 - span * MINUTE)).filter(|at| *at <= until)
-        })?;
+        let first =
+            spans.iter().find_map(|span| self.after(Timestamp(until.0 - span * MINUTE)).filter(|at| *at <= until))?;
         std::iter::successors(Some(first), |at| self.after(*at)).take_while(|at| *at <= until).last()
     }
 
@@ -96,7 +95,9 @@ fn field(text: &str, (least, most): (u32, u32), name: &str, names: &[&str], firs
         let (range, step) = part.split_once('/').map_or((part, None), |(range, step)| (range, Some(step)));
         let is_stepped = step.is_some();
         let step = match step {
-            Some(step) => step.parse::<u32>().ok().filter(|step| (1..=most).contains(step)).ok_or_else(|| wrong(part))?,
+            Some(step) => {
+                step.parse::<u32>().ok().filter(|step| (1..=most).contains(step)).ok_or_else(|| wrong(part))?
+            }
             None => 1,
         };
         let (from, to) = match (range, range.split_once('-')) {
@@ -171,9 +172,27 @@ mod tests {
     #[test]
     fn what_is_no_time_is_refused_in_words() {
         for bad in [
-            "", "* * * *", "* * * * * *", "60 * * * *", "* 24 * * *", "* * 0 * *", "* * 32 * *", "* * * 13 *", "* * * * 8",
-            "*/0 * * * *", "5-1 * * * *", "a * * * *", "1, * * * *", "-1 * * * *", "+1 * * * *", "1-2-3 * * * *",
-            "* * * * montag", "0 0 30 2 *", "0 0 31 4,6 *", "*/61 * * * *", "1//2 * * * *",
+            "",
+            "* * * *",
+            "* * * * * *",
+            "60 * * * *",
+            "* 24 * * *",
+            "* * 0 * *",
+            "* * 32 * *",
+            "* * * 13 *",
+            "* * * * 8",
+            "*/0 * * * *",
+            "5-1 * * * *",
+            "a * * * *",
+            "1, * * * *",
+            "-1 * * * *",
+            "+1 * * * *",
+            "1-2-3 * * * *",
+            "* * * * montag",
+            "0 0 30 2 *",
+            "0 0 31 4,6 *",
+            "*/61 * * * *",
+            "1//2 * * * *",
         ] {
             assert!(Cron::parse(bad).is_err(), "{bad}");
         }

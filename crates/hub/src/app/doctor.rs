@@ -115,7 +115,9 @@ async fn database(settings: &Settings, now: Timestamp) -> Vec<Finding> {
 /// The machine's clock against the database server's, or against what was written before.
 async fn clock(db: &Db, now: Timestamp) -> Option<Finding> {
     const CURE: &str = "let the machine keep its time by NTP: `timedatectl set-ntp true`";
-    if db.is_shared() && let Ok(theirs) = backup::server_time(db.pool()).await {
+    if db.is_shared()
+        && let Ok(theirs) = backup::server_time(db.pool()).await
+    {
         let apart = now.0 - theirs;
         let seconds = apart.abs() / 1_000_000;
         return Some(if apart.abs() <= SKEW {
@@ -157,7 +159,8 @@ fn tls(files: &TlsFiles, public_url: &str, now: Timestamp) -> Finding {
     let Some((first, (from, until))) = first.zip(times) else {
         return Finding::warning("HB-015", "certificate", "its times cannot be read", "look at it with `openssl x509`");
     };
-    let host = reqwest::Url::parse(public_url).ok().and_then(|url| url.host_str().map(str::to_owned)).unwrap_or_default();
+    let host =
+        reqwest::Url::parse(public_url).ok().and_then(|url| url.host_str().map(str::to_owned)).unwrap_or_default();
     let name = ServerName::try_from(host.trim_matches(['[', ']']).to_owned());
     let named = match (ParsedCertificate::try_from(&first), name) {
         (Ok(parsed), Ok(name)) => verify_server_name(&parsed, &name).is_ok(),
@@ -170,7 +173,13 @@ fn tls(files: &TlsFiles, public_url: &str, now: Timestamp) -> Finding {
     }
     if from > now {
         let message = format!("it is valid from {from} on only");
-        return Finding::error("HB-015", Refusal::Check, "certificate", message, "look at the machine's clock, or wait");
+        return Finding::error(
+            "HB-015",
+            Refusal::Check,
+            "certificate",
+            message,
+            "look at the machine's clock, or wait",
+        );
     }
     if !named {
         let message = format!("it is not for `{host}`, the host of HUB_PUBLIC_URL");
@@ -185,7 +194,8 @@ fn tls(files: &TlsFiles, public_url: &str, now: Timestamp) -> Finding {
 }
 
 async fn public_url(url: &str) -> Finding {
-    const CURE: &str = "look whether the hub runs, and whether name, port, proxy and certificate of HUB_PUBLIC_URL lead to it";
+    const CURE: &str =
+        "look whether the hub runs, and whether name, port, proxy and certificate of HUB_PUBLIC_URL lead to it";
     let client = reqwest::Client::builder().timeout(PATIENCE).redirect(reqwest::redirect::Policy::none()).build();
     let Ok(client) = client else {
         return Finding::warning("HB-014", "public address", "it could not be asked: TLS does not start", CURE);
@@ -196,7 +206,13 @@ async fn public_url(url: &str) -> Finding {
             if body.get("alive") == Some(&true.into()) {
                 return Finding::info("HB-014", "public address", format!("a hub answers at {url}"));
             }
-            Finding::error("HB-014", Refusal::Check, "public address", format!("something else than a hub answers at {url}"), CURE)
+            Finding::error(
+                "HB-014",
+                Refusal::Check,
+                "public address",
+                format!("something else than a hub answers at {url}"),
+                CURE,
+            )
         }
         Ok(answer) => {
             let message = format!("{url}/livez is answered with {}", answer.status());

@@ -29,7 +29,8 @@ pub(crate) struct Filter {
 
 impl Filter {
     fn is_plain(&self) -> bool {
-        let none = self.status.is_none() && self.cloud_provider.is_none() && self.agent_id.is_none() && self.q.is_none();
+        let none =
+            self.status.is_none() && self.cloud_provider.is_none() && self.agent_id.is_none() && self.q.is_none();
         none && self.sort.is_none_or(|(word, down)| word == "created" && !down)
     }
 
@@ -45,12 +46,7 @@ impl Filter {
 }
 
 /// Orders by what `key` says, stably, and takes the page.
-fn page_of<T, K: Ord>(
-    mut all: Vec<T>,
-    down: bool,
-    key: impl Fn(&T) -> K,
-    (page, size): (i64, i64),
-) -> (Vec<T>, i64) {
+fn page_of<T, K: Ord>(mut all: Vec<T>, down: bool, key: impl Fn(&T) -> K, (page, size): (i64, i64)) -> (Vec<T>, i64) {
     all.sort_by(|one, other| match key(one).cmp(&key(other)) {
         Ordering::Equal => Ordering::Equal,
         order if down => order.reverse(),

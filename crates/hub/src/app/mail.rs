@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use lettre::message::header::ContentType;
 use lettre::message::Mailbox;
+use lettre::message::header::ContentType;
 use lettre::{AsyncSmtpTransport, AsyncTransport, Message, Tokio1Executor};
 use serde_json::Value;
 
@@ -47,7 +47,9 @@ fn subject(body: &Value) -> String {
     let line = match changes(body) {
         [] => format!("Millrace: a test from {account}"),
         [one] => format!("Millrace, {account}: {}", word(one, "/message").trim_end_matches('.')),
-        many => format!("Millrace, {account}: {} changes", many.len() as u64 + body["more"].as_u64().unwrap_or_default()),
+        many => {
+            format!("Millrace, {account}: {} changes", many.len() as u64 + body["more"].as_u64().unwrap_or_default())
+        }
     };
     line.chars().map(|c| if c.is_control() { ' ' } else { c }).take(200).collect()
 }

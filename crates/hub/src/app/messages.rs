@@ -173,7 +173,9 @@ impl App {
                 };
                 audit::add(writing.on(), entry, now).await?;
             }
-            Err(why) => warn!(code = "retrying", stage = "notification", recipient = id, "a message did not arrive: {why}"),
+            Err(why) => {
+                warn!(code = "retrying", stage = "notification", recipient = id, "a message did not arrive: {why}")
+            }
         }
         writing.commit().await
     }
@@ -261,7 +263,8 @@ fn delivery(recipient: &Recipient, body: &Value, now: Timestamp) -> Delivery {
 
 /// A message's body. With its hundred changes it stays far below what a receiver may be asked to take.
 fn body(kind: &str, account: &Value, changes: &[Value], total: usize) -> Value {
-    let body = json!({"type": kind, "account": account, "changes": changes, "more": total.saturating_sub(changes.len())});
+    let body =
+        json!({"type": kind, "account": account, "changes": changes, "more": total.saturating_sub(changes.len())});
     debug_assert!(body.to_string().len() <= outward::BODY, "a message fits");
     body
 }
@@ -273,7 +276,9 @@ fn words(notice: &Notice, kind: &str) -> String {
             let code = notice.code.as_deref().unwrap_or("a fault");
             format!("Pipeline {name} has failed with {code} and does not run.")
         }
-        ("agent_unknown", _) => format!("Agent {name} went silent without a goodbye. Its pipeline may still be running."),
+        ("agent_unknown", _) => {
+            format!("Agent {name} went silent without a goodbye. Its pipeline may still be running.")
+        }
         ("credentials_expiring", _) => format!("The secret of agent {name} expires within a week."),
         ("recovered", "pipeline") => format!("Pipeline {name} runs again."),
         _ => format!("Agent {name} is heard again."),

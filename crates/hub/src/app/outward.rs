@@ -62,7 +62,12 @@ fn literal(url: &Url) -> Option<IpAddr> {
 }
 
 /// Sends it; why it did not arrive.
-pub(crate) async fn send(address: &str, secret: &[u8], message: &Message<'_>, allowed: &Networks) -> Result<(), String> {
+pub(crate) async fn send(
+    address: &str,
+    secret: &[u8],
+    message: &Message<'_>,
+    allowed: &Networks,
+) -> Result<(), String> {
     match tokio::time::timeout(PATIENCE, sent(address, secret, message, allowed)).await {
         Ok(outcome) => outcome,
         Err(_late) => Err(format!("it did not answer within {} s", PATIENCE.as_secs())),
@@ -160,10 +165,31 @@ mod tests {
     fn what_is_not_public_is_not_called_in_whichever_clothes() {
         let none = Networks::default();
         for private in [
-            "127.0.0.1", "10.1.2.3", "172.16.0.1", "172.31.255.255", "192.168.1.1", "169.254.169.254", "169.254.170.2",
-            "100.64.0.1", "0.0.0.0", "255.255.255.255", "224.0.0.1", "168.63.129.16", "192.0.2.1", "198.18.0.1", "::1",
-            "::", "fe80::1", "fd00:ec2::23", "fc00::1", "ff02::1", "::ffff:10.0.0.1", "64:ff9b::a00:1", "2002:a00:1::",
-            "2001::1", "2001:db8::1",
+            "127.0.0.1",
+            "10.1.2.3",
+            "172.16.0.1",
+            "172.31.255.255",
+            "192.168.1.1",
+            "169.254.169.254",
+            "169.254.170.2",
+            "100.64.0.1",
+            "0.0.0.0",
+            "255.255.255.255",
+            "224.0.0.1",
+            "168.63.129.16",
+            "192.0.2.1",
+            "198.18.0.1",
+            "::1",
+            "::",
+            "fe80::1",
+            "fd00:ec2::23",
+            "fc00::1",
+            "ff02::1",
+            "::ffff:10.0.0.1",
+            "64:ff9b::a00:1",
+            "2002:a00:1::",
+            "2001::1",
+            "2001:db8::1",
         ] {
             assert!(!may_be_called(private.parse().unwrap(), &none), "{private}");
         }
@@ -179,9 +205,18 @@ mod tests {
     fn an_address_for_webhooks_is_https_without_a_password_and_public() {
         let (none, local) = (Networks::default(), Networks::parse("127.0.0.0/8,10.0.0.0/8").unwrap());
         for bad in [
-            "", "hooks.example.com", "http://hooks.example.com", "https://ann:x@hooks.example.com", "https://10.1.2.3/x",
-            "https://0x7f.1/", "https://2130706433/", "https://[::1]/", "https://[::ffff:169.254.169.254]/", "ftp://x",
-            "file:///etc/passwd", "http://127.0.0.1:80/",
+            "",
+            "hooks.example.com",
+            "http://hooks.example.com",
+            "https://ann:x@hooks.example.com",
+            "https://10.1.2.3/x",
+            "https://0x7f.1/",
+            "https://2130706433/",
+            "https://[::1]/",
+            "https://[::ffff:169.254.169.254]/",
+            "ftp://x",
+            "file:///etc/passwd",
+            "http://127.0.0.1:80/",
         ] {
             assert!(refused(bad, &none).is_some(), "{bad}");
         }

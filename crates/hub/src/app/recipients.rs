@@ -91,12 +91,16 @@ impl App {
         let sealed = secret.as_deref().map(|secret| self.sealer.seal(secret.as_bytes(), &id)).transpose()?;
         let mut writing = self.db.write().await?;
         if let Some(id) = self.done_before(&mut writing, caller, once).await? {
-            let made = recipients::of_id(writing.on(), &id).await?.ok_or(Refused::NotFound("what this request has made"))?;
+            let made =
+                recipients::of_id(writing.on(), &id).await?.ok_or(Refused::NotFound("what this request has made"))?;
             return Ok((id, self.secret_of(&made)?));
         }
         let others = recipients::list(writing.on(), &caller.account_id).await?;
         if others.len() >= MOST {
-            return Err(Refused::conflict("too_many_recipients", format!("an account tells {MOST} recipients at most")));
+            return Err(Refused::conflict(
+                "too_many_recipients",
+                format!("an account tells {MOST} recipients at most"),
+            ));
         }
         if others.iter().any(|other| other.address == new.address) {
             return Err(Refused::conflict("name_taken", "this address is in the list already"));

@@ -78,7 +78,9 @@ impl App {
             }
             return writing.commit().await;
         }
-        let text = |text: Option<&str>, cron: &Option<Cron>| text.filter(|_| cron.is_some()).map(|text| text.trim().to_owned());
+        let text = |text: Option<&str>, cron: &Option<Cron>| {
+            text.filter(|_| cron.is_some()).map(|text| text.trim().to_owned())
+        };
         let times = SetTimes {
             pipeline_id: id.to_owned(),
             start: text(start, &start_cron),

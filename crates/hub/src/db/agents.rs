@@ -169,8 +169,14 @@ pub(crate) async fn by_status<'e>(
     .bind(now.0)
     .fetch_one(on)
     .await?;
-    let [total, pending, stopped, running] = ["total", "pending", "stopped", "running"].map(|name| row.get::<i64, _>(name));
-    Ok([("pending", pending), ("running", running), ("stopped", stopped), ("unknown", total - pending - stopped - running)])
+    let [total, pending, stopped, running] =
+        ["total", "pending", "stopped", "running"].map(|name| row.get::<i64, _>(name));
+    Ok([
+        ("pending", pending),
+        ("running", running),
+        ("stopped", stopped),
+        ("unknown", total - pending - stopped - running),
+    ])
 }
 
 /// Keeps other writers off it until this transaction ends. Whether it is there.

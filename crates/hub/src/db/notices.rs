@@ -59,7 +59,8 @@ pub(crate) async fn ends<'e>(
 
 /// All states that are not over.
 pub(crate) async fn troubles<'e>(on: impl Executor<'e, Database = Any>) -> Result<Vec<Trouble>, Refused> {
-    let rows = sqlx::query("SELECT object, event, account_id, since FROM troubles ORDER BY since").fetch_all(on).await?;
+    let rows =
+        sqlx::query("SELECT object, event, account_id, since FROM troubles ORDER BY since").fetch_all(on).await?;
     let trouble = |row: &AnyRow| Trouble {
         object: row.get("object"),
         event: row.get("event"),

@@ -77,7 +77,12 @@ async fn pipelines_are_filtered_and_ordered(house: House) {
 }
 
 async fn a_filter_or_an_order_that_is_none_is_400(house: House) {
-    for (query, field) in [("status=LOST", "status"), ("cloudProvider=oci", "cloudProvider"), ("sort=age", "sort"), ("sort=--name", "sort")] {
+    for (query, field) in [
+        ("status=LOST", "status"),
+        ("cloudProvider=oci", "cloudProvider"),
+        ("sort=age", "sort"),
+        ("sort=--name", "sort"),
+    ] {
         let problem = house.expect(400, Method::GET, &format!("/agents?{query}"), None).await;
         assert_eq!(fields(&problem), [field], "{query}");
     }
@@ -137,7 +142,8 @@ async fn a_caller_is_told_what_is_left_of_its_calls_and_when_there_are_more() {
         let said = headers["ratelimit"].to_str().unwrap();
         assert!(said.starts_with(&format!("\"default\";r={left};t=")), "{said}");
     }
-    let (headers, problem) = finished(house.call(Method::POST, "/agents", Some(agent("north"))).await, 429, "more").await;
+    let (headers, problem) =
+        finished(house.call(Method::POST, "/agents", Some(agent("north"))).await, 429, "more").await;
     assert_eq!(problem["code"], "too_many_requests");
     assert!(headers.contains_key("retry-after") && headers.contains_key("ratelimit"));
     // Another caller has its own, and so has this one a minute later.

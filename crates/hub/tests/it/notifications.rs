@@ -41,7 +41,8 @@ impl Receiver {
         let receiver = Self { answers: Arc::new(Mutex::new(answers.iter().copied().collect())), ..Self::default() };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/hook", listener.local_addr().unwrap());
-        let router = Router::new().route("/hook", post(take)).route("/elsewhere", post(take)).with_state(receiver.clone());
+        let router =
+            Router::new().route("/hook", post(take)).route("/elsewhere", post(take)).with_state(receiver.clone());
         tokio::spawn(async move { axum::serve(listener, router).await });
         (receiver, url)
     }
@@ -96,7 +97,8 @@ fn report(held: &Value, status: &str) -> Value {
     let mut report = json!({"pipelineId": held["pipelineId"], "status": status, "since": "2026-01-01T00:00:00.000Z",
         "revision": held["revision"], "wish": held["wish"], "epoch": held["epoch"]});
     if status == "NOT_RUNNING" {
-        let reason = json!({"code": "failed", "message": "canary-of-a-row", "cure": "canary-of-a-cure", "fault": "PG-012"});
+        let reason =
+            json!({"code": "failed", "message": "canary-of-a-row", "cure": "canary-of-a-cure", "fault": "PG-012"});
         report["reason"] = reason;
     }
     json!({"held": held, "report": report})
@@ -199,7 +201,9 @@ async fn a_message_is_tried_again_with_growing_pauses_and_then_given_up() {
     house.clock.advance(Duration::from_secs(10));
     receiver.wait_for(2).await;
     // A redirect is a refusal, and is not followed: the third call comes after the next pause only.
-    house.until(&format!("/webhooks/{id}"), |seen| seen["trouble"].as_str().is_some_and(|why| why.contains("302"))).await;
+    house
+        .until(&format!("/webhooks/{id}"), |seen| seen["trouble"].as_str().is_some_and(|why| why.contains("302")))
+        .await;
     assert_eq!(receiver.count(), 2);
     house.clock.advance(Duration::from_secs(60));
     let (third, message, _) = receiver.wait_for(3).await;
@@ -335,7 +339,8 @@ async fn an_address_gets_mail_and_its_page_adds_tests_and_removes_it() {
     let mut visitor = crate::console::Visitor::new(&house);
     visitor.sign_in().await;
     let token = visitor.token().await;
-    let fields = [("token", token.as_str()), ("kind", "email"), ("address", "ops@example.com"), ("events", "pipeline_failed")];
+    let fields =
+        [("token", token.as_str()), ("kind", "email"), ("address", "ops@example.com"), ("events", "pipeline_failed")];
     let refused = [("token", token.as_str()), ("kind", "email"), ("address", "ops"), ("events", "pipeline_failed")];
     let answer = visitor.post("/settings/notifications", &refused).await;
     assert_eq!(answer.status(), 400);
@@ -348,7 +353,9 @@ async fn an_address_gets_mail_and_its_page_adds_tests_and_removes_it() {
     assert!(tested.text().await.unwrap().contains("The test has arrived"));
     {
         let mails = mails.lock().unwrap();
-        assert!(mails[0].contains("RCPT TO:<ops@example.com>") && mails[0].contains("Subject: Millrace: a test from Acme"));
+        assert!(
+            mails[0].contains("RCPT TO:<ops@example.com>") && mails[0].contains("Subject: Millrace: a test from Acme")
+        );
     }
     let (path, token_of_agent, session, held) = started(&house, "shop").await;
     house.sync(&token_of_agent, &session, report(&held, "NOT_RUNNING")).await;

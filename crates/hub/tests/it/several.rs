@@ -25,7 +25,8 @@ async fn a_start_at_one_hub_wakes_the_agent_that_waits_at_the_other() {
     let hello = json!({"protocol": 1, "instance": "one", "agentVersion": "0.1.0"});
     let session = gateway(&house, &other, &token, "session", hello).await["sessionId"].clone();
     let sync = |sequence: u64, held: &Value| {
-        let mut body = json!({"sessionId": session, "sequence": sequence, "sentAt": "2026-01-01T00:00:00.000Z", "waitMs": 15_000});
+        let mut body =
+            json!({"sessionId": session, "sequence": sequence, "sentAt": "2026-01-01T00:00:00.000Z", "waitMs": 15_000});
         if !held.is_null() {
             body["held"] = held.clone();
         }

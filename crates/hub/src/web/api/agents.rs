@@ -92,7 +92,8 @@ pub(crate) async fn list(
     page: Page,
     asked: Asked,
 ) -> Result<Json<Listed<AgentView>>, Refused> {
-    let filter = asked.filter(&["PENDING", "RUNNING", "STOPPED", "UNKNOWN"], &["created", "name", "status", "lastSeen"])?;
+    let filter =
+        asked.filter(&["PENDING", "RUNNING", "STOPPED", "UNKNOWN"], &["created", "name", "status", "lastSeen"])?;
     let (agents, total) = app.agents_like(&caller, &filter, (page.page, page.size)).await?;
     let results = agents.into_iter().map(|agent| view(&app, agent)).collect();
     Ok(Json(Listed::new(results, page, total)))

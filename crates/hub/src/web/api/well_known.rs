@@ -27,8 +27,9 @@ pub(crate) async fn authorization_server(State(app): State<Arc<App>>) -> Json<Va
 #[utoipa::path(get, path = "/.well-known/jwks.json", operation_id = "readSigningKeys", tag = "token", security(()),
     responses((status = 200, description = "RFC 7517", content_type = "application/json")))]
 pub(crate) async fn keys(State(app): State<Arc<App>>) -> Json<Value> {
-    let keys = app.tokens.public_keys().map(|(id, x)| {
-        json!({"kty": "OKP", "crv": "Ed25519", "alg": "EdDSA", "use": "sig", "kid": id, "x": x})
-    });
+    let keys = app
+        .tokens
+        .public_keys()
+        .map(|(id, x)| json!({"kty": "OKP", "crv": "Ed25519", "alg": "EdDSA", "use": "sig", "kid": id, "x": x}));
     Json(json!({"keys": keys.collect::<Vec<_>>()}))
 }

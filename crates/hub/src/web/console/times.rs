@@ -62,7 +62,8 @@ impl Named {
     }
 
     fn shown(&self, filled: &Filled, wrong: &Wrong) -> Half {
-        let hows = [("never", "Never: by hand alone"), ("days", "On some days, at a time"), ("cron", "As a cron expression")];
+        let hows =
+            [("never", "Never: by hand alone"), ("days", "On some days, at a time"), ("cron", "As a cron expression")];
         let picks = hows.into_iter().map(|(word, text)| Pick::new(word, text, &filled.how));
         let on = |day: u32| filled.days.contains(&day);
         Half {
@@ -113,7 +114,8 @@ impl Filled {
     fn cron(&self, named: &Named) -> Result<Option<String>, Wrong> {
         match self.how.as_str() {
             "days" => {
-                let mut days: Vec<u32> = DAYS.iter().map(|(day, _)| *day).filter(|day| self.days.contains(day)).collect();
+                let mut days: Vec<u32> =
+                    DAYS.iter().map(|(day, _)| *day).filter(|day| self.days.contains(day)).collect();
                 days.sort_unstable();
                 let Some((hour, minute)) = clock(&self.time) else {
                     return Err(Wrong::at(named.time, "must be a time from 00:00 to 23:59"));
