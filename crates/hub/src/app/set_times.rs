@@ -91,7 +91,7 @@ impl App {
             updated_at: now,
         };
         set_times::keep(writing.on(), &times).await?;
-        let detail = format!("start {}, stop {}", or_never(&times.start), or_never(&times.stop));
+        let detail = format!("start {}, stop {}", or_never(times.start.as_deref()), or_never(times.stop.as_deref()));
         self.audit(&mut writing, caller, ("pipeline.set_times", &object, &detail)).await?;
         writing.commit().await
     }
@@ -146,8 +146,8 @@ impl App {
     }
 }
 
-fn or_never(text: &Option<String>) -> &str {
-    text.as_deref().unwrap_or("never")
+fn or_never(text: Option<&str>) -> &str {
+    text.unwrap_or("never")
 }
 
 /// Of everything that is due the last: when it was due, and whether it starts.
