@@ -78,6 +78,11 @@ export async function seed(hub) {
   await returns.sync();
   await returns.goodbye();
 
+  await hub.call("POST", "/webhooks", { url: "https://hooks.example.com/millrace",
+    events: ["pipeline_failed", "agent_unknown", "recovered"] });
+  await hub.call("PUT", `/projects/${hub.project}/streaming-pipelines/${pipelines.returns}/set-times`,
+    { start: "30 6 * * 1-5", stop: "*/20 20 1 * *" });
+
   const spare = await hub.connect(ids.spare);
   await spare.sync({ conditions: [] });
   await people(hub);

@@ -50,6 +50,8 @@ async function screens(page, where) {
     ["pipeline-commands", `/pipelines/${eu}/commands`],
     ["lost", "/no/such/page"], ["docs", "/docs"], ["docs-error", "/docs/errors/PG-012"],
     ["docs-codes", "/docs/reference/codes"], ["docs-cli", "/docs/reference/cli"],
+    ["times", `/pipelines/${pipelines.returns}/times`], ["times-none", `/pipelines/${eu}/times`],
+    ["notifications", "/settings/notifications"],
   ];
   if (where.draft) {
     for (const step of ["source", "test", "tables", "target", "options", "review"]) {
