@@ -112,6 +112,9 @@ async function empty(theme, width) {
   if (JOIN_URL) { await page.goto(JOIN_URL); await look(page, "join", theme, width); }
   await page.goto(`${HUB_URL}/sign-in`);
   await look(page, "sign-in", theme, width);
+  await page.goto(`${HUB_URL}/register`);
+  await look(page, "register", theme, width);
+  await page.goto(`${HUB_URL}/sign-in`);
   await page.getByLabel("Email").fill("ann@example.com");
   await page.getByLabel("Password").fill("not the right one");
   await page.getByRole("button", { name: "Sign in" }).click();
@@ -129,6 +132,10 @@ const views = [["light", 1280], ["dark", 1280], ["light", 320], ["dark", 320]];
 if (SHOTS) views.push(["light", 390], ["dark", 390]);
 if (!only) for (const [theme, width] of views.slice(0, 4)) await empty(theme, width);
 const where = await seed(hub);
+// The owner has a second account from here on, so the top of each page leads to it.
+const form = { account: "A second account with a rather long name", email: EMAIL, password: PASSWORD };
+await fetch(`${HUB_URL}/register`, { method: "POST", redirect: "manual", headers: { "sec-fetch-site": "same-origin" },
+  body: new URLSearchParams(form) });
 for (const [theme, width] of views) {
   const context = await browser.newContext({ viewport: { width, height: 900 }, colorScheme: theme });
   const page = await context.newPage();

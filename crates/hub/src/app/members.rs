@@ -26,7 +26,7 @@ impl App {
         known(person_id, PERSON)?;
         let member = people::member_of(self.db.pool(), &caller.account_id, person_id).await?;
         let member = member.ok_or(Refused::NotFound(PERSON))?;
-        let sessions = sessions::list(self.db.pool(), in_account(caller, person_id)).await?;
+        let sessions = self.living_sessions(in_account(caller, person_id)).await?;
         Ok((member, sessions))
     }
 
@@ -56,6 +56,7 @@ impl App {
         match (member.disabled_at, disabled_at) {
             (None, Some(_)) => {
                 sessions::end_all(writing.on(), in_account(caller, person_id), "").await?;
+                people::withdraw_of(writing.on(), (&caller.account_id, &object), now).await?;
                 self.audit(&mut writing, caller, ("person.disable", &object, "")).await?;
             }
             (Some(_), None) => self.audit(&mut writing, caller, ("person.enable", &object, "")).await?,
@@ -76,6 +77,7 @@ impl App {
         sessions::end_all(writing.on(), in_account(caller, person_id), "").await?;
         people::remove(writing.on(), (&caller.account_id, person_id), self.now()).await?;
         let object = format!("person:{person_id}");
+        people::withdraw_of(writing.on(), (&caller.account_id, &object), self.now()).await?;
         self.audit(&mut writing, caller, ("person.remove", &object, &member.email)).await?;
         writing.commit().await
     }

@@ -2,7 +2,7 @@
 
 use super::people::{Browser, caller_of};
 use super::{App, known};
-use crate::auth::{Role, password};
+use crate::auth::{Role, password, session};
 use crate::db::accounts::Named;
 use crate::db::people;
 use crate::db::sessions::{self, Of, Seen, Session};
@@ -11,7 +11,15 @@ use crate::fault::Refused;
 impl App {
     /// All sessions of the session's person, whichever their account.
     pub(crate) async fn own_sessions(&self, session: &Session) -> Result<Vec<Seen>, Refused> {
-        sessions::list(self.db.pool(), all_of(session)).await
+        self.living_sessions(all_of(session)).await
+    }
+
+    /// Sessions that are not over.
+    pub(super) async fn living_sessions(&self, of: Of<'_>) -> Result<Vec<Seen>, Refused> {
+        let now = self.now();
+        let mut all = sessions::list(self.db.pool(), of).await?;
+        all.retain(|one| !session::is_over(one.created_at, one.last_seen_at, now));
+        Ok(all)
     }
 
     /// The accounts that the person may be in.

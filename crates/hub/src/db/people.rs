@@ -309,6 +309,24 @@ pub(crate) async fn withdraw<'e>(
     Ok(done.rows_affected())
 }
 
+/// Takes back the links that someone has made for an account.
+pub(crate) async fn withdraw_of<'e>(
+    on: impl Executor<'e, Database = Any>,
+    (account_id, author): (&str, &str),
+    now: Timestamp,
+) -> Result<(), Refused> {
+    sqlx::query(
+        "UPDATE invitations SET used_at = $3 WHERE account_id = $1 AND created_by = $2 AND used_at IS NULL \
+         AND expires_at > $3",
+    )
+    .bind(account_id)
+    .bind(author)
+    .bind(now.0)
+    .execute(on)
+    .await?;
+    Ok(())
+}
+
 /// Takes back the links that were made for the hub's first owner.
 pub(crate) async fn forget_owner_links<'e>(
     on: impl Executor<'e, Database = Any>,

@@ -44,10 +44,14 @@ async fn all_sessions_of_someone_who_is_disabled_end_at_once(house: House) {
     let (vera, id) = joined(&house, "vera@example.com", "owner").await;
     let mut again = Visitor::new(&house);
     again.sign_in_as("vera@example.com", OTHER).await;
+    let (_, page) = vera.send("/people", &[("email", "back@example.com"), ("role", "owner")]).await;
+    let back = format!("/join/{}", page.split_once("/join/").unwrap().1.split('<').next().unwrap());
+    assert_eq!(again.get(&back).await.status(), StatusCode::OK);
     let owner = Visitor::owner(&house).await;
     let (status, page) = owner.send(&format!("/people/{id}/disable"), &[("password", PASSWORD)]).await;
     assert_eq!(status, StatusCode::SEE_OTHER, "{page}");
     assert!(!vera.is_in().await && !again.is_in().await);
+    assert_eq!(again.get(&back).await.status(), StatusCode::NOT_FOUND, "no way back through an own invitation");
     let refused = again.post("/sign-in", &[("email", "vera@example.com"), ("password", OTHER)]).await;
     assert_eq!(refused.status(), StatusCode::UNAUTHORIZED);
     assert_eq!(user(&house, "vera@example.com").await["disabled"], true);

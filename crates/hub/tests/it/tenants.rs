@@ -145,6 +145,7 @@ struct Ours {
     command: String,
     client: String,
     person: String,
+    webhook: String,
     draft: String,
 }
 
@@ -156,6 +157,8 @@ async fn ours(house: &House) -> Ours {
     let asked = house.call(Method::POST, &format!("/agents/{agent}/checks"), Some(check)).await;
     let location = asked.headers()["location"].to_str().unwrap().to_owned();
     let person = user(house, OWNER).await["userId"].as_str().unwrap().to_owned();
+    let hook = json!({"url": "https://hooks.example.com/x", "events": ["pipeline_failed"]});
+    let hook = house.expect(201, Method::POST, "/webhooks", Some(hook)).await;
     let draft = uuid::Uuid::new_v4().to_string();
     let pool = house.database().await;
     let sql = "INSERT INTO drafts (id, account_id, project_id, person_id, body, notes, updated_at) \
@@ -170,6 +173,7 @@ async fn ours(house: &House) -> Ours {
         command: location.rsplit('/').next().unwrap().to_owned(),
         client: house.set_up.client_id.clone(),
         person,
+        webhook: hook["webhookId"].as_str().unwrap().to_owned(),
         draft,
         agent,
     }
@@ -191,6 +195,7 @@ impl Ours {
                 "projects" => &self.project,
                 "users" | "people" => &self.person,
                 "api-clients" => &self.client,
+                "webhooks" | "notifications" => &self.webhook,
                 other => panic!("which id is that of {other}? say so in this test"),
             },
             other => other,
@@ -205,6 +210,12 @@ fn body(method: &str, path: &str, agent: &str) -> Option<Value> {
     match (method, last) {
         ("GET" | "DELETE", _) => None,
         ("POST", "rotate") => Some(json!({})),
+        ("POST", "test") => None,
+        ("POST", "rollback") => Some(json!({"revision": 1})),
+        ("PUT", "set-times") => Some(json!({"start": "0 6 * * *"})),
+        _ if path.contains("/webhooks/") => {
+            Some(json!({"url": "https://hooks.example.com/y", "events": ["pipeline_failed"]}))
+        }
         ("POST", "checks" | "discoveries") => Some(json!({"spec": pipeline("x", agent)})),
         ("POST", "commands") => Some(json!({"command": "START"})),
         ("PUT", "allowed-addresses") => Some(json!({"allowedAddresses": []})),

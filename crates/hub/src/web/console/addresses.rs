@@ -42,7 +42,8 @@ pub(super) fn ranges_field(value: String, wrong: &Wrong) -> Field {
 
 /// The ranges in a form.
 pub(super) fn ranges(fields: &Fields) -> Result<Allowed, crate::fault::Refused> {
-    Allowed::parse(fields.get(ALLOWED).split(['\n', ',', ' ']), ALLOWED)
+    let written = fields.get(ALLOWED).split([',', ' ', '\r', '\n', '\t']);
+    Allowed::parse(written.filter(|text| !text.is_empty()), ALLOWED)
 }
 
 async fn addresses_page(

@@ -96,8 +96,9 @@ fn badge(secret: &Credential, newest: Option<&str>, now: millrace_model::Timesta
     match (secret.revoked_at, secret.is_alive(now)) {
         (Some(_), _) => Badge::new(Shape::Square, "quiet", "Revoked"),
         (None, false) => Badge::new(Shape::Triangle, "bad", "Expired"),
-        (None, true) if newest == Some(&secret.id) => Badge::new(Shape::Dot, "good", "Current"),
-        (None, true) => Badge::new(Shape::Ring, "doubt", "Old"),
+        (None, true) if newest != Some(&secret.id) => Badge::new(Shape::Half, "doubt", "Old"),
+        (None, true) if secret.last_used_at.is_none() => Badge::new(Shape::Ring, "busy", "New"),
+        (None, true) => Badge::new(Shape::Dot, "good", "Current"),
     }
 }
 

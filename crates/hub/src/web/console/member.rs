@@ -132,7 +132,7 @@ async fn end_page(app: &App, visitor: &Visitor, (id, end): (&str, End), wrong: W
         1 => "their session ends at once".to_owned(),
         many => format!("their {many} sessions end at once"),
     };
-    let stays = "what they made stays, and Activity goes on naming them";
+    let stays = "agents, pipelines and API clients that they made stay, and Activity goes on naming them; their open invitations do not";
     let (title, lead, button, more) = match end {
         End::Disable => (
             format!("Disable {}", member.email),

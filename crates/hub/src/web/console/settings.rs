@@ -42,7 +42,7 @@ async fn settings_page(app: &App, visitor: &Visitor, fields: &Fields, wrong: Wro
         projects: app.all_projects(&visitor.caller).await?,
         account: Field::text("accountName", "Name of the account", typed("accountName", settings.name), &wrong)
             .most(100),
-        project: Field::text("name", "Name", fields.get("name"), &wrong)
+        project: Field::text("name", "Name of a new project", fields.get("name"), &wrong)
             .help("Pipelines live in projects; names of pipelines are unique in theirs.")
             .most(100),
         ranges: ranges_field(typed(ALLOWED, settings.allowed.texts().join("\n")), &wrong),
