@@ -107,6 +107,7 @@ for (const [theme, width] of views) {
   await signIn(page, hub, EMAIL, PASSWORD);
   where.draft ??= await draft(page, where);
   for (const [name, path] of await screens(page, where)) {
+    await where.renew();
     await page.goto(HUB_URL + path);
     await look(page, name, theme, width);
   }

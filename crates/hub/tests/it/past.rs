@@ -39,7 +39,7 @@ fn told(from: i64, to: i64, step: i64) -> Vec<Told> {
         if at >= restart && run < restart {
             (run, counters) = (restart, [0; 10]);
         }
-        let seconds = (step / SECOND) as f64;
+        let seconds = ((at - run).min(step) / SECOND) as f64;
         let rows = (12_000.0 * wave(at) * seconds) as i64;
         let commits = step / SECOND;
         let grown = [rows, rows * 81, rows * 6 / 10, rows * 3 / 10, rows / 10, 0, rows / 4, commits,
