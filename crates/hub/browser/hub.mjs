@@ -102,7 +102,7 @@ export function pipeline(name, agentId) {
     streamingSource: {
       type: "postgres",
       connection: { host: "orders-db.internal", port: 5432, database: "shop", username: "millrace",
-        password: { secretType: "aws_secrets_manager", secretName: "millrace/shop", key: "password" } },
+        password: { secretType: "env", secretName: "SHOP_PASSWORD" } },
       tables: tables.map((table) => ({ schema: "sales", table })),
     },
     streamingTarget: { type: "local", path: "/lake", prefix: "shop", format: "parquet", layout: "flat" },

@@ -143,6 +143,7 @@ for (const [theme, width] of views) {
   where.draft ??= await draft(page, where);
   where.foreign ??= await edited(page, where);
   for (const [name, path] of await screens(page, where)) {
+    await where.renew();
     await page.goto(HUB_URL + path);
     await look(page, name, theme, width);
   }
