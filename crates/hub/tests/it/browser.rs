@@ -54,7 +54,7 @@ async fn the_story_can_be_told_without_javascript() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn axe_finds_nothing_on_any_screen_light_and_dark_narrow_and_wide() {
-    let house = House::changed(Kind::Sqlite, |settings| settings.registration = Registration::Open).await;
+    let house = House::set(Kind::Sqlite, |settings| settings.registration = Registration::Open).await;
     run(&house, "shots.mjs", &[]).await;
     let house = House::open(Kind::Sqlite).await;
     // The pictures are kept, to be looked at.

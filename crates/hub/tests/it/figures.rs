@@ -136,7 +136,7 @@ async fn quarters_of_an_hour_outlive_their_samples(house: House) {
     house.clock.advance(Duration::from_hours(72));
     house.use_token(&house.token_of(&house.set_up.client_id, &house.set_up.client_secret).await);
     // Within a second by the hub's clock they are added up, and what is older than two days is forgotten.
-    let pool = house.pool().await;
+    let pool = house.database().await;
     while count(&pool, "samples").await > 0 {
         tokio::task::yield_now().await;
     }

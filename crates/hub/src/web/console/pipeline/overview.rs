@@ -126,7 +126,8 @@ fn kinds(placed: &Placed, hour: &Course, day: &Course) -> Vec<Kind> {
         run: told.and_then(|told| told.get(op)).and_then(Value::as_u64).map_or_else(|| "–".into(), count),
     };
     let all: Vec<Kind> = KINDS.into_iter().map(kind).collect();
-    let is_told = all.iter().any(|kind| [&kind.hour, &kind.day].into_iter().any(|count| count != "0") || kind.run != "–");
+    let is_told =
+        all.iter().any(|kind| [&kind.hour, &kind.day].into_iter().any(|count| count != "0") || kind.run != "–");
     if is_told { all } else { Vec::new() }
 }
 
