@@ -4,6 +4,7 @@
 mod view;
 
 use std::fs;
+use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
@@ -11,7 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use millrace_testkit::hub::Hub;
+use millrace_testkit::hub::{Hub, OWNER};
 use millrace_testkit::lake::{Equal, state};
 use millrace_testkit::pipeline::{Draft, Pipeline};
 use millrace_testkit::postgres::{Database, Server};
@@ -39,13 +40,16 @@ const PACE: Pace = Pace { movers: 2, transactions_a_second: Some(60) };
 /// When millrace is killed in a demo that nobody gave a length; otherwise it is in the middle.
 const UNASKED_KILL: Duration = Duration::from_secs(20);
 
+/// A run that nobody watches ends by itself, also if it was not told when.
+const UNWATCHED: Duration = Duration::from_secs(60);
+
 /// How long a start, a stop or a catching up may take before the demo gives up.
 const PATIENCE: Duration = Duration::from_mins(2);
 
 /// What the demo shall be like.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
-    /// End after this long (`60s`, `5m`) instead of at Ctrl-C.
+    /// End after this long (`60s`, `5m`) instead of at Ctrl-C; off a terminal 60s if it is not said.
     #[arg(long = "for", value_name = "DURATION", value_parser = duration)]
     length: Option<Duration>,
     /// Which kind of source.
@@ -78,7 +82,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let draft = Draft::new("shop", &database, &workload::TABLES).property("heartbeat.interval", "1s");
     let pipeline = draft.write(&folder)?;
     let hub = Hub::start(&millrace, &folder)?;
-    let agent = hub.add_agent("demo")?;
+    let agent = agent_of(&hub, "demo", "Carries the shop's changes. It is killed once, and goes on.")?;
+    let spare = agent_of(&hub, "spare", "Runs, and has nothing to do: create a pipeline for it.")?;
     let created = hub.add_pipeline(&draft.body(&agent, &folder))?;
     hub.command(&created, "START")?;
     println!(
@@ -87,21 +92,52 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         pipeline.tables.len()
     );
     println!("  the lake    {}; stays until the next demo", pipeline.lake.display());
-    println!("  the hub     {}, with one agent and one pipeline, made through its API", hub.url);
+    println!("  the hub     {}, with two agents and a pipeline, made through its API", hub.url);
     println!("  between     millrace agent, which has nothing but its environment\n");
+    invitation(&hub, server.port());
     let state = folder.join("state");
-    let demo =
-        Demo { millrace: &millrace, pipeline: &pipeline, database: &database, hub: &hub, agent: &agent, state: &state };
+    let watched = std::io::stdout().is_terminal();
+    let length = arguments.length.or((!watched).then_some(UNWATCHED));
+    let demo = Demo {
+        millrace: &millrace,
+        pipeline: &pipeline,
+        database: &database,
+        hub: &hub,
+        agent: &agent,
+        state: &state,
+        watched,
+    };
     let running = demo.start_agent()?;
+    let idle = hub.agent(&spare, &folder.join("spare"))?.allow_anything().start()?;
     hub.wait_for_pipeline(&created, "STREAMING", PATIENCE)?;
-    println!("It streams; {}.\n", ending(arguments.length));
+    println!("It streams; {}.\n", ending(length));
     let load = Load::start(&database, SEED, PACE)?;
-    let running = demo.watch(&load, running, arguments.length, &stop)?;
+    let running = demo.watch(&load, running, length, &stop)?;
     let equal = demo.settle(load, running, &created)?;
+    idle.stop(PATIENCE)?;
     hub.stop()?;
     show_query(&pipeline, &folder)?;
     println!("{equal}");
     Ok(())
+}
+
+/// A new agent that says what it is for.
+fn agent_of(hub: &Hub, name: &str, description: &str) -> Result<String> {
+    let id = hub.add_agent(name)?;
+    hub.describe_agent(&id, description)?;
+    Ok(id)
+}
+
+/// Where the console is, who may sign in, and what to look at.
+fn invitation(hub: &Hub, port: u16) {
+    let (email, password) = OWNER;
+    println!("Look at it in the console while it runs:\n");
+    println!("  {}", tone(Tone::Good, &hub.url));
+    println!("  Email       {email}");
+    println!("  Password    {password}\n");
+    println!("  Pipelines, shop   what flows, its tables, what happened when the agent was killed");
+    println!("  Create pipeline   for the agent `spare`, from 127.0.0.1:{port}, database shop, user postgres,");
+    println!("                    no password, to a folder of your choice\n");
 }
 
 /// What all parts of the demo are about.
@@ -113,6 +149,8 @@ struct Demo<'a> {
     agent: &'a str,
     /// What the agent keeps over a restart.
     state: &'a Path,
+    /// Somebody may play with it in the console.
+    watched: bool,
 }
 
 impl Demo<'_> {
@@ -165,6 +203,8 @@ impl Demo<'_> {
     fn settle(&self, load: Load, mut running: Millrace, created: &str) -> Result<Equal> {
         let done = load.stop()?;
         println!("\nThe shop is closed, after {} transactions. The lake catches up.", view::grouped(done.transactions));
+        // Somebody may have stopped it in the console.
+        self.hub.command(created, "START")?;
         self.catch_up()?;
         // The lease of the process that was killed lasts for 45 s; the stream did not wait for it, the hub does.
         running.wait_for("connected", PATIENCE)?;
@@ -200,6 +240,7 @@ impl Demo<'_> {
     fn start_agent(&self) -> Result<Millrace> {
         // After a kill the server may take a moment to notice that the one before is gone, and so may the hub.
         let agent = self.hub.agent(self.agent, self.state)?.allow("retrying").allow("PG-012");
+        let agent = if self.watched { agent.allow_anything() } else { agent };
         let mut running = agent.start()?;
         running.wait_for("streaming", PATIENCE)?;
         Ok(running)

@@ -5,7 +5,7 @@
 
 use std::time::{Duration, Instant};
 
-use millrace_model::SecretStore;
+use millrace_model::{SecretStore, Timestamp};
 use millrace_protocol::gateway::{Goodbye, Hello, Sync, Synced, Welcome, refusal};
 use millrace_secrets::Secrets;
 use reqwest::header::RETRY_AFTER;
@@ -14,6 +14,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
 
+use crate::clock::SystemClock;
 use crate::fault::Cause;
 use crate::settings::{ClientSecret, Settings};
 
@@ -86,6 +87,12 @@ impl HubClient {
         }
         let http = builder.build().map_err(|error| Cause::Settings(format!("no HTTP client: {error}")))?;
         Ok(Self { settings: settings.clone(), http, token: Mutex::default() })
+    }
+
+    /// The time that the hub is told.
+    pub(crate) fn clock(&self) -> Timestamp {
+        let ahead = i64::try_from(self.settings.clock_ahead.as_micros()).unwrap_or_default();
+        Timestamp(SystemClock::time().0.saturating_add(ahead))
     }
 
     /// How long a process waits for the lease of another one.
@@ -167,9 +174,10 @@ impl HubClient {
                 .map_err(|error| Answer::Final(Cause::File { path: path.clone(), error })),
             ClientSecret::Reference(reference) => {
                 Secrets::default().read(reference).await.map(|value| value.reveal().to_owned()).map_err(|fault| {
-                    match fault.is_retry() {
-                        true => Answer::Later(fault.to_string(), None),
-                        false => Answer::Final(Cause::Settings(fault.to_string())),
+                    if fault.is_retry() {
+                        Answer::Later(fault.to_string(), None)
+                    } else {
+                        Answer::Final(Cause::Settings(fault.to_string()))
                     }
                 })
             }

@@ -97,7 +97,10 @@ pub async fn run(settings: &Settings, mut stop: Stop) -> Result<(), Fault> {
         },
         Some(first) => first.and(over(&mut supervised).await),
     };
-    session.goodbye(farewell(&ended)).await;
+    // A hub that refuses for good has nothing more to be told.
+    if !matches!(&ended, Err(fault) if fault.remedy == Remedy::Operator(Refusal::Hub)) {
+        session.goodbye(farewell(&ended)).await;
+    }
     ended
 }
 
@@ -118,7 +121,7 @@ fn farewell(ended: &Result<(), Fault>) -> &'static str {
         Err(fault) => match fault.remedy {
             Remedy::Operator(Refusal::Fenced) => "fenced",
             Remedy::Operator(Refusal::Busy) => "busy",
-            _ => "fault",
+            Remedy::Retry | Remedy::Operator(_) | Remedy::Defect => "fault",
         },
     }
 }

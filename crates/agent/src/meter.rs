@@ -23,15 +23,20 @@ const WINDOW: Duration = Duration::from_secs(10);
 /// What the run is at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
+    /// Source and target are asked, the chain is claimed.
     Starting,
+    /// Rows that are already there are read.
     Snapshotting,
+    /// Changes are read as they come.
     Streaming,
     /// Nobody answers; it tries again.
     Retrying,
+    /// What is whole is committed, then it ends.
     Stopping,
 }
 
 impl Phase {
+    /// The word for it.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Starting => "starting",
@@ -56,15 +61,21 @@ pub struct Meter {
 /// The numbers at one moment.
 #[derive(Debug, Default)]
 pub struct Reading {
+    /// Whether the source answered last.
     pub source_connected: bool,
+    /// Whether the target answered last.
     pub target_connected: bool,
+    /// Whether it was asked to stop.
     pub stopping: bool,
     /// The newest commit, and when it was confirmed.
     pub commit: u64,
+    /// When it was committed.
     pub committed: Option<(Instant, Timestamp)>,
+    /// Up to where the source was read for it; opaque.
     pub position: String,
     /// Of the last change that is committed.
     pub sequence: u64,
+    /// Of each table.
     pub tables: Tables,
     /// Tables of the newest commit whose snapshot is not finished.
     pub tables_remaining: u64,
@@ -72,7 +83,9 @@ pub struct Reading {
     pub tables_known: bool,
     /// Each table of the newest commit, and whether its snapshot is finished.
     pub members: Vec<(String, bool)>,
+    /// Commits by their kind.
     pub commits: BTreeMap<&'static str, u64>,
+    /// How long commits took.
     pub commit_durations: Histogram,
     /// From the commit in the source to the commit that has it, one for each transaction.
     pub delivery_latencies: Histogram,
@@ -80,6 +93,7 @@ pub struct Reading {
     pub spilled: u64,
     /// How much of the source's log waits, as it last said.
     pub waiting: LogWaiting,
+    /// How often each stage was tried again.
     pub retries: BTreeMap<String, u64>,
     lag: Lag,
     /// What became of the last stage: what it waits for, until it goes on.
@@ -89,6 +103,7 @@ pub struct Reading {
 }
 
 impl Meter {
+    /// Of a pipeline that has not begun yet.
     pub fn new(pipeline: &str, snapshots: bool) -> Self {
         Self { pipeline: pipeline.to_owned(), snapshots, began: now(), reading: Mutex::default() }
     }

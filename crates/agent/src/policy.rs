@@ -15,11 +15,14 @@ use crate::fault::Cause;
 
 /// The three lists.
 #[derive(Clone, Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct Policy {
-    allowed_hosts: Option<Vec<String>>,
-    allowed_secrets: Option<Vec<String>>,
-    allowed_targets: Option<Vec<String>>,
+    #[serde(rename = "allowedHosts")]
+    hosts: Option<Vec<String>>,
+    #[serde(rename = "allowedSecrets")]
+    secrets: Option<Vec<String>>,
+    #[serde(rename = "allowedTargets")]
+    targets: Option<Vec<String>>,
 }
 
 impl Policy {
@@ -35,9 +38,9 @@ impl Policy {
     fn allows(&self, source: Option<SourcePart<'_>>, target: Option<TargetPart<'_>>) -> Result<(), Cause> {
         if let Some(source) = source {
             let connection = connection(source);
-            check(self.allowed_hosts.as_ref(), "allowedHosts", &connection.host)?;
+            check(self.hosts.as_ref(), "allowedHosts", &connection.host)?;
             if let Some(secret) = &connection.password {
-                check(self.allowed_secrets.as_ref(), "allowedSecrets", &secret.name)?;
+                check(self.secrets.as_ref(), "allowedSecrets", &secret.name)?;
             }
         }
         let Some(target) = target else { return Ok(()) };
@@ -46,7 +49,7 @@ impl Policy {
             StoreSpec::S3 { bucket } | StoreSpec::Gcs { bucket } => bucket.clone(),
             StoreSpec::Abs { container } => container.clone(),
         };
-        check(self.allowed_targets.as_ref(), "allowedTargets", &place)
+        check(self.targets.as_ref(), "allowedTargets", &place)
     }
 
     /// Whether the secret goes to a host that it is bound to, or that the operator wrote down as it stands. The binding
@@ -64,7 +67,7 @@ impl Policy {
             return Ok(None);
         }
         // A pattern is not enough: it was there before anybody thought of this host.
-        if self.allowed_hosts.iter().flatten().any(|allowed| allowed.to_lowercase() == host) {
+        if self.hosts.iter().flatten().any(|allowed| allowed.to_lowercase() == host) {
             return Ok(Some((name, host)));
         }
         let bound: Vec<&str> = bound.iter().map(String::as_str).collect();
@@ -159,9 +162,9 @@ mod tests {
         assert!(open.binds(spec("evil.example", "B").source_part(), &bindings).unwrap().is_some());
         let refused = open.binds(spec("evil.example", "A").source_part(), &bindings).unwrap_err().to_string();
         assert!(refused.contains("- \"evil.example\""), "{refused}");
-        let wide = Policy { allowed_hosts: Some(vec!["*".into()]), ..Policy::default() };
+        let wide = Policy { hosts: Some(vec!["*".into()]), ..Policy::default() };
         assert!(wide.binds(spec("evil.example", "A").source_part(), &bindings).is_err());
-        let named = Policy { allowed_hosts: Some(vec!["db2.internal".into()]), ..Policy::default() };
+        let named = Policy { hosts: Some(vec!["db2.internal".into()]), ..Policy::default() };
         assert!(named.binds(spec("db2.internal", "A").source_part(), &bindings).unwrap().is_some());
     }
 

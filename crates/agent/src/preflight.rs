@@ -91,7 +91,7 @@ fn answers(subject: &str, answer: Result<Vec<Finding>, Fault>) -> Vec<Finding> {
 
 /// What source and target find; asks until both have answered.
 pub async fn ask(engine: &Engine, meter: &Meter) -> Result<Vec<Finding>, Fault> {
-    let mut backoff = Backoff::new();
+    let mut backoff = Backoff::default();
     loop {
         let answer = async {
             let mut findings = engine.source.check().await?;

@@ -15,12 +15,14 @@ pub struct Backoff {
     next: Duration,
 }
 
-impl Backoff {
+impl Default for Backoff {
     /// Begins with the shortest.
-    pub fn new() -> Self {
+    fn default() -> Self {
         Self { next: FIRST }
     }
+}
 
+impl Backoff {
     /// Says so and waits.
     pub async fn wait(&mut self, stage: &str, fault: &Fault) {
         let pause = self.step();
@@ -42,7 +44,7 @@ mod tests {
 
     #[test]
     fn each_pause_is_twice_the_last_up_to_the_longest() {
-        let mut backoff = Backoff::new();
+        let mut backoff = Backoff::default();
         let pauses: Vec<u128> = (0..9).map(|_| backoff.step().as_millis()).collect();
         assert_eq!(pauses, [500, 1000, 2000, 4000, 8000, 16_000, 30_000, 30_000, 30_000]);
     }

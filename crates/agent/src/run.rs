@@ -40,7 +40,7 @@ pub(crate) struct Ended {
 
 impl Run {
     /// Checks, and streams until it is stopped or a fault ends it.
-    pub(crate) async fn to_its_end(self) -> Ended {
+    pub(crate) async fn carry_out(self) -> Ended {
         let engine = match self.ready().await {
             Ok(Some(engine)) => engine,
             Ok(None) => return Ended { ended: Ok(()), shown_epoch: None },

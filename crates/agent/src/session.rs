@@ -29,7 +29,7 @@ const DUPLICATE_PAUSE: Duration = Duration::from_secs(2);
 /// A new wish is taken so soon, or told again.
 const TAKEN_WITHIN: Duration = Duration::from_secs(5);
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
-const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+const LONGEST_PAUSE: Duration = Duration::from_mins(1);
 /// A goodbye must not hold up the end of the process.
 const GOODBYE_WITHIN: Duration = Duration::from_secs(3);
 
@@ -139,7 +139,7 @@ impl Session {
             session_id,
             sequence: self.sequence,
             wait_ms: u64::try_from(wait.as_millis()).unwrap_or_default(),
-            sent_at: now.to_string(),
+            sent_at: self.hub.clock().to_string(),
             held: self.shared.held(),
             report: self.shared.report(),
             events,

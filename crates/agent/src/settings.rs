@@ -31,6 +31,8 @@ pub struct Settings {
     pub certificates: Option<PathBuf>,
     /// A process that finds another one in its place gives up after so long.
     pub duplicate_patience: Duration,
+    /// How far the clock that the hub is told of goes ahead of this machine's.
+    pub clock_ahead: Duration,
 }
 
 /// Where the client secret is.
@@ -59,7 +61,7 @@ impl std::fmt::Debug for ClientSecret {
 pub const DEFAULT_LISTEN: &str = "127.0.0.1:9464";
 
 /// As long as a lease that nobody renews, and some.
-const DUPLICATE_PATIENCE: Duration = Duration::from_secs(60);
+const DUPLICATE_PATIENCE: Duration = Duration::from_mins(1);
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -73,6 +75,7 @@ impl Settings {
     /// Reads what `variable` gives for each name.
     pub fn read(variable: impl Fn(&str) -> Option<String>) -> Result<Self, Cause> {
         let variable = |name: &str| variable(name).filter(|text| !text.is_empty());
+        let seconds = |name: &str| Some(Duration::from_secs(variable(name)?.parse().ok()?));
         let mut wrong = Vec::new();
         let mut required = |name: &str| {
             variable(name).unwrap_or_else(|| {
@@ -105,10 +108,9 @@ impl Settings {
                 policy_file: variable("POLICY_FILE").map(PathBuf::from),
                 listen: variable("LISTEN").unwrap_or_else(|| DEFAULT_LISTEN.to_owned()),
                 certificates: variable("CUSTOM_CERT_LOCATION").map(PathBuf::from),
-                // Shorter for tests only.
-                duplicate_patience: variable("AGENT_TEST_PATIENCE_SECONDS")
-                    .and_then(|text| text.parse().ok())
-                    .map_or(DUPLICATE_PATIENCE, Duration::from_secs),
+                // Shorter, and wrong, for tests only.
+                duplicate_patience: seconds("AGENT_TEST_PATIENCE_SECONDS").unwrap_or(DUPLICATE_PATIENCE),
+                clock_ahead: seconds("AGENT_TEST_CLOCK_AHEAD_SECONDS").unwrap_or_default(),
             }),
             _ => Err(Cause::Settings(wrong.join("; "))),
         }
@@ -139,7 +141,8 @@ fn reference(text: &str) -> Result<ClientSecret, String> {
     // The parser's words are left out: somebody may have put the secret itself here.
     let refused =
         "OAUTH_CLIENT_SECRET_REF must be JSON such as {\"secretType\":\"aws_secrets_manager\",\"secretName\":\"…\"}";
-    let Reference { secret_type, secret_name, key } = serde_json::from_str(text).map_err(|_| refused.to_owned())?;
+    let Reference { secret_type, secret_name, key } =
+        serde_json::from_str(text).map_err(|_hidden| refused.to_owned())?;
     Ok(ClientSecret::Reference(SecretReference { store: secret_type.to_lowercase(), name: secret_name, key }))
 }
 

@@ -32,7 +32,7 @@ use crate::standing::Shared;
 use crate::told::{Witness, failed, fault_event, idle, of_finding, reason};
 
 /// A new revision is asked this long whether it can run before the old one is stopped for it.
-const APPLY_WITHIN: Duration = Duration::from_secs(60);
+const APPLY_WITHIN: Duration = Duration::from_mins(1);
 
 /// The supervisor.
 pub(crate) struct Supervisor {
@@ -281,7 +281,7 @@ impl Supervisor {
         let observer = Arc::clone(&witness);
         let runtime = Handle::current();
         // On a thread of its own: an engine is one task that may compute for long, and the session must go on beside it.
-        self.running.spawn_blocking(move || runtime.block_on(observed(observer, run.to_its_end())));
+        self.running.spawn_blocking(move || runtime.block_on(observed(observer, run.carry_out())));
         self.shared.runs(witness);
     }
 
@@ -379,6 +379,6 @@ fn word_of(fault: &Fault) -> &'static str {
         Remedy::Operator(Refusal::SchemaChange) => "schema_change",
         Remedy::Operator(Refusal::Fenced) => "fenced",
         Remedy::Operator(Refusal::Busy) => "busy",
-        _ => "failed",
+        Remedy::Retry | Remedy::Operator(_) | Remedy::Defect => "failed",
     }
 }

@@ -19,7 +19,7 @@ use crate::meter::{Meter, Phase, Reading};
 use crate::outbox::{Outbox, new_event};
 
 /// A stage that is tried again and again is told this often.
-const SAY_AGAIN: Duration = Duration::from_secs(60);
+const SAY_AGAIN: Duration = Duration::from_mins(1);
 /// So many tables are named in a report: it stays below the hub's limit.
 const TABLES: usize = 2_000;
 
@@ -256,7 +256,15 @@ impl Observer for Witness {
                 let message = format!("nobody answers at `{stage}`; it is tried again");
                 self.say("warning", "retrying", message, json!({"stage": stage}));
             }
-            _ => {}
+            Event::Retrying { .. }
+            | Event::ChunkCommitted(_)
+            | Event::Filling { .. }
+            | Event::Closed
+            | Event::Committed { .. }
+            | Event::SnapshotRead { .. }
+            | Event::Spilled { .. }
+            | Event::Waiting(_)
+            | Event::Stopping => {}
         }
         // These come with every row or so, and change no status.
         if !matches!(event, Event::SnapshotRead { .. } | Event::Filling { .. } | Event::Closed | Event::Spilled { .. })
@@ -318,7 +326,7 @@ fn cure(fault: &Fault) -> String {
         Remedy::Operator(Refusal::Gap) if fault.code != OTHER_SOURCE => {
             "RESTART: all tables are read anew behind a new slot, and their files so far leave the lake".into()
         }
-        _ => fault.cure.clone(),
+        Remedy::Retry | Remedy::Operator(_) | Remedy::Defect => fault.cure.clone(),
     }
 }
 

@@ -34,14 +34,20 @@ export class Hub {
     return this.call("POST", `/projects/${this.project}/streaming-pipelines`, { ...pipeline(name, agentId), ...extra });
   }
 
-  command(pipeline, command) {
-    return this.call("POST", `/projects/${this.project}/streaming-pipelines/${pipeline}/commands`, { command });
+  command(pipeline, command, more = {}) {
+    return this.call("POST", `/projects/${this.project}/streaming-pipelines/${pipeline}/commands`, { command, ...more });
+  }
+
+  async revise(pipeline, change) {
+    const path = `/projects/${this.project}/streaming-pipelines/${pipeline}`;
+    return this.call("PUT", path, change(await this.call("GET", path)));
   }
 
   async connect(agentId) {
     const { clientId, clientSecret } = await this.call("GET", `/agents/${agentId}/credentials`);
     const token = await this.token(clientId, clientSecret);
-    const hello = { protocol: 1, instance: crypto.randomUUID(), agentVersion: "0.1.0", platform: { os: "linux" } };
+    const hello = { protocol: 1, instance: crypto.randomUUID(), agentVersion: "0.1.0",
+      platform: { os: "linux", arch: "x86_64", host: "ip-10-0-3-17" } };
     const { sessionId } = await this.send("POST", "/agent/v1/session", token, hello);
     return new Agent(this, token, sessionId);
   }
@@ -96,7 +102,7 @@ export function pipeline(name, agentId) {
     streamingSource: {
       type: "postgres",
       connection: { host: "orders-db.internal", port: 5432, database: "shop", username: "millrace",
-        password: { secretType: "aws_secrets_manager", secretName: "millrace/shop", key: "password" } },
+        password: { secretType: "env", secretName: "SHOP_PASSWORD" } },
       tables: tables.map((table) => ({ schema: "sales", table })),
     },
     streamingTarget: { type: "local", path: "/lake", prefix: "shop", format: "parquet", layout: "flat" },
@@ -130,6 +136,8 @@ export function snapshotting() {
 }
 
 export const ANSWERS = {
+  restart: { commit: 18_205, removed: 3, new_slot: false },
+  cleanup: { slot: "millrace_shop", publication: "millrace_shop" },
   check: { ok: true, findings: [
     { code: "PG-014", severity: "warning", subject: "source", message: "the table sales.audit has no key",
       cure: "give it a primary key, or set REPLICA IDENTITY FULL" },
@@ -137,5 +145,5 @@ export const ANSWERS = {
   discover: { tables: ["customers", "orders", "order_lines", "payments", "shipments", "audit"].map((table, at) => ({
     schema: "sales", table, key: table === "audit" ? [] : ["id"], columns: [], rows_estimate: 120_000 * (at + 1),
     bytes: 41_000_000 * (at + 1), findings: table === "audit"
-      ? [{ message: "it has no key: updates carry the whole row" }] : [] })) },
+      ? [{ code: "PG-017", severity: "warning", message: "has neither a key nor full old rows" }] : [] })) },
 };

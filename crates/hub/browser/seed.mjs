@@ -33,6 +33,16 @@ export async function seed(hub) {
     at: new Date(Date.now() - (600 - at * 90) * 1000).toISOString(), pipelineId: pipelines["orders to lake"] }));
   await eu.sync({ report: eu.report("STREAMING", streaming()), events, conditions: [] });
 
+  await hub.revise(pipelines["orders to lake"], (body) => ({ ...body, advancedProperties: { "commit.interval": "5s" } }));
+  const asked = async (more, result) => {
+    await hub.command(pipelines["orders to lake"], "RESTART", more);
+    const { commands } = await eu.sync({ report: eu.report("STREAMING", streaming()) });
+    await eu.sync({ results: commands.map(({ id }) => ({ id, ...result })) });
+  };
+  await asked({ tables: ["sales.orders"] }, { done: true, result: { commit: 17_802, removed: 412, new_slot: false } });
+  await asked({ tables: ["sales.order"] }, { done: false, result: { code: "failed", fault: "EN-018",
+    message: "there is no table sales.order in the lake or the source", cure: "correct the name" } });
+
   const us = await hub.connect(ids["orders-us"]);
   await hub.command(await add("orders-us", "orders-us"), "START");
   await us.sync();
@@ -45,13 +55,22 @@ export async function seed(hub) {
     message: "the log that the pipeline needs is gone: the slot was invalidated",
     cure: "start with a new snapshot: RESTART" } }) });
 
+  const source = { type: "mysql", connection: { host: "invoices.internal", port: 3306, username: "reader",
+    password: { secretType: "aws_secrets_manager", secretName: "invoices/db" } },
+    tables: [{ schema: "invoices", table: "lines" }] };
+  const target = { type: "s3", bucket: "acme-lake", prefix: "raw/invoices", region: "eu-west-1" };
+  const extra = { streamingSource: source, streamingTarget: target };
+  const invoices = await hub.addPipeline("invoices", ids["a-name_of thirty characters-ok"], extra);
+  pipelines.invoices = invoices.streamingPipelineId;
+
+  const retrying = { code: "retrying", message: "nobody answers at `source`; it is tried again",
+    cure: "it goes on by itself once there is an answer" };
   const warehouse = await hub.connect(ids.warehouse);
   const cut = streaming();
   cut.figures.source_connected = false;
   await hub.command(await add("warehouse-stock-and-movements-of-all-european-sites", "warehouse"), "START");
   await warehouse.sync();
-  await warehouse.sync({ report: warehouse.report("STREAMING", { ...cut, reason: { code: "retrying",
-    message: "nobody answers at `source`; it is tried again", cure: "it goes on by itself once there is an answer" } }),
+  await warehouse.sync({ report: warehouse.report("STREAMING", { ...cut, reason: retrying }),
     conditions: [{ kind: "duplicate_instance", message: "a second process with this identity was refused 3 min ago",
       since: new Date(Date.now() - 180_000).toISOString() }] });
 
@@ -59,6 +78,11 @@ export async function seed(hub) {
   await add("returns", "returns");
   await returns.sync();
   await returns.goodbye();
+
+  await hub.call("POST", "/webhooks", { url: "https://hooks.example.com/millrace",
+    events: ["pipeline_failed", "agent_unknown", "recovered"] });
+  await hub.call("PUT", `/projects/${hub.project}/streaming-pipelines/${pipelines.returns}/set-times`,
+    { start: "30 6 * * 1-5", stop: "*/20 20 1 * *" });
 
   const spare = await hub.connect(ids.spare);
   await spare.sync({ conditions: [] });
@@ -71,7 +95,16 @@ export async function seed(hub) {
   const { results: clients } = await hub.call("GET", "/api-clients");
   const person = (email) => users.find((user) => user.email === email).userId;
   await past([pipelines["orders to lake"], pipelines["orders-us"], ids["orders-eu"]]);
-  return { agents: ids, pipelines, spare, old: results.at(-1).credentialId, client: clients.at(-1).clientId,
+  // Keeps them as they are while the screens are looked at. Without a start of its counters a report is no sample.
+  const renew = async () => {
+    const same = (report) => ({ ...report, countedSince: undefined });
+    await eu.sync({ report: same(eu.report("STREAMING", streaming())) });
+    await us.sync({ report: same(us.report("SNAPSHOTTING", snapshotting())) });
+    await warehouse.sync({ report: same(warehouse.report("STREAMING", { ...cut, reason: retrying })) });
+    await billing.sync();
+    await spare.sync();
+  };
+  return { agents: ids, pipelines, spare, renew, old: results.at(-1).credentialId, client: clients.at(-1).clientId,
     person: person("vera.van.den.bergh-haarlemmer@commerce.example.com"), out: person("olaf@example.com") };
 }
 

@@ -44,14 +44,22 @@ async function screens(page, where) {
     ["member-disabled", `/people/${where.out}`], ["member-disable", `/people/${where.person}/disable`],
     ["member-remove", `/people/${where.person}/remove`], ["clients", "/api-clients"],
     ["client-revoke", `/api-clients/${where.client}/revoke`], ["settings", "/settings"], ["missing", "/agents/none"],
-    ["wizard-name", "/pipelines/new"], ["activity", "/activity"], ["people", "/people"], ["missing", "/agents/none"],
+    ["agent-install", `/agents/${agents["orders-eu"]}/install`], ["agent-allowlist", `/agents/${agents["orders-eu"]}/allowlist`],
+    ["agent-instances", `/agents/${agents.warehouse}/instances`], ["agent-commands", `/agents/${agents["orders-eu"]}/commands`],
+    ["pipeline-restart", `/pipelines/${eu}/restart`], ["pipeline-revisions", `/pipelines/${eu}/revisions`],
+    ["pipeline-commands", `/pipelines/${eu}/commands`],
     ["lost", "/no/such/page"], ["docs", "/docs"], ["docs-error", "/docs/errors/PG-012"],
     ["docs-codes", "/docs/reference/codes"], ["docs-cli", "/docs/reference/cli"],
+    ["times", `/pipelines/${pipelines.returns}/times`], ["times-none", `/pipelines/${eu}/times`],
+    ["notifications", "/settings/notifications"],
   ];
   if (where.draft) {
     for (const step of ["source", "test", "tables", "target", "options", "review"]) {
       list.push([`wizard-${step}`, `/pipelines/new/${where.draft}/${step}`]);
     }
+  }
+  for (const step of where.foreign ? ["source", "tables", "target", "options", "review"] : []) {
+    list.push([`foreign-${step}`, `/pipelines/new/${where.foreign}/${step}`]);
   }
   return list.filter(([name]) => !only || name.startsWith(only));
 }
@@ -79,9 +87,22 @@ async function draft(page, where) {
   await page.getByRole("button", { name: "Continue" }).click();
   await answer();
   await page.reload();
-  await page.getByRole("button", { name: /Select these/ }).click();
-  await page.getByText("6 chosen").waitFor();
+  await page.getByRole("button", { name: "Choose all 6" }).click();
+  await page.getByText("5 chosen").waitFor();
   return page.url().split("/").at(-2);
+}
+
+// An edit of a pipeline that no agent can run yet, so that it can be looked at.
+async function edited(page, where) {
+  await page.goto(`${HUB_URL}/pipelines/${where.pipelines.invoices}`);
+  await page.getByRole("button", { name: "More actions" }).click();
+  await page.getByRole("button", { name: "Edit" }).click();
+  await page.waitForURL(/\/review$/);
+  const draft = page.url().split("/").at(-2);
+  await page.goto(`${HUB_URL}/pipelines/new/${draft}/options`);
+  await page.getByLabel("Commit interval").fill("5s");
+  await page.getByRole("button", { name: "Continue" }).click();
+  return draft;
 }
 
 // What each screen looks like when nobody has done anything yet.
@@ -120,7 +141,9 @@ for (const [theme, width] of views) {
   const page = await context.newPage();
   await signIn(page, hub, EMAIL, PASSWORD);
   where.draft ??= await draft(page, where);
+  where.foreign ??= await edited(page, where);
   for (const [name, path] of await screens(page, where)) {
+    await where.renew();
     await page.goto(HUB_URL + path);
     await look(page, name, theme, width);
   }

@@ -96,6 +96,8 @@ await page.getByText("1 chosen").waitFor();
 await page.getByRole("checkbox", { name: "sales.customers" }).check();
 await button("Continue").click();
 await page.getByLabel("Folder").fill("/lake");
+await button("Test target").click();
+await until(page.getByText("The target works", { exact: false }));
 await button("Continue").click();
 await button("Continue").click();
 await page.getByText("{schema: sales, table: orders}").waitFor();
@@ -109,10 +111,34 @@ await button("Stop").click();
 await until(page.getByText("Not running", { exact: true }));
 
 await button("More actions").click();
+await button("Restart with a new snapshot").click();
+await page.getByLabel("Only these").check();
+await page.getByRole("checkbox", { name: "sales.orders" }).check();
+await page.getByLabel("Type the pipeline's name").fill("shop");
+await button("Restart with a new snapshot").click();
+await page.waitForURL(/\/commands$/);
+await until(page.getByText("3 files left the lake", { exact: false }));
+
+await button("More actions").click();
+await button("Edit").click();
+await page.getByText("Nothing yet.", { exact: false }).waitFor();
+await page.getByRole("link", { name: /Options/ }).click();
+await page.getByLabel("Commit interval").fill("5s");
+await button("Continue").click();
+await page.getByText("commit.interval: \"5s\"").first().waitFor();
+await button("Save changes").click();
+await page.getByRole("link", { name: /Revisions/ }).click();
+await page.getByRole("link", { name: "Show revision 1" }).click();
+await button("Roll back to revision 1").click();
+await page.getByText("commit.interval: \"5s\"").first().waitFor();
+await page.getByRole("heading", { name: "Revision 3" }).waitFor();
+
+await button("More actions").click();
 await button("Delete pipeline").click();
 await page.getByLabel("Type the pipeline's name").fill("shop");
 await button("Delete pipeline").click();
-await page.waitForURL(/\/pipelines$/);
+await page.waitForURL(/\/agents\/.*\/commands$/);
+await until(page.getByText("Dropped slot millrace_shop", { exact: false }));
 
 stop.abort();
 await serving;

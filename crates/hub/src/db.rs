@@ -82,9 +82,9 @@ pub struct Db {
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Alone {
     /// Make the first key that signs tokens.
-    SigningKey = 0x6d69_6c6c_7201,
+    SigningKey = 0x6d69_7201,
     /// Make messages of what happened.
-    Messages = 0x6d69_6c6c_7202,
+    Messages = 0x6d69_7202,
 }
 
 /// A writing transaction; without `commit` it never was.

@@ -15,10 +15,8 @@ use crate::process::{Invocation, Millrace};
 
 /// How long a call may take.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// The owner of every hub here.
-const OWNER: &str = "owner@example.com";
-/// The owner's password.
-pub const PASSWORD: &str = "correct horse battery staple";
+/// E-mail address and password of every hub's owner.
+pub const OWNER: (&str, &str) = ("owner@example.com", "correct horse battery staple");
 
 /// A running hub with one account, one project and one API client.
 pub struct Hub {
@@ -50,12 +48,12 @@ impl Hub {
         let _set_already = rustls::crypto::ring::default_provider().install_default();
         let port = free_port()?;
         let password = folder.join("password");
-        std::fs::write(&password, format!("{PASSWORD}\n")).map_err(Fault::io(&password))?;
+        std::fs::write(&password, format!("{}\n", OWNER.1)).map_err(Fault::io(&password))?;
         let data = folder.join("hub");
         let set_up = Invocation::of(program, ["--format", "json", "hub", "bootstrap", "--data"])
             .argument(&data)
             .argument("--owner-email")
-            .argument(OWNER)
+            .argument(OWNER.0)
             .argument("--owner-password-file")
             .argument(&password);
         let names = ["--account", "Acme", "--project", "Main", "--api-client", "tests"];
@@ -111,6 +109,16 @@ impl Hub {
         process.wait_for("listening", PATIENCE)?;
         self.process = Some(process);
         Ok(())
+    }
+
+    /// Where it listens on this machine.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Id and secret of an agent, as they were when its process was asked for.
+    pub fn credentials(&self, id: &str) -> Option<(String, String)> {
+        self.credentials.lock().unwrap_or_else(PoisonError::into_inner).get(id).cloned()
     }
 
     /// The hub's folder: database and key.
@@ -215,7 +223,7 @@ impl Hub {
     /// The owner signs in to the console: the cookie.
     pub fn sign_in(&self) -> Result<String> {
         let http = Client::builder().redirect(reqwest::redirect::Policy::none()).build().map_err(of_http)?;
-        let form = [("email", OWNER), ("password", PASSWORD)];
+        let form = [("email", OWNER.0), ("password", OWNER.1)];
         let request = http.post(format!("{}/sign-in", self.url)).header("sec-fetch-site", "same-origin").form(&form);
         let answer = request.send().map_err(of_http)?;
         let set = answer.headers().get("set-cookie").and_then(|value| value.to_str().ok()).unwrap_or_default();
@@ -239,6 +247,12 @@ impl Hub {
         let body = json!({"name": name, "deployment": "fargate", "cloudProvider": "aws", "agentType": "streaming"});
         let created = self.expect(201, Method::POST, "/agents", Some(&body))?;
         Ok(created.get("agentId").and_then(Value::as_str).unwrap_or_default().to_owned())
+    }
+
+    /// Says what an agent is for.
+    pub fn describe_agent(&self, id: &str, description: &str) -> Result<()> {
+        let body = json!({"description": description});
+        self.expect(202, Method::PATCH, &format!("/agents/{id}"), Some(&body)).map(drop)
     }
 
     /// The process of that agent, not started: what its page in the console shows as environment.

@@ -6,6 +6,7 @@
 
 pub mod backlog;
 pub mod crowd;
+pub mod doors;
 pub mod fault;
 pub mod fuse;
 pub mod hub;

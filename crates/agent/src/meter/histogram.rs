@@ -3,8 +3,7 @@
 use std::time::Duration;
 
 /// Upper bounds in seconds: from a commit to a local disk to a lake that is half an hour late.
-pub const BOUNDS: [f64; 15] =
-    [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0];
+const BOUNDS: [f64; 15] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0];
 
 /// A histogram of durations.
 #[derive(Debug, Default)]
@@ -12,6 +11,7 @@ pub struct Histogram {
     counts: [u64; BOUNDS.len()],
     /// Of all, also those beyond the last bound.
     pub count: u64,
+    /// Seconds of all together.
     pub sum: f64,
 }
 

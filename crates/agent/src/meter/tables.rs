@@ -12,23 +12,30 @@ const NAMED: usize = 500;
 /// What was committed of one table.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TableTotals {
+    /// Changes by their kind.
     pub ops: OpCounts,
+    /// Rows in files.
     pub rows: u64,
+    /// Bytes of files.
     pub bytes: u64,
+    /// Files.
     pub files: u64,
 }
 
 /// How far a table's snapshot is.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TableSnapshot {
+    /// Full name.
     pub table: String,
     /// Committed.
     pub rows_done: u64,
     /// Read, and not committed yet.
     pub ahead: u64,
+    /// About so many in all.
     pub rows_estimate: u64,
     /// When its first rows were read, and how many it had by then.
     pub began: Option<(Instant, u64)>,
+    /// Whether all of it is committed.
     pub finished: bool,
 }
 

@@ -19,7 +19,7 @@ use crate::run::wired;
 use crate::wiring::{self, CleanupPlan};
 
 /// How long a `cleanup` waits for a source that does not answer, or for its slot: other commands wait behind it.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 impl Supervisor {
     /// Does a command; its result goes into the outbox.
@@ -110,7 +110,7 @@ impl Supervisor {
 /// Drops slot and publication. The server may take a moment to let go of a slot whose reader has just left.
 async fn cleaned_up(source: &Postgres) -> Result<CleanupPlan, Fault> {
     let began = Instant::now();
-    let mut backoff = Backoff::new();
+    let mut backoff = Backoff::default();
     loop {
         match source.cleanup().await {
             Err(fault) if may_pass(&fault) && began.elapsed() < PATIENCE => backoff.wait("cleanup", &fault).await,

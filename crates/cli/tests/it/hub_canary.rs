@@ -83,7 +83,7 @@ fn no_secret_and_no_cell_is_in_anything_that_the_hub_keeps_says_or_logs() {
     process.stop(PATIENCE).unwrap();
 
     let secrets = [CELL, DATABASE_SECRET, &agent_secret, house.hub.client_secret(), &cookie_value, &token];
-    for secret in secrets.into_iter().chain([millrace_testkit::hub::PASSWORD]) {
+    for secret in secrets.into_iter().chain([millrace_testkit::hub::OWNER.1]) {
         assert!(!house.hub_holds(secret), "{secret} is in the hub's folder");
         assert!(!said.contains(secret), "{secret} was said");
         assert!(!log.contains(secret), "{secret} is in the log");

@@ -15,6 +15,7 @@ mod hub;
 mod hub_canary;
 mod hub_commands;
 mod hub_crowd;
+mod hub_doors;
 mod hub_house;
 mod hub_outage;
 mod hub_pair;

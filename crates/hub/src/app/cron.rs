@@ -57,6 +57,14 @@ impl Cron {
         })
     }
 
+    /// The last such minute that is not after `until`. Looked for in ever longer spans, so that it is near wherever it is.
+    pub(crate) fn last(&self, until: Timestamp) -> Option<Timestamp> {
+        let spans = [60, DAY, 7 * DAY, 32 * DAY, 366 * DAY, FARTHEST * DAY];
+        let first =
+            spans.iter().find_map(|span| self.after(Timestamp(until.0 - span * MINUTE)).filter(|at| *at <= until))?;
+        std::iter::successors(Some(first), |at| self.after(*at)).take_while(|at| *at <= until).last()
+    }
+
     fn is_at(&self, minute: i64) -> bool {
         has(self.hours, minute / 60) && has(self.minutes, minute % 60)
     }
@@ -143,6 +151,22 @@ mod tests {
         }
         assert_eq!(next("0 0 29 2 *", "2096-03-01T00:00:00.000Z"), "2104-02-29T00:00");
         assert_eq!(next("0 0 * * *", "2026-12-31T23:59:59.999Z"), "2027-01-01T00:00");
+    }
+
+    #[test]
+    fn the_last_time_is_found_however_far_back_it_lies() {
+        let at = Timestamp::parse("2026-11-24T12:30:00.000Z").unwrap();
+        for (cron, expected) in [
+            ("* * * * *", "2026-11-24T12:30"),
+            ("31 * * * *", "2026-11-24T11:31"),
+            ("0 20 * * *", "2026-11-23T20:00"),
+            ("0 6 * * fri", "2026-11-20T06:00"),
+            ("0 0 25 12 *", "2025-12-25T00:00"),
+            ("0 0 29 2 *", "2024-02-29T00:00"),
+        ] {
+            let last = Cron::parse(cron).unwrap().last(at).unwrap().to_string();
+            assert!(last.starts_with(expected), "{cron} {last}");
+        }
     }
 
     #[test]

@@ -22,6 +22,8 @@ const SKEW: i64 = 5_000_000;
 const DAY: i64 = 24 * 3600 * 1_000_000;
 /// A certificate that ends sooner is to be renewed.
 const SOON: i64 = 21 * DAY;
+/// What group and others may do with a file.
+const OTHERS: u32 = 0o077;
 /// Less room than this is little, and less than that is none.
 const LITTLE: u64 = 1 << 30;
 const NONE: u64 = 100 << 20;
@@ -60,7 +62,7 @@ fn folder(settings: &Settings) -> Vec<Finding> {
     let key = settings.key_file();
     if let Ok(file) = std::fs::metadata(&key) {
         let mode = file.permissions().mode() & 0o777;
-        findings.push(if mode & 0o077 == 0 {
+        findings.push(if mode & OTHERS == 0 {
             Finding::info("HB-012", "key file", format!("`{}` is for the hub's user alone", key.display()))
         } else {
             let message = format!("`{}` can be read by others of this machine (mode {mode:o})", key.display());

@@ -38,17 +38,19 @@ const HOUR: i64 = 3_600 * 1_000_000;
 /// A range has at most so many buckets.
 pub(crate) const BUCKETS: i64 = 1_500;
 
-/// When each series was sampled last, and in which run.
+/// When each series was sampled last by each agent, and in which run. By agent: one that names the pipeline of another keeps
+/// nobody's figures out.
 #[derive(Default)]
-pub(crate) struct Sampler(Mutex<HashMap<i64, (Timestamp, i64)>>);
+pub(crate) struct Sampler(Mutex<HashMap<(i64, i64), (Timestamp, i64)>>);
 
 impl Sampler {
-    fn lock(&self) -> MutexGuard<'_, HashMap<i64, (Timestamp, i64)>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<(i64, i64), (Timestamp, i64)>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether it is time for another sample.
-    fn is_due(&self, series: i64, sample: &Sample) -> bool {
+    fn is_due(&self, (agent_id, id): (&str, &str), sample: &Sample) -> bool {
+        let series = (series(agent_id), series(id));
         let mut last = self.lock();
         if last.get(&series).is_some_and(|(at, run)| *run == sample.run && sample.at.0 - at.0 < FINE) {
             return false;
@@ -105,13 +107,13 @@ impl App {
     ) -> Result<(), Refused> {
         if let Some(report) = report
             && let Some(sample) = of_report(report, at)
-            && self.sampler.is_due(series(&report.pipeline_id), &sample)
+            && self.sampler.is_due((agent_id, &report.pipeline_id), &sample)
         {
             figures::add_of_pipeline(writing.on(), (&report.pipeline_id, agent_id), &sample).await?;
         }
         if let Some(process) = process
             && let Some(sample) = of_process(process, at)
-            && self.sampler.is_due(series(agent_id), &sample)
+            && self.sampler.is_due((agent_id, agent_id), &sample)
         {
             figures::add_of_agent(writing.on(), agent_id, &sample).await?;
         }
@@ -228,7 +230,7 @@ mod tests {
     fn many_syncs_are_one_sample_in_ten_seconds_and_a_new_run_is_one_at_once() {
         let sampler = Sampler::default();
         let due = |seconds: i64, run| {
-            sampler.is_due(1, &Sample { at: Timestamp(seconds * 1_000_000), run, ..Sample::default() })
+            sampler.is_due(("a", "p"), &Sample { at: Timestamp(seconds * 1_000_000), run, ..Sample::default() })
         };
         assert_eq!(
             [due(0, 1), due(1, 1), due(9, 1), due(10, 1), due(11, 2), due(12, 2)],

@@ -98,15 +98,17 @@ impl App {
         }
         self.take_in(agent, &sync).await?;
         let until = later(asked, Duration::from_millis(sync.wait_ms).min(spread(self.settings.poll)));
+        let mut may_be_new = true;
         loop {
-            let (desired, commands) = self.news(agent, &sync).await?;
+            // At the end of a quiet hold there is nothing to look for: what nobody rang for, the next sync's first look finds.
+            let (desired, commands) = if may_be_new { self.news(agent, &sync).await? } else { (None, Vec::new()) };
             let now = self.now();
             let answered = !sync.events.is_empty() || !sync.results.is_empty();
             if desired.is_some() || !commands.is_empty() || answered || now >= until {
                 self.measures.synced(begun.elapsed().saturating_sub(held));
                 return Ok(Synced {
                     hub_time: now.to_string(),
-                    held_ms: u64::try_from((now.0 - asked.0) / 1000).unwrap_or_default(),
+                    held_ms: u64::try_from(held.as_millis()).unwrap_or(u64::MAX),
                     lease_seconds: self.settings.lease.as_secs().saturating_sub(seconds(now, asked)),
                     sequence: sync.sequence,
                     acknowledged_events: sync.events.into_iter().map(|event| event.id).collect(),
@@ -119,7 +121,7 @@ impl App {
             let left = Duration::from_micros(u64::try_from(until.0 - now.0).unwrap_or_default());
             let waits = Instant::now();
             // Whichever comes first: look again.
-            let _ = tokio::time::timeout(left, bell.notified()).await;
+            may_be_new = tokio::time::timeout(left, bell.notified()).await.is_ok();
             held += waits.elapsed();
         }
     }

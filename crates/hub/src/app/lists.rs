@@ -1,8 +1,6 @@
 //! Lists that are filtered and ordered. A status is computed and not stored, so these look at all of an account; a list without
 //! filter and order is cut into pages by the database.
 
-use std::cmp::Ordering;
-
 use super::agents::last_seen;
 use super::{App, status};
 use crate::auth::Caller;
@@ -47,11 +45,8 @@ impl Filter {
 
 /// Orders by what `key` says, stably, and takes the page.
 fn page_of<T, K: Ord>(mut all: Vec<T>, down: bool, key: impl Fn(&T) -> K, (page, size): (i64, i64)) -> (Vec<T>, i64) {
-    all.sort_by(|one, other| match key(one).cmp(&key(other)) {
-        Ordering::Equal => Ordering::Equal,
-        order if down => order.reverse(),
-        order => order,
-    });
+    // Equal ones stay in their order both ways.
+    all.sort_by(|one, other| if down { key(other).cmp(&key(one)) } else { key(one).cmp(&key(other)) });
     let total = i64::try_from(all.len()).unwrap_or(i64::MAX);
     let whole = |number: i64| usize::try_from(number).unwrap_or(usize::MAX);
     (all.into_iter().skip(whole(page.saturating_mul(size))).take(whole(size)).collect(), total)

@@ -113,8 +113,8 @@ impl App {
             let mut change = json!({"event": notice.event, "at": notice.at.to_string(),
                 "object": {"kind": kind, "id": id, "name": notice.name}, "message": words(notice, kind),
                 "link": format!("{}/{kind}s/{id}", self.settings.public_url)});
-            if let Some(code) = &notice.code {
-                change["code"] = code.as_str().into();
+            if let (Some(code), Some(change)) = (&notice.code, change.as_object_mut()) {
+                change.insert("code".into(), code.as_str().into());
             }
             change
         };
@@ -174,7 +174,7 @@ impl App {
                 audit::add(writing.on(), entry, now).await?;
             }
             Err(why) => {
-                warn!(code = "retrying", stage = "notification", recipient = id, "a message did not arrive: {why}")
+                warn!(code = "retrying", stage = "notification", recipient = id, "a message did not arrive: {why}");
             }
         }
         writing.commit().await

@@ -151,13 +151,13 @@ impl App {
     pub(crate) fn secret_of(&self, recipient: &Recipient) -> Result<Option<String>, Refused> {
         let Some(sealed) = &recipient.sealed else { return Ok(None) };
         let plain = self.sealer.open(sealed, &recipient.id)?;
-        String::from_utf8(plain).map(Some).map_err(|_| Refused::failed("a sealed secret is not text"))
+        String::from_utf8(plain).map(Some).map_err(|_error| Refused::failed("a sealed secret is not text"))
     }
 }
 
 fn new_secret() -> Result<String, Refused> {
     let mut bytes = [0u8; 32];
-    SystemRandom::new().fill(&mut bytes).map_err(|_| Refused::failed("the system has no random numbers"))?;
+    SystemRandom::new().fill(&mut bytes).map_err(|_error| Refused::failed("the system has no random numbers"))?;
     Ok(format!("{PREFIX}{}", BASE64.encode(bytes)))
 }
 

@@ -67,7 +67,8 @@ impl App {
         let violations: Vec<Violation> = read.iter().filter_map(|read| read.as_ref().err().cloned()).collect();
         let [Ok(start_cron), Ok(stop_cron)] = read else { return Err(Refused::Invalid(violations)) };
         if start_cron.is_some() && start_cron == stop_cron {
-            return Err(Refused::invalid("stop", "is the same as `start`: a pipeline cannot do both at once"));
+            let message = "start and stop are the same: a pipeline cannot do both at once";
+            return Err(Refused::conflict("same_times", message));
         }
         let (mut writing, pipeline) = self.locked_pipeline(caller, project_id, id).await?;
         let object = format!("pipeline:{id}");
@@ -90,7 +91,7 @@ impl App {
             updated_at: now,
         };
         set_times::keep(writing.on(), &times).await?;
-        let detail = format!("start {}, stop {}", or_never(&times.start), or_never(&times.stop));
+        let detail = format!("start {}, stop {}", or_never(times.start.as_deref()), or_never(times.stop.as_deref()));
         self.audit(&mut writing, caller, ("pipeline.set_times", &object, &detail)).await?;
         writing.commit().await
     }
@@ -145,8 +146,8 @@ impl App {
     }
 }
 
-fn or_never(text: &Option<String>) -> &str {
-    text.as_deref().unwrap_or("never")
+fn or_never(text: Option<&str>) -> &str {
+    text.unwrap_or("never")
 }
 
 /// Of everything that is due the last: when it was due, and whether it starts.
@@ -154,12 +155,7 @@ fn last_of_due(times: &SetTimes, now: Timestamp) -> Option<Next> {
     let last = |text: &Option<String>, next: Option<Timestamp>, starts: bool| {
         let first = next.filter(|next| *next <= now)?;
         let cron = Cron::parse(text.as_deref()?).ok()?;
-        // What was missed for long is not counted minute by minute: a day back is enough to find the last of most.
-        let from = first.max(Timestamp(now.0 - 86_400_000_000));
-        let all = std::iter::successors(Some(first), |_| cron.after(from)).take(2);
-        let near = all.last().unwrap_or(first);
-        let last = std::iter::successors(Some(near), |at| cron.after(*at)).take_while(|at| *at <= now).last();
-        Some((last.unwrap_or(first), starts))
+        Some((cron.last(now).unwrap_or(first), starts))
     };
     let due = [last(&times.start, times.next_start, true), last(&times.stop, times.next_stop, false)];
     due.into_iter().flatten().max_by_key(|(at, starts)| (*at, !starts))

@@ -102,7 +102,7 @@ impl Tokens {
         }
         let id = Uuid::now_v7().to_string();
         let document = Ed25519KeyPair::generate_pkcs8(&SystemRandom::new())
-            .map_err(|_| Refused::failed("the system has no random numbers"))?;
+            .map_err(|_error| Refused::failed("the system has no random numbers"))?;
         let sealed = sealer.seal(document.as_ref(), &id)?;
         let key = keys::SigningKey { id, sealed };
         keys::insert(writing.on(), &key, now).await?;

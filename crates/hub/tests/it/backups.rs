@@ -9,7 +9,9 @@ use millrace_model::{Fault, Finding, Severity};
 use crate::house::{House, Kind};
 
 fn found<'a>(findings: &'a [Finding], code: &str) -> &'a Finding {
-    findings.iter().find(|finding| finding.code == code).unwrap_or_else(|| panic!("no {code} in {findings:#?}"))
+    let found = findings.iter().find(|finding| finding.code == code);
+    assert!(found.is_some(), "no {code} in {findings:#?}");
+    found.unwrap()
 }
 
 /// A folder with the copy of a house in it, and the house's key.

@@ -17,7 +17,8 @@ fn certificate(folder: &Path, name: &str, days: &str) -> Tls {
     let files = Tls { certificate: file("pem"), key: file("key") };
     let made = Command::new("openssl")
         .args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", days])
-        .args(["-subj", &format!("/CN={name}"), "-addext", "subjectAltName=IP:127.0.0.1", "-keyout"])
+        .args(["-subj", &format!("/CN={name}"), "-addext", "subjectAltName=IP:127.0.0.1"])
+        .args(["-addext", "basicConstraints=critical,CA:FALSE", "-keyout"])
         .arg(&files.key)
         .arg("-out")
         .arg(&files.certificate)

@@ -39,7 +39,7 @@ fn told(from: i64, to: i64, step: i64) -> Vec<Told> {
         if at >= restart && run < restart {
             (run, counters) = (restart, [0; 10]);
         }
-        let seconds = (step / SECOND) as f64;
+        let seconds = ((at - run).min(step) / SECOND) as f64;
         let rows = (12_000.0 * wave(at) * seconds) as i64;
         let commits = step / SECOND;
         let grown = [
@@ -72,7 +72,7 @@ pub async fn write(house: &House, ids: &[String]) {
         // What was reported while the screens were prepared does not fit.
         let sql = "DELETE FROM samples WHERE series = $1";
         sqlx::query(sql).bind(series(id)).execute(&mut *transaction).await.expect("the database answers");
-        for one in told(now - 2 * 3_600 * SECOND, now - SECOND, 15 * SECOND) {
+        for one in told(now - 25 * 3_600 * SECOND, now - SECOND, 30 * SECOND) {
             let sql = format!(
                 "INSERT INTO samples (series, at, run, lag_us, retained, memory, {COUNTERS}) \
                  VALUES ($1, $2, $3, $4, 48000000, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)"
@@ -85,7 +85,7 @@ pub async fn write(house: &House, ids: &[String]) {
             }
             query.execute(&mut *transaction).await.expect("a sample is written");
         }
-        let closed = (now - 2 * 3_600 * SECOND) / QUARTER * QUARTER;
+        let closed = (now - 25 * 3_600 * SECOND) / QUARTER * QUARTER;
         for one in told(closed - 29 * 86_400 * SECOND, closed - QUARTER, QUARTER) {
             let sql = format!(
                 "INSERT INTO sample_quarters (series, slot, at, run, lag_us, lag_sum, lags, retained, memory, {COUNTERS}) \

@@ -92,7 +92,6 @@ pub(crate) struct Mark {
 /// One chart.
 pub(crate) struct Chart {
     pub(crate) name: &'static str,
-    pub(crate) unit: &'static str,
     pub(crate) path: String,
     pub(crate) top: String,
     /// The newest figure; empty where there is none.
@@ -188,7 +187,7 @@ fn chart(course: &Course, range: Range, line: &Line) -> Chart {
     } else {
         format!("{}: newest {now}, {summary}", line.name)
     };
-    Chart { name: line.name, unit: line.unit, path: path(course, line, top), top: shown(top), now, summary, spoken }
+    Chart { name: line.name, path: path(course, line, top), top: shown(top), now, summary, spoken }
 }
 
 fn ticks(course: &Course, range: Range) -> Vec<Tick> {

@@ -127,9 +127,10 @@ pub(crate) async fn add(State(app): State<Arc<App>>, Sent(visitor, fields): Sent
         }
         Ok((_, None)) => Ok(Redirect::to("/settings/notifications").into_response()),
         Err(refused) => {
-            let wrong = match refused {
-                Refused::Conflict { message, .. } => Wrong::at("address", message),
-                other => Wrong::from(other)?,
+            let wrong = if let Refused::Conflict { message, .. } = refused {
+                Wrong::at("address", message)
+            } else {
+                Wrong::from(refused)?
             };
             let shown = notifications(&app, &visitor, &fields, (wrong, Said::default())).await?;
             Ok(with_status(StatusCode::BAD_REQUEST, &shown))

@@ -359,10 +359,17 @@ pub(crate) mod filters {
         })
     }
 
-    /// As a sentence begins: the first letter large, the rest as it is. Marks of code become nothing.
+    /// As a sentence begins: the first letter large, the rest as it is; a name out of code stays as it is. Marks of code become
+    /// nothing.
     #[askama::filter_fn]
     pub(crate) fn opened(text: impl Display, _: &dyn Values) -> askama::Result<String> {
-        let text = text.to_string().replace('`', "");
+        let text = text.to_string();
+        let word = text.split([' ', ':']).next().unwrap_or_default();
+        let is_name = word.contains('`') || word.trim_end_matches('.').contains(['.', '_']);
+        let text = text.replace('`', "");
+        if is_name {
+            return Ok(text);
+        }
         let mut letters = text.chars();
         let first: String = letters.next().map(|letter| letter.to_uppercase().collect()).unwrap_or_default();
         Ok(first + letters.as_str())

@@ -14,6 +14,7 @@ use super::visitor::{Fields, Sent, Visitor};
 use crate::app::App;
 use crate::app::set_times::ahead;
 use crate::db::set_times::SetTimes;
+use crate::fault::Refused;
 
 /// Start or stop.
 struct Half {
@@ -192,6 +193,9 @@ pub(crate) async fn keep(
             let of = (placed.project.id.as_str(), id.as_str());
             match app.keep_set_times(&visitor.caller, of, (start.as_deref(), stop.as_deref())).await {
                 Ok(()) => return Ok(Redirect::to(&format!("/pipelines/{id}/times")).into_response()),
+                Err(Refused::Conflict { code: "same_times", .. }) => {
+                    Wrong::at("stop", "is at the same times as the start: a pipeline cannot do both at once")
+                }
                 Err(refused) => Wrong::from(refused)?,
             }
         }

@@ -48,18 +48,21 @@ struct Trail {
     number: usize,
     name: &'static str,
     pipeline: String,
+    /// It replaces one that is there.
+    is_edit: bool,
 }
 
 impl Trail {
     fn new(draft: &str, step: &'static str, pipeline: &str) -> Self {
         let number = STEPS.iter().position(|(address, _)| *address == step).unwrap_or_default();
         let name = STEPS.get(number).map_or("", |(_, name)| *name);
-        Self { draft: draft.into(), step, number, name, pipeline: pipeline.into() }
+        Self { draft: draft.into(), step, number, name, pipeline: pipeline.into(), is_edit: false }
     }
 
     fn of(draft: &Draft, step: &'static str) -> Self {
         let spec = draft.spec();
-        Self::new(&draft.id, step, spec.get("name").and_then(Value::as_str).unwrap_or_default())
+        let trail = Self::new(&draft.id, step, spec.get("name").and_then(Value::as_str).unwrap_or_default());
+        Self { is_edit: draft.note(OF).is_some(), ..trail }
     }
 
     /// Number, address, name of each.
@@ -181,7 +184,8 @@ async fn step_page(
         "name" => {
             let replaced = draft.note(OF);
             let typed = (draft.id.as_str(), text("name"), text("agentId"), replaced.as_deref());
-            Ok(with_status(status, &name_page(app, visitor, typed, wrong).await?))
+            let page = name_page(app, visitor, typed, wrong).await?;
+            Ok(with_status(status, &FormPage { trail: Trail::of(draft, "name"), ..page }))
         }
         "test" => Ok(with_status(status, &test_page(app, visitor, draft).await?)),
         "tables" => Ok(with_status(status, &picker::tables_page(app, visitor, draft, (query, wrong)).await?)),

@@ -31,7 +31,9 @@ pub(super) fn html(text: &str, resolve: Resolve<'_>) -> String {
             all.push(next);
         }
         out += &if block.starts_with('|') {
-            table(&all, resolve)
+            // Each has a name of its own, for who cannot see where it stands.
+            let number = out.matches("<table>").count() + 1;
+            table(&all, number, resolve)
         } else if marker(block).is_some() {
             list(&all, resolve)
         } else {
@@ -102,7 +104,7 @@ fn cells(line: &str) -> Vec<String> {
     line.split('|').map(|cell| cell.trim().replace('\u{1}', "|")).collect()
 }
 
-fn table(lines: &[&str], resolve: Resolve<'_>) -> String {
+fn table(lines: &[&str], number: usize, resolve: Resolve<'_>) -> String {
     let row = |line: &str, tag: &str| {
         let cells =
             cells(line).iter().map(|cell| format!("<{tag}>{}</{tag}>", inline(cell, resolve))).collect::<String>();
@@ -112,7 +114,7 @@ fn table(lines: &[&str], resolve: Resolve<'_>) -> String {
     let head: String = lines.first().map(|line| row(line, "th")).unwrap_or_default();
     let body: String = lines.iter().skip(1).filter(|line| !is_rule(line)).map(|line| row(line, "td")).collect();
     format!(
-        "<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Table\"><table><thead>{head}</thead><tbody>{body}</tbody></table></div>\n"
+        "<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Table {number}\"><table><thead>{head}</thead><tbody>{body}</tbody></table></div>\n"
     )
 }
 

@@ -125,7 +125,10 @@ fn kinds(placed: &Placed, hour: &Course, day: &Course) -> Vec<Kind> {
         day: count(day.sum(counter)),
         run: told.and_then(|told| told.get(op)).and_then(Value::as_u64).map_or_else(|| "–".into(), count),
     };
-    KINDS.into_iter().map(kind).collect()
+    let all: Vec<Kind> = KINDS.into_iter().map(kind).collect();
+    let is_told =
+        all.iter().any(|kind| [&kind.hour, &kind.day].into_iter().any(|count| count != "0") || kind.run != "–");
+    if is_told { all } else { Vec::new() }
 }
 
 /// Rows of snapshots a second, over the last minutes in which anything is known.
