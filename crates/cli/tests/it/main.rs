@@ -19,6 +19,7 @@ mod hub_house;
 mod hub_outage;
 mod hub_revisions;
 mod hub_twins;
+mod hub_wizard;
 mod kills;
 mod listen;
 mod members;
