@@ -54,19 +54,20 @@ impl<'a> Browser<'a> {
     }
 }
 
+/// A schema with so many tables, and one without a key.
+fn create_many(house: &HubHouse, many: u32) {
+    let one = "EXECUTE format('CREATE TABLE many.t%s (id int PRIMARY KEY, a text, b numeric, c timestamptz)', i)";
+    // Not in one transaction: each table holds a lock until it ends.
+    let body = format!("FOR i IN 1..{many} LOOP {one}; IF i % 500 = 0 THEN COMMIT; END IF; END LOOP");
+    house.shop.database.sql("CREATE SCHEMA many; CREATE TABLE many.keyless (a int)").unwrap();
+    house.shop.database.sql(&format!("DO $$ BEGIN {body}; END $$")).unwrap();
+}
+
 #[test]
 fn what_is_chosen_in_the_wizard_is_what_the_agent_found_and_runs() {
     let house = HubHouse::open();
     let many = if is_long() { 10_000 } else { 150 };
-    let one = "EXECUTE format('CREATE TABLE many.t%s (id int PRIMARY KEY, a text, b numeric, c timestamptz)', i)";
-    // Not in one transaction: each table holds a lock until it ends.
-    let body = format!("FOR i IN 1..{many} LOOP {one}; IF i % 500 = 0 THEN COMMIT; END IF; END LOOP");
-    let sql = format!("CREATE SCHEMA many; CREATE TABLE many.keyless (a int); DO $$ BEGIN {body}; END $$");
-    for statement in
-        sql.split("; DO").enumerate().map(|(at, text)| if at == 0 { text.to_owned() } else { format!("DO{text}") })
-    {
-        house.shop.database.sql(&statement).unwrap();
-    }
+    create_many(&house, many);
     let agent = house.hub.add_agent("free").unwrap();
     let process = house.process(&agent, "free").allow("command").start().unwrap();
     house.hub.wait_for_agent(&agent, "RUNNING", PATIENCE).unwrap();
