@@ -21,6 +21,7 @@ mod hub_outage;
 mod hub_pair;
 mod hub_revisions;
 mod hub_twins;
+mod hub_wizard;
 mod kills;
 mod listen;
 mod members;

@@ -112,10 +112,9 @@ fn filters(list: &str) -> Vec<Value> {
     ]
 }
 
-fn bodies() -> Map<String, Value> {
-    let pipeline = wire::pipeline_schema(false);
-    let sent = wire::pipeline_schema(true);
-    let mut asked = sent.clone();
+/// The part of a pipeline that an agent is asked about: a source, a target or both; and a source, to be searched.
+fn parts(pipeline: &Value) -> (Value, Value) {
+    let mut asked = pipeline.clone();
     asked["required"] = json!([]);
     asked["anyOf"] = json!([{"required": ["streamingSource"]}, {"required": ["streamingTarget"]}]);
     for source in asked["properties"]["streamingSource"]["oneOf"].as_array_mut().into_iter().flatten() {
@@ -127,6 +126,13 @@ fn bodies() -> Map<String, Value> {
     if let Some(members) = searched.as_object_mut() {
         members.remove("anyOf");
     }
+    (asked, searched)
+}
+
+fn bodies() -> Map<String, Value> {
+    let pipeline = wire::pipeline_schema(false);
+    let sent = wire::pipeline_schema(true);
+    let (asked, searched) = parts(&sent);
     let text = json!({"type": "string"});
     let number = json!({"type": "integer", "minimum": 0});
     let bodies = json!({

@@ -14,6 +14,7 @@ on_both_databases!(
     a_type_that_no_agent_runs_is_started_and_says_why_it_does_not_run,
     a_put_to_another_agent_stops_the_pipeline_there_and_gives_it_a_higher_epoch,
     restart_is_a_command_for_the_agent_and_can_be_watched,
+    a_restart_waits_until_the_agent_before_has_let_go,
     delete_of_a_running_pipeline_stops_it,
     delete_with_cleanup_leaves_the_agent_a_command_with_the_definition,
     a_restart_without_an_agent_is_409,
@@ -162,6 +163,23 @@ async fn restart_is_a_command_for_the_agent_and_can_be_watched(house: House) {
     house.expect(202, Method::POST, &format!("{path}/commands"), Some(json!({"command": "restart"}))).await;
     house.use_token(&house.client("owner", false).await.token);
     house.expect(404, Method::GET, &location, None).await;
+}
+
+async fn a_restart_waits_until_the_agent_before_has_let_go(house: House) {
+    let (path, _, token, session, first) = streaming(&house).await;
+    let (other, other_token) = house.agent("south").await;
+    let other_session = house.hello(&other_token).await;
+    house.expect(200, Method::PUT, &path, Some(pipeline("shop", &other))).await;
+    let restart = json!({"command": "RESTART", "adopt": true});
+    house.expect(202, Method::POST, &format!("{path}/commands"), Some(restart)).await;
+    let told = house.sync(&other_token, &other_session, json!({})).await;
+    assert_eq!(told["commands"], json!([]), "{told}");
+    house.sync(&token, &session, report(&first, "NOT_RUNNING")).await;
+    let told = house.sync(&other_token, &other_session, json!({})).await;
+    assert_eq!(told["commands"][0]["arguments"]["adopt"], true, "{told}");
+    let wrong = json!({"command": "START", "adopt": true});
+    let problem = house.expect(400, Method::POST, &format!("{path}/commands"), Some(wrong)).await;
+    assert_eq!(fields(&problem), ["adopt"]);
 }
 
 async fn delete_of_a_running_pipeline_stops_it(house: House) {

@@ -9,7 +9,9 @@ use crate::visitor::Visitor;
 
 on_both_databases!(
     an_edit_that_changes_nothing_leaves_every_kind_of_pipeline_as_it_is,
-    what_the_agent_answers_is_shown_and_chosen_from_page_by_page,
+    what_the_agent_finds_at_the_source_is_shown_with_its_cures,
+    tables_are_chosen_from_ten_thousand_page_by_page,
+    a_target_is_tested_alone_and_what_was_chosen_is_created,
     an_older_revision_is_compared_and_rolled_back_to,
     a_restart_and_a_clean_up_are_asked_of_the_agent_after_a_typed_confirmation,
     an_agent_shows_how_it_is_installed_and_which_processes_there_were,
@@ -142,17 +144,22 @@ async fn answer(house: &House, (token, session): (&str, &str), id: &Value, done:
     house.sync(token, session, results).await;
 }
 
-async fn what_the_agent_answers_is_shown_and_chosen_from_page_by_page(house: House) {
+/// A new draft, its source filled in: its address.
+async fn new_draft(visitor: &Visitor<'_>, agent: &str) -> String {
+    let page = visitor.get("/pipelines/new").await.text().await.unwrap();
+    let source = send(visitor, "/pipelines/new", &page, &[("name", "shop"), ("agentId", agent)]).await;
+    let page = visitor.get(&source).await.text().await.unwrap();
+    let typed = [("host", "db"), ("database", "shop"), ("username", "u"), ("secretName", "SHOP_PASSWORD")];
+    let test = send(visitor, &source, &page, &typed).await;
+    test.strip_suffix("/test").unwrap().to_owned()
+}
+
+async fn what_the_agent_finds_at_the_source_is_shown_with_its_cures(house: House) {
     let visitor = signed_in(&house).await;
     let (agent, token) = house.agent("north").await;
     let session = house.hello(&token).await;
     let process = (token.as_str(), session.as_str());
-    let page = visitor.get("/pipelines/new").await.text().await.unwrap();
-    let source = send(&visitor, "/pipelines/new", &page, &[("name", "shop"), ("agentId", &agent)]).await;
-    let draft = source.strip_suffix("/source").unwrap().to_owned();
-    let page = visitor.get(&source).await.text().await.unwrap();
-    let typed = [("host", "db"), ("database", "shop"), ("username", "u"), ("secretName", "SHOP_PASSWORD")];
-    let test = send(&visitor, &source, &page, &typed).await;
+    let test = new_draft(&visitor, &agent).await + "/test";
     // Asked of the agent: the source, and nothing that nobody has typed.
     through(&visitor, &test, "test").await;
     let asked = command(&house, process).await;
@@ -163,27 +170,41 @@ async fn what_the_agent_answers_is_shown_and_chosen_from_page_by_page(house: Hou
     assert_eq!(spec["streamingSource"]["tables"], Value::Null);
     let page = visitor.get(&test).await.text().await.unwrap();
     assert!(page.contains("The agent is looking"), "{page}");
-    let finding = json!({"code": "PG-007", "severity": "error", "subject": "wal_level", "message": "it is replica", "cure": "set it"});
+    let finding = json!({"code": "PG-007", "severity": "error", "subject": "wal_level", "message": "it is replica",
+        "cure": "set it"});
     answer(&house, process, &asked["id"], true, json!({"ok": false, "findings": [finding]})).await;
     let page = visitor.get(&test).await.text().await.unwrap();
     assert!(page.contains("does not work yet") && page.contains("PG-007") && page.contains("Set it"), "{page}");
+    // An agent that has gone answers nothing, and that is said at once.
+    through(&visitor, &test, "test").await;
+    house.clock.advance(std::time::Duration::from_secs(60));
+    let page = visitor.get(&test).await.text().await.unwrap();
+    assert!(page.contains("The agent is not connected"), "{page}");
+    house.clock.advance(std::time::Duration::from_mins(5));
+    let page = visitor.get(&test).await.text().await.unwrap();
+    assert!(page.contains("did not answer within five minutes"), "{page}");
+}
 
-    // Ten thousand tables, of which a page shows a hundred.
+/// What an agent says of ten thousand tables; one of them cannot be carried.
+fn ten_thousand() -> Value {
+    let no_key = json!([{"code": "PG-017", "severity": "warning", "message": "has no key"}]);
+    let table = |number: u64| {
+        json!({"schema": format!("s{}", number % 2), "table": format!("t{number:05}"), "key": ["id"],
+            "rows_estimate": 1_234_567, "bytes": 8192, "findings": if number == 7 { no_key.clone() } else { json!([]) }})
+    };
+    json!({"tables": (0..10_000).map(table).collect::<Vec<_>>(), "total": 10_000})
+}
+
+async fn tables_are_chosen_from_ten_thousand_page_by_page(house: House) {
+    let visitor = signed_in(&house).await;
+    let (agent, token) = house.agent("north").await;
+    let session = house.hello(&token).await;
+    let process = (token.as_str(), session.as_str());
+    let test = new_draft(&visitor, &agent).await + "/test";
     let tables = through(&visitor, &test, "next").await;
     let asked = command(&house, process).await;
     assert_eq!((&asked["kind"], &asked["arguments"]["columns"]), (&json!("discover"), &json!(false)));
-    let told: Vec<Value> = (0..10_000)
-        .map(|number| {
-            let findings = if number == 7 {
-                json!([{"code": "PG-017", "severity": "warning", "message": "has no key"}])
-            } else {
-                json!([])
-            };
-            json!({"schema": format!("s{}", number % 2), "table": format!("t{number:05}"), "key": ["id"],
-                "rows_estimate": 1_234_567, "bytes": 8192, "findings": findings})
-        })
-        .collect();
-    answer(&house, process, &asked["id"], true, json!({"tables": told, "total": 10_000})).await;
+    answer(&house, process, &asked["id"], true, ten_thousand()).await;
     let page = visitor.get(&tables).await.text().await.unwrap();
     assert!(page.contains("page 1 of 100") && page.contains("1,234,567"), "{page}");
     assert_eq!(page.matches("name=\"shown\"").count(), 100);
@@ -197,36 +218,40 @@ async fn what_the_agent_answers_is_shown_and_chosen_from_page_by_page(house: Hou
     let next = send(&visitor, &tables, &page, &[("go", "found")]).await;
     let page = visitor.get(&next).await.text().await.unwrap();
     assert!(page.contains("104 chosen"), "what cannot be carried is left out: {page}");
-    let target = send(&visitor, &tables, &page, &[("go", "next"), ("more", "other.*")]).await;
+    let token = visitor.token().await;
+    let wrong = [("go", "next"), ("more", "nothing"), ("token", token.as_str())];
+    assert_eq!(visitor.post(&tables, &wrong).await.status(), StatusCode::BAD_REQUEST);
+}
 
-    // The target alone, and at last the whole as a file.
+async fn a_target_is_tested_alone_and_what_was_chosen_is_created(house: House) {
+    let visitor = signed_in(&house).await;
+    let (agent, token) = house.agent("north").await;
+    let session = house.hello(&token).await;
+    let process = (token.as_str(), session.as_str());
+    let draft = new_draft(&visitor, &agent).await;
+    let tables = format!("{draft}/tables");
+    let page = visitor.get(&tables).await.text().await.unwrap();
+    let more = "sales.orders\nother.*\n";
+    let target = send(&visitor, &tables, &page, &[("go", "next"), ("more", more)]).await;
     let page = visitor.get(&target).await.text().await.unwrap();
     let again = send(&visitor, &target, &page, &[("go", "test"), ("path", "/lake")]).await;
     assert_eq!(again, target);
     let asked = command(&house, process).await;
     let spec = asked["arguments"]["spec"].as_object().unwrap();
     assert!(spec.contains_key("streamingTarget") && !spec.contains_key("streamingSource"), "{spec:?}");
-    answer(
-        &house,
-        process,
-        &asked["id"],
-        false,
-        json!({"code": "policy", "message": "not `/lake`", "cure": "widen it", "fault": "AG-009"}),
-    )
-    .await;
+    let why = json!({"code": "policy", "message": "not `/lake`", "cure": "widen it", "fault": "AG-009"});
+    answer(&house, process, &asked["id"], false, why).await;
     let page = visitor.get(&target).await.text().await.unwrap();
     assert!(page.contains("Not /lake") && page.contains("Widen it") && page.contains("AG-009"), "{page}");
     let options = send(&visitor, &target, &page, &[("go", "next")]).await;
     let review = through(&visitor, &options, "next").await;
-    assert_eq!(review, format!("{draft}/review"));
     let done = through(&visitor, &review, "start").await;
     let made = house.get(&format!("{}/{}", house.pipelines(), done.rsplit('/').next().unwrap())).await;
-    let chosen = made["streamingSource"]["tables"].as_array().unwrap();
-    assert_eq!((chosen.len(), &chosen[104]), (105, &json!({"schema": "other", "table": "*"})), "{made}");
-    assert_eq!(
-        made["streamingTarget"],
-        json!({"type": "local", "path": "/lake", "format": "parquet", "layout": "flat", "compression": "zstd"})
-    );
+    let chosen = json!([{"schema": "sales", "table": "orders"}, {"schema": "other", "table": "*"}]);
+    assert_eq!(made["streamingSource"]["tables"], chosen);
+    let folder =
+        json!({"type": "local", "path": "/lake", "format": "parquet", "layout": "flat", "compression": "zstd"});
+    assert_eq!(made["streamingTarget"], folder);
 }
 
 async fn an_older_revision_is_compared_and_rolled_back_to(house: House) {
