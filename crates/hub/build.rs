@@ -42,5 +42,8 @@ fn documents(docs: &Path) -> String {
         }
     }
     list.sort();
-    format!("/// Pages by their place below `docs/`, in order.\nconst PAGES: &[(&str, &str)] = &[\n{}];\n", list.concat())
+    format!(
+        "/// Pages by their place below `docs/`, in order.\nconst PAGES: &[(&str, &str)] = &[\n{}];\n",
+        list.concat()
+    )
 }

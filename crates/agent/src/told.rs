@@ -114,7 +114,8 @@ impl Witness {
         let (rows, bytes) = reading.per_second(Instant::now());
         put("rows_per_second", json!(rows));
         put("bytes_per_second", json!(bytes));
-        for (name, waiting) in [("lag_bytes", reading.waiting.unread), ("source_retained_bytes", reading.waiting.retained)]
+        for (name, waiting) in
+            [("lag_bytes", reading.waiting.unread), ("source_retained_bytes", reading.waiting.retained)]
         {
             if let Some(waiting) = waiting {
                 put(name, json!(waiting.get()));

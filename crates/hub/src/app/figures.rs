@@ -149,7 +149,8 @@ impl App {
         for (series, sample) in figures::rows_of(self.db.pool(), &all, range.0, SPARK).await? {
             samples.entry(series).or_default().push(sample);
         }
-        let course = |id: &&str| Some(((*id).to_owned(), Course::new(samples.get(&series(id))?, range, (SPARK, SPARK))));
+        let course =
+            |id: &&str| Some(((*id).to_owned(), Course::new(samples.get(&series(id))?, range, (SPARK, SPARK))));
         Ok(ids.iter().filter_map(course).collect())
     }
 
@@ -231,6 +232,9 @@ mod tests {
         let due = |seconds: i64, run| {
             sampler.is_due(("a", "p"), &Sample { at: Timestamp(seconds * 1_000_000), run, ..Sample::default() })
         };
-        assert_eq!([due(0, 1), due(1, 1), due(9, 1), due(10, 1), due(11, 2), due(12, 2)], [true, false, false, true, true, false]);
+        assert_eq!(
+            [due(0, 1), due(1, 1), due(9, 1), due(10, 1), due(11, 2), due(12, 2)],
+            [true, false, false, true, true, false]
+        );
     }
 }

@@ -32,8 +32,7 @@ pub(crate) enum Counter {
 /// How many there are.
 const COUNTERS: usize = 10;
 /// Their columns, in that order.
-const COLUMNS: &str =
-    "row_count, byte_count, inserts, updates, deletes, truncates, reads, commits, commit_us, cpu_ms";
+const COLUMNS: &str = "row_count, byte_count, inserts, updates, deletes, truncates, reads, commits, commit_us, cpu_ms";
 
 /// All counters at one moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -113,7 +112,8 @@ async fn insert(
     (table, agent_id): (&str, &str),
 ) -> Result<(), Refused> {
     // An agent may write only what is its own, whatever its report names.
-    let own = if table == "agents" { "id = $17 AND id = $18" } else { "id = $17 AND agent_id = $18 AND deleted_at IS NULL" };
+    let own =
+        if table == "agents" { "id = $17 AND id = $18" } else { "id = $17 AND agent_id = $18 AND deleted_at IS NULL" };
     let sql = format!(
         "INSERT INTO samples (series, at, run, lag_us, retained, memory, {COLUMNS}) \
          SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16 \

@@ -87,7 +87,10 @@ async fn what_an_agent_reports_is_read_back_as_rates_and_sums(house: House) {
     assert!(known(&metrics, "lagSeconds").iter().all(|lag| *lag == 1.5), "{metrics}");
     assert!(known(&metrics, "commitSeconds").iter().all(|took| *took == 0.02), "{metrics}");
     let total = &metrics["total"];
-    assert_eq!((&total["rows"], &total["inserts"], &total["bytes"]), (&json!(10_000), &json!(5_000), &json!(1_000_000)));
+    assert_eq!(
+        (&total["rows"], &total["inserts"], &total["bytes"]),
+        (&json!(10_000), &json!(5_000), &json!(1_000_000))
+    );
     assert_eq!(metrics["runs"].as_array().unwrap().len(), 1);
     let agent = house.get(&format!("/agents/{}/metrics?step=20", flow.agent)).await;
     assert!(known(&agent, "memoryBytes").iter().all(|bytes| *bytes == 90_000_000.0), "{agent}");
@@ -174,7 +177,7 @@ async fn a_range_that_is_no_range_is_refused_and_a_wide_one_is_answered_in_wide_
 
 /// What stands between `from` and the next `to`.
 fn between<'a>(page: &'a str, from: &str, to: &str) -> &'a str {
-    let (_, rest) = page.split_once(from).unwrap_or_else(|| panic!("there is no {from} in {page}"));
+    let (_, rest) = page.split_once(from).expect("it stands on the page");
     rest.split(to).next().unwrap_or_default()
 }
 

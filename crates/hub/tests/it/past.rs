@@ -42,8 +42,18 @@ fn told(from: i64, to: i64, step: i64) -> Vec<Told> {
         let seconds = ((at - run).min(step) / SECOND) as f64;
         let rows = (12_000.0 * wave(at) * seconds) as i64;
         let commits = step / SECOND;
-        let grown = [rows, rows * 81, rows * 6 / 10, rows * 3 / 10, rows / 10, 0, rows / 4, commits,
-            (commits as f64 * (18_000.0 + 30_000.0 * wave(at * 3))) as i64, (220.0 * wave(at) * seconds) as i64];
+        let grown = [
+            rows,
+            rows * 81,
+            rows * 6 / 10,
+            rows * 3 / 10,
+            rows / 10,
+            0,
+            rows / 4,
+            commits,
+            (commits as f64 * (18_000.0 + 30_000.0 * wave(at * 3))) as i64,
+            (220.0 * wave(at) * seconds) as i64,
+        ];
         counters.iter_mut().zip(grown).for_each(|(counter, grown)| *counter += grown);
         if !gap.contains(&at) {
             all.push(Told { at, run, lag: (1_400_000.0 * wave(at * 2)) as i64, counters });

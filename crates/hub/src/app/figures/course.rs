@@ -134,7 +134,10 @@ impl Course {
         let gap = GAP.max(2 * resolution);
         let mut before = None;
         for sample in samples {
-            if before.is_none_or(|before: &Sample| before.run != sample.run) && sample.run > from.0 && sample.run <= to.0 {
+            if before.is_none_or(|before: &Sample| before.run != sample.run)
+                && sample.run > from.0
+                && sample.run <= to.0
+            {
                 course.runs.push(Timestamp(sample.run));
             }
             course.add(&Stretch::new(before, sample, gap), sample);

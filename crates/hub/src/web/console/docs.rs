@@ -90,7 +90,11 @@ mod tests {
     #[test]
     fn every_link_of_a_page_that_is_served_leads_to_a_page_or_is_a_document_for_builders() {
         // What is about the code itself is not served.
-        let for_builders = |link: &str| ["ARCHITECTURE", "adr/", "benchmarks", "CHANGELOG", "CONTRIBUTING", "openapi.json"].iter().any(|name| link.contains(name));
+        let for_builders = |link: &str| {
+            ["ARCHITECTURE", "adr/", "benchmarks", "CHANGELOG", "CONTRIBUTING", "openapi.json"]
+                .iter()
+                .any(|name| link.contains(name))
+        };
         for (place, text) in PAGES {
             let missing = std::cell::RefCell::new(Vec::new());
             markdown::html(text, &|link| {
@@ -112,7 +116,10 @@ mod tests {
         assert_eq!(about("name_taken").as_deref(), Some("/docs/problems/name_taken"));
         assert_eq!(about("retrying").as_deref(), Some("/docs/reference/codes#retrying"));
         assert_eq!(about("../errors/PG-012"), None);
-        assert_eq!(address("errors/PG-001", "../how-to/console.md#others").as_deref(), Some("/docs/how-to/console#others"));
+        assert_eq!(
+            address("errors/PG-001", "../how-to/console.md#others").as_deref(),
+            Some("/docs/how-to/console#others")
+        );
         assert_eq!(address("README", "../../x.md"), None);
     }
 }

@@ -93,8 +93,7 @@ fn list(lines: &[&str], resolve: Resolve<'_>) -> String {
         }
     }
     let tag = if numbered { "ol" } else { "ul" };
-    let entries: String =
-        entries.iter().map(|entry| format!("<li>{}</li>", inline(&joined(entry), resolve))).collect();
+    let entries: String = entries.iter().map(|entry| format!("<li>{}</li>", inline(&joined(entry), resolve))).collect();
     format!("<{tag}>{entries}</{tag}>\n")
 }
 
@@ -107,7 +106,8 @@ fn cells(line: &str) -> Vec<String> {
 
 fn table(lines: &[&str], number: usize, resolve: Resolve<'_>) -> String {
     let row = |line: &str, tag: &str| {
-        let cells = cells(line).iter().map(|cell| format!("<{tag}>{}</{tag}>", inline(cell, resolve))).collect::<String>();
+        let cells =
+            cells(line).iter().map(|cell| format!("<{tag}>{}</{tag}>", inline(cell, resolve))).collect::<String>();
         format!("<tr>{cells}</tr>")
     };
     let is_rule = |line: &str| line.contains('-') && line.chars().all(|c| "|-: ".contains(c));
@@ -129,10 +129,11 @@ fn inline(text: &str, resolve: Resolve<'_>) -> String {
     while let Some(at) = rest.find(['`', '[', '*']) {
         let (before, from) = rest.split_at(at);
         out += &escaped(before);
-        let (piece, left) = code(from).or_else(|| link(from, resolve)).or_else(|| strong(from, resolve)).unwrap_or_else(|| {
-            let (mark, left) = from.split_at(1);
-            (mark.to_owned(), left)
-        });
+        let (piece, left) =
+            code(from).or_else(|| link(from, resolve)).or_else(|| strong(from, resolve)).unwrap_or_else(|| {
+                let (mark, left) = from.split_at(1);
+                (mark.to_owned(), left)
+            });
         out += &piece;
         rest = left;
     }
@@ -182,7 +183,10 @@ mod tests {
 
     #[test]
     fn blocks_and_lines_become_what_they_mean() {
-        assert_eq!(plain("## What to *do*\nOne\ntwo."), "<h2 id=\"what-to-do\">What to <em>do</em></h2>\n<p>One two.</p>\n");
+        assert_eq!(
+            plain("## What to *do*\nOne\ntwo."),
+            "<h2 id=\"what-to-do\">What to <em>do</em></h2>\n<p>One two.</p>\n"
+        );
         assert_eq!(plain("- a\n  b\n- **c**"), "<ul><li>a b</li><li><strong>c</strong></li></ul>\n");
         assert_eq!(plain("1. a\n2. b"), "<ol><li>a</li><li>b</li></ol>\n");
         assert_eq!(plain("[a](a.md) [b](b.md)"), "<p><a href=\"/docs/a\">a</a> b</p>\n");

@@ -74,7 +74,13 @@ fn duration(seconds: f64) -> String {
 const LINES: [Line; 4] = [
     Line { name: "Lag", unit: "", value: |bucket| bucket.lag(), shown: duration, least: 0.5 },
     Line { name: "Rows/s", unit: "", value: |bucket| bucket.per_second(Counter::Rows), shown: rate, least: 1.0 },
-    Line { name: "Bytes/s", unit: "", value: |bucket| bucket.per_second(Counter::Bytes), shown: bytes_of, least: 1000.0 },
+    Line {
+        name: "Bytes/s",
+        unit: "",
+        value: |bucket| bucket.per_second(Counter::Bytes),
+        shown: bytes_of,
+        least: 1000.0,
+    },
     Line { name: "Commit time", unit: "", value: |bucket| bucket.commit_time(), shown: duration, least: 0.05 },
 ];
 
@@ -120,7 +126,8 @@ fn kinds(placed: &Placed, hour: &Course, day: &Course) -> Vec<Kind> {
         run: told.and_then(|told| told.get(op)).and_then(Value::as_u64).map_or_else(|| "–".into(), count),
     };
     let all: Vec<Kind> = KINDS.into_iter().map(kind).collect();
-    let is_told = all.iter().any(|kind| [&kind.hour, &kind.day].into_iter().any(|count| count != "0") || kind.run != "–");
+    let is_told =
+        all.iter().any(|kind| [&kind.hour, &kind.day].into_iter().any(|count| count != "0") || kind.run != "–");
     if is_told { all } else { Vec::new() }
 }
 
@@ -155,7 +162,8 @@ pub(crate) async fn overview(
     let course = app.course(&id, past(range.long), None).await?;
     let hour = app.course(&id, past(60 * MINUTE), None).await?;
     let day = app.course(&id, past(24 * 60 * MINUTE), Some(15 * MINUTE)).await?;
-    let table = if wants_table(&query) { Some(app.course(&id, past(range.long), Some(range.row())).await?) } else { None };
+    let table =
+        if wants_table(&query) { Some(app.course(&id, past(range.long), Some(range.row())).await?) } else { None };
     let charts = Charts::new(Drawn {
         course: &course,
         table: table.as_ref(),

@@ -63,8 +63,7 @@ pub(crate) fn overall(report: &Report, pace: Option<f64>) -> Option<Overall> {
         return None;
     }
     let done: u64 = of_snapshot.iter().map(|table| table.snapshot_rows).sum();
-    let left: u64 =
-        open.iter().map(|table| table.snapshot_rows_estimate.saturating_sub(table.snapshot_rows)).sum();
+    let left: u64 = open.iter().map(|table| table.snapshot_rows_estimate.saturating_sub(table.snapshot_rows)).sum();
     let unknown = open.iter().filter(|table| table.snapshot_rows_estimate <= table.snapshot_rows).count();
     Some(Overall {
         percent: percent(done, done + left),
@@ -110,14 +109,17 @@ mod tests {
                 json!({"table": "a.b", "snapshot": snapshot, "snapshotRows": rows, "snapshotRowsEstimate": estimate})
             })
             .collect();
-        serde_json::from_value(json!({"pipelineId": "p", "status": "SNAPSHOTTING", "since": "", "revision": 1, "wish": 1,
-            "tables": tables}))
+        serde_json::from_value(
+            json!({"pipelineId": "p", "status": "SNAPSHOTTING", "since": "", "revision": 1, "wish": 1,
+            "tables": tables}),
+        )
         .expect("it is a report")
     }
 
     #[test]
     fn nothing_is_whole_before_it_is_finished() {
-        let all = overall(&report(&[("running", 1_000, 1_000), ("finished", 50, 50)]), Some(10.0)).expect("one is open");
+        let all =
+            overall(&report(&[("running", 1_000, 1_000), ("finished", 50, 50)]), Some(10.0)).expect("one is open");
         assert_eq!((all.percent, all.left.starts_with("how long still is not known;")), (99, true), "{}", all.left);
         assert_eq!(overall(&report(&[("finished", 50, 50), ("none", 0, 0)]), None), None);
     }
@@ -128,7 +130,10 @@ mod tests {
         assert_eq!(left(&[("running", 400, 1_000)], Some(10.0)), "about 1 min left at the pace of the last minutes");
         assert_eq!(left(&[("pending", 0, 1_000)], None), "how long still is not known yet");
         let one = left(&[("running", 400, 1_000), ("pending", 0, 0)], Some(10.0));
-        assert!(one.starts_with("at least about 1 min left") && one.ends_with("of 1 table nobody knows how many rows are left"));
+        assert!(
+            one.starts_with("at least about 1 min left")
+                && one.ends_with("of 1 table nobody knows how many rows are left")
+        );
         assert!(left(&[("running", 0, 1 << 40)], Some(1.0)).starts_with("more than 30 days"));
     }
 }
