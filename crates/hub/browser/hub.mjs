@@ -109,10 +109,12 @@ export function pipeline(name, agentId) {
   };
 }
 
+const BEGAN = new Date(Date.now() - 1_500_000).toISOString();
+
 export function streaming() {
   const at = new Date(Date.now() - 1_200).toISOString();
   return {
-    countedSince: new Date(Date.now() - 1_500_000).toISOString(),
+    countedSince: BEGAN,
     checkpoint: { commit: 18_204, position: "0/1A2B3C48", sequence: 981_233, at },
     figures: { lag_seconds: 1.42, rows_per_second: 12_345.6, bytes_per_second: 986_400,
       source_retained_bytes: 48_230_000, tables_remaining: 0, source_connected: true,

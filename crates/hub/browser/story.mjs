@@ -9,7 +9,7 @@ const { HUB_URL, CLIENT_ID, CLIENT_SECRET, PROJECT_ID, EMAIL, PASSWORD, HUB_SCRI
 const hub = new Hub(HUB_URL, CLIENT_ID, CLIENT_SECRET, PROJECT_ID);
 const browser = await launch();
 const javaScriptEnabled = HUB_SCRIPT !== "off";
-const context = await browser.newContext({ javaScriptEnabled });
+const context = await browser.newContext({ javaScriptEnabled, timezoneId: "Asia/Kolkata" });
 const page = await context.newPage();
 page.setDefaultTimeout(20_000);
 const complaints = [];
@@ -107,6 +107,30 @@ await page.getByRole("heading", { name: "shop" }).waitFor();
 await button("Start").click();
 await until(page.getByText("Streaming", { exact: true }));
 await until(page.getByText("12,346 rows/s"));
+
+// Times are in UTC; with a script also by the clock of whoever looks. Without one there is no button that does nothing.
+await page.locator('time[title$=" UTC"]').first().waitFor();
+assert.equal(await page.getByRole("button", { name: "Clock: UTC" }).count(), javaScriptEnabled ? 1 : 0);
+if (javaScriptEnabled) {
+  await page.getByRole("button", { name: "Clock: UTC" }).click();
+  await page.locator('time[title$=" UTC+05:30"]').first().waitFor();
+  // A page that is paused stays as it is; one that is not renews its figures, and what stands beside them does not move.
+  const place = () => page.getByRole("heading", { name: "Changes by kind" }).evaluate((heading) => heading.offsetTop);
+  // The charts come with the second sample, ten seconds after the first.
+  await page.locator("svg.chart").first().waitFor({ timeout: 40_000 });
+  const before = await place();
+  await page.waitForResponse((answer) => answer.request().headers()["hx-request"] === "true");
+  await until(page.getByText("12,346 rows/s"));
+  assert.equal(await place(), before, "a figure that changes does not move its neighbours");
+  await button("Pause updates").click();
+  await button("Resume updates").waitFor();
+  assert.equal(await page.locator("[hx-trigger]").count(), 0, "a paused page asks for nothing");
+  await button("Resume updates").click();
+}
+// A code leads to the page about it.
+await page.goto(`${HUB_URL}/docs/errors/PG-012`);
+await page.getByRole("heading", { name: "PG-012: The slot is in use" }).waitFor();
+await page.goBack();
 await button("Stop").click();
 await until(page.getByText("Not running", { exact: true }));
 

@@ -164,7 +164,8 @@ impl One {
 fn sync(session: &Value, sequence: u64, held: &Value) -> Value {
     let now = "2026-01-01T00:00:00.000Z";
     let mut sync =
-        json!({"sessionId": session, "sequence": sequence, "waitMs": HOLD_MS, "sentAt": now, "conditions": []});
+        json!({"sessionId": session, "sequence": sequence, "waitMs": HOLD_MS, "sentAt": now, "conditions": [],
+            "process": {"since": now, "memoryBytes": 90_000_000, "cpuMilliseconds": sequence}});
     if !held.is_null() {
         let table =
             |number: u64| json!({"table": format!("public.t{number}"), "snapshot": "finished", "rows": sequence});
@@ -172,7 +173,7 @@ fn sync(session: &Value, sequence: u64, held: &Value) -> Value {
         sync["report"] = json!({"pipelineId": held["pipelineId"], "status": "STREAMING", "since": now,
             "revision": held["revision"], "wish": held["wish"], "epoch": held["epoch"],
             "checkpoint": {"commit": sequence, "position": "0/1", "sequence": sequence, "at": now},
-            "figures": {"lag_seconds": 0.1, "rows_written_total": sequence, "rows_per_second": 100},
+            "countedSince": now, "figures": {"lag_seconds": 0.1, "rows_written_total": sequence, "rows_per_second": 100},
             "tables": (0..20).map(table).collect::<Vec<_>>()});
     }
     sync

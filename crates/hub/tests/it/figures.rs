@@ -177,7 +177,7 @@ async fn a_range_that_is_no_range_is_refused_and_a_wide_one_is_answered_in_wide_
 
 /// What stands between `from` and the next `to`.
 fn between<'a>(page: &'a str, from: &str, to: &str) -> &'a str {
-    let (_, rest) = page.split_once(from).unwrap_or_else(|| panic!("there is no {from} in {page}"));
+    let (_, rest) = page.split_once(from).expect("it stands on the page");
     rest.split(to).next().unwrap_or_default()
 }
 

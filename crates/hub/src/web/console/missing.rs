@@ -26,8 +26,8 @@ pub(crate) async fn no_such_path(uri: Uri, headers: HeaderMap) -> Response {
 
 fn is_read_by_people(path: &str, headers: &HeaderMap) -> bool {
     let accepted = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let below = |base: &&str| path.strip_prefix(*base).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
-    accepted.contains("text/html") && !FOR_PROGRAMS.iter().any(|base| below(&base))
+    let below = |base: &str| path.strip_prefix(base).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+    accepted.contains("text/html") && !FOR_PROGRAMS.iter().any(|base| below(base))
 }
 
 #[cfg(test)]
