@@ -11,6 +11,7 @@ mod assets;
 mod diff;
 mod flow;
 mod guard;
+mod json;
 mod page;
 mod people;
 mod pipeline;
