@@ -22,10 +22,10 @@ impl<'a> Browser<'a> {
         let mut browser = Self { house, http, cookie: String::new(), token: String::new() };
         let answer = browser.send("/sign-in", &[("email", OWNER.0), ("password", OWNER.1)]);
         let set = answer.headers()["set-cookie"].to_str().unwrap();
-        browser.cookie = set.split(';').next().unwrap().to_owned();
+        set.split(';').next().unwrap().clone_into(&mut browser.cookie);
         let page = browser.get("/pipelines/new");
         let (_, rest) = page.split_once("name=\"token\" value=\"").unwrap();
-        browser.token = rest.split('"').next().unwrap().to_owned();
+        rest.split('"').next().unwrap().clone_into(&mut browser.token);
         browser
     }
 
@@ -44,7 +44,9 @@ impl<'a> Browser<'a> {
     fn post(&self, path: &str, fields: &[(&str, &str)]) -> String {
         let answer = self.send(path, fields);
         let to = answer.headers().get("location").map(|to| to.to_str().unwrap().to_owned());
-        to.unwrap_or_else(|| panic!("{path}: {}", answer.text().unwrap()))
+        let said = if to.is_none() { answer.text().unwrap() } else { String::new() };
+        assert!(to.is_some(), "{path}: {said}");
+        to.unwrap()
     }
 
     /// Looks at a page until it says that.

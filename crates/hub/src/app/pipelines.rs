@@ -230,14 +230,15 @@ impl App {
                 (None, "pipeline.stop")
             }
             PipelineCommand::Restart { tables, adopt } => {
-                let mut arguments = json!({"pipelineId": id});
+                let mut arguments = Map::from_iter([("pipelineId".to_owned(), id.into())]);
                 if let Some(tables) = tables {
-                    arguments["tables"] = json!(tables);
+                    arguments.insert("tables".into(), json!(tables));
                 }
                 if adopt {
-                    arguments["adopt"] = true.into();
+                    arguments.insert("adopt".into(), true.into());
                 }
-                (Some(self.order(&mut writing, caller, &pipeline, ("restart", arguments)).await?), "pipeline.restart")
+                let asked = ("restart", Value::Object(arguments));
+                (Some(self.order(&mut writing, caller, &pipeline, asked).await?), "pipeline.restart")
             }
         };
         self.note_done(&mut writing, caller, once, issued.as_deref().unwrap_or_default()).await?;
@@ -261,9 +262,10 @@ impl App {
         if stale(&pipeline) {
             return Err(Refused::Stale);
         }
-        let issued = match cleanup {
-            true => Some(self.order(&mut writing, caller, &pipeline, ("cleanup", json!({}))).await?),
-            false => None,
+        let issued = if cleanup {
+            Some(self.order(&mut writing, caller, &pipeline, ("cleanup", json!({}))).await?)
+        } else {
+            None
         };
         pipelines::delete(writing.on(), id, self.now()).await?;
         let action = if cleanup { "pipeline.delete_and_clean_up" } else { "pipeline.delete" };

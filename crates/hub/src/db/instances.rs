@@ -13,7 +13,7 @@ const KEPT: i64 = 50;
 #[derive(Clone, Debug)]
 pub(crate) struct Instance {
     /// Made anew by each process.
-    pub(crate) instance: String,
+    pub(crate) id: String,
     pub(crate) version: String,
     /// JSON: os, arch, host.
     pub(crate) platform: String,
@@ -28,7 +28,7 @@ pub(crate) struct Instance {
 fn instance(row: &AnyRow) -> Instance {
     let time = |name| row.get::<Option<i64>, _>(name).map(Timestamp);
     Instance {
-        instance: row.get("instance"),
+        id: row.get("instance"),
         version: row.get("version"),
         platform: row.get("platform"),
         first_seen_at: Timestamp(row.get("first_seen_at")),

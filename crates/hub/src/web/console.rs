@@ -22,6 +22,7 @@ mod me;
 mod member;
 mod missing;
 mod notifications;
+mod json;
 mod page;
 mod people;
 mod pipeline;

@@ -177,7 +177,7 @@ async fn what_the_agent_finds_at_the_source_is_shown_with_its_cures(house: House
     assert!(page.contains("does not work yet") && page.contains("PG-007") && page.contains("Set it"), "{page}");
     // An agent that has gone answers nothing, and that is said at once.
     through(&visitor, &test, "test").await;
-    house.clock.advance(std::time::Duration::from_secs(60));
+    house.clock.advance(std::time::Duration::from_mins(1));
     let page = visitor.get(&test).await.text().await.unwrap();
     assert!(page.contains("The agent is not connected"), "{page}");
     house.clock.advance(std::time::Duration::from_mins(5));

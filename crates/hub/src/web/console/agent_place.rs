@@ -11,6 +11,7 @@ use millrace_protocol::gateway::Platform;
 use serde_json::Value;
 
 use super::agent::{Head, head};
+use super::json;
 use super::page::{Mishap, Shell, page};
 use super::revisions::{Asked, asked};
 use super::show::{Badge, Shape, When, filters};
@@ -118,9 +119,9 @@ fn ways(app: &App, agent: &Agent, body: &Value) -> Vec<Way> {
         let (host, port) = place_of(registry);
         ways.push(Way::new(host, port, "the image, when it is started or renewed"));
     }
-    let connection = &body["streamingSource"]["connection"];
-    let port = connection["port"].as_u64().and_then(|port| u16::try_from(port).ok());
-    if let (Some(host), Some(port)) = (connection["host"].as_str(), port) {
+    let connection = json::at(body, "/streamingSource/connection");
+    let port = json::at(connection, "/port").as_u64().and_then(|port| u16::try_from(port).ok());
+    if let (Some(host), Some(port)) = (json::at(connection, "/host").as_str(), port) {
         ways.push(Way::new(host, port, "the source of its pipeline"));
     }
     ways.extend(of_cloud(&agent.cloud_provider).iter().map(|(host, purpose)| Way::new(*host, 443, *purpose)));
@@ -129,13 +130,12 @@ fn ways(app: &App, agent: &Agent, body: &Value) -> Vec<Way> {
 
 /// A policy file that lets the pipeline run and nothing else.
 fn policy(body: &Value) -> String {
-    let text = |value: &Value| value.as_str().map(str::to_owned);
-    let connection = &body["streamingSource"]["connection"];
-    let target = &body["streamingTarget"];
-    let place = ["path", "bucket", "container"].iter().find_map(|name| text(&target[*name]));
+    let text = |path: &str| json::at(body, path).as_str().map(str::to_owned);
+    let places = ["/streamingTarget/path", "/streamingTarget/bucket", "/streamingTarget/container"];
+    let place = places.into_iter().find_map(text);
     let lists = [
-        ("allowedHosts", text(&connection["host"]), "DATABASE_HOST"),
-        ("allowedSecrets", text(&connection["password"]["secretName"]), "SECRET_NAME"),
+        ("allowedHosts", text("/streamingSource/connection/host"), "DATABASE_HOST"),
+        ("allowedSecrets", text("/streamingSource/connection/password/secretName"), "SECRET_NAME"),
         ("allowedTargets", place, "FOLDER_OR_BUCKET"),
     ];
     let lines = lists.map(|(name, value, unknown)| {
@@ -182,7 +182,7 @@ struct InstancesPage {
 }
 
 fn row(agent: &Agent, status: AgentStatus, one: Instance, now: Timestamp) -> Row {
-    let has_lease = agent.instance.as_deref() == Some(one.instance.as_str());
+    let has_lease = agent.instance.as_deref() == Some(one.id.as_str());
     let renewed = agent.lease.map(|(renewed_at, _)| renewed_at).filter(|_| has_lease);
     let (badge, said) = match (&one.goodbye, has_lease) {
         (Some((_, reason)), _) => (Badge::new(Shape::Square, "quiet", "Ended"), format!("said goodbye: {reason}")),
@@ -206,7 +206,7 @@ fn row(agent: &Agent, status: AgentStatus, one: Instance, now: Timestamp) -> Row
         version: one.version,
         began: When::new(one.first_seen_at, now),
         heard: When::new(renewed.unwrap_or(one.last_seen_at), now),
-        instance: one.instance,
+        instance: one.id,
     }
 }
 
@@ -246,7 +246,7 @@ pub(crate) async fn commands(
     Ok(page(&CommandsPage {
         shell: visitor.shell(&agent.name, "agents"),
         head: head(&app, &visitor, &agent, "commands").await?,
-        rows: all.into_iter().map(|command| (by(&command), command)).map(|(by, it)| asked(it, by, now)).collect(),
+        rows: all.into_iter().map(|command| (by(&command), command)).map(|(by, it)| asked(&it, by, now)).collect(),
     }))
 }
 

@@ -8,6 +8,7 @@ use axum::response::{IntoResponse, Redirect, Response};
 use serde_json::{Map, Value};
 
 use super::diff::{Line, diff};
+use super::json;
 use super::page::{Mishap, Shell, page};
 use super::pipeline::{Head, head};
 use super::show::{Badge, Shape, When, filters};
@@ -130,19 +131,19 @@ pub(crate) struct Asked {
 }
 
 /// What a command has come to, in words.
-pub(crate) fn asked(command: Command, by: String, now: Timestamp) -> Asked {
+pub(crate) fn asked(command: &Command, by: String, now: Timestamp) -> Asked {
     let result: Value = command.result.as_deref().and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
     let arguments: Value = serde_json::from_str(&command.arguments).unwrap_or_default();
-    let text = |name: &str| result[name].as_str().unwrap_or_default().to_owned();
+    let text = |path: &str| json::text(&result, path).to_owned();
     let (badge, became) = match command.state.as_str() {
         "done" => (Badge::new(Shape::Dot, "good", "Done"), done(&command.kind, &result)),
-        "failed" => (Badge::new(Shape::Triangle, "bad", "Not done"), text("message")),
+        "failed" => (Badge::new(Shape::Triangle, "bad", "Not done"), text("/message")),
         _ if command.expires_at <= now => {
             (Badge::new(Shape::Half, "doubt", "Expired"), "the agent was away for too long; nothing was done".into())
         }
         _ => (Badge::new(Shape::Ring, "busy", "Waiting"), "the agent does it as soon as it can".into()),
     };
-    let tables: Vec<&str> = arguments["tables"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    let tables: Vec<&str> = json::list(&arguments, "/tables").iter().filter_map(Value::as_str).collect();
     let what = match (command.kind.as_str(), tables.len()) {
         ("restart", 0) => "Restart of all tables".into(),
         ("restart", 1..=3) => format!("Restart of {}", tables.join(", ")),
@@ -152,7 +153,7 @@ pub(crate) fn asked(command: Command, by: String, now: Timestamp) -> Asked {
         ("discover", _) => "Look for tables".into(),
         (other, _) => other.to_owned(),
     };
-    let cure = if command.state == "failed" { text("cure") } else { String::new() };
+    let cure = if command.state == "failed" { text("/cure") } else { String::new() };
     Asked { badge, what, by, at: When::new(command.issued_at, now), became, cure }
 }
 
@@ -160,13 +161,14 @@ fn done(kind: &str, result: &Value) -> String {
     match kind {
         "restart" => format!(
             "commit {}: {} files left the lake{}",
-            result["commit"],
-            result["removed"],
-            if result["new_slot"] == true { ", and a new slot was made" } else { "" }
+            json::at(result, "/commit"),
+            json::at(result, "/removed"),
+            if json::at(result, "/new_slot") == true { ", and a new slot was made" } else { "" }
         ),
         "cleanup" => {
-            let dropped = [("slot", "slot"), ("publication", "publication")];
-            let names = dropped.iter().filter_map(|(name, word)| Some(format!("{word} {}", result[*name].as_str()?)));
+            let dropped = [("/slot", "slot"), ("/publication", "publication")];
+            let names =
+                dropped.iter().filter_map(|(at, word)| Some(format!("{word} {}", json::at(result, at).as_str()?)));
             let names: Vec<String> = names.collect();
             if names.is_empty() {
                 "there was nothing to drop".into()
@@ -174,9 +176,9 @@ fn done(kind: &str, result: &Value) -> String {
                 format!("dropped {}", names.join(" and "))
             }
         }
-        "check" if result["ok"] == true => "all is well".into(),
+        "check" if json::at(result, "/ok") == true => "all is well".into(),
         "check" => "something is in the way".into(),
-        _ => format!("{} tables", result["total"].as_u64().unwrap_or_default()),
+        _ => format!("{} tables", json::at(result, "/total").as_u64().unwrap_or_default()),
     }
 }
 
@@ -201,6 +203,6 @@ pub(crate) async fn commands(
     Ok(page(&CommandsPage {
         shell: visitor.shell(&placed.pipeline.name, "pipelines"),
         head: head(&placed, "commands", now),
-        rows: all.into_iter().map(|command| (by(&command), command)).map(|(by, it)| asked(it, by, now)).collect(),
+        rows: all.into_iter().map(|command| (by(&command), command)).map(|(by, it)| asked(&it, by, now)).collect(),
     }))
 }

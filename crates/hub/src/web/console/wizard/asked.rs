@@ -3,12 +3,13 @@
 use askama::Template;
 use askama::filters::HtmlSafe;
 use axum::response::{IntoResponse, Redirect, Response};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use super::{OF, form};
 use crate::app::App;
 use crate::app::status::AgentStatus;
 use crate::db::drafts::Draft;
+use crate::web::console::json;
 use crate::web::console::page::{Mishap, Wrong};
 use crate::web::console::show::{Badge, Shape, filters};
 use crate::web::console::visitor::Visitor;
@@ -63,8 +64,8 @@ impl Question {
         }
         // What could not be sent through the API is not sent from here: the agent says what is wrong with the rest.
         match self {
-            Self::Tables => json!({"spec": asked, "columns": false}),
-            Self::Source | Self::Target => json!({"spec": asked}),
+            Self::Tables => serde_json::json!({"spec": asked, "columns": false}),
+            Self::Source | Self::Target => serde_json::json!({"spec": asked}),
         }
     }
 }
@@ -125,13 +126,13 @@ struct Finding {
 }
 
 fn finding(found: &Value) -> Finding {
-    let text = |name: &str| found[name].as_str().unwrap_or_default().to_owned();
-    let badge = match found["severity"].as_str() {
-        Some("error") => Badge::new(Shape::Triangle, "bad", "Error"),
-        Some("warning") => Badge::new(Shape::Half, "doubt", "Warning"),
+    let text = |name: &str| json::text(found, name).to_owned();
+    let badge = match json::text(found, "/severity") {
+        "error" => Badge::new(Shape::Triangle, "bad", "Error"),
+        "warning" => Badge::new(Shape::Half, "doubt", "Warning"),
         _ => Badge::new(Shape::Ring, "quiet", "Info"),
     };
-    Finding { badge, code: text("code"), subject: text("subject"), message: text("message"), cure: text("cure") }
+    Finding { badge, code: text("/code"), subject: text("/subject"), message: text("/message"), cure: text("/cure") }
 }
 
 /// The answer to a check, as a part of a page.
@@ -166,16 +167,15 @@ const OF_THE_TARGET: [&str; 3] = [
 
 pub(super) async fn verdict(app: &App, visitor: &Visitor, draft: &Draft, to: Question) -> Result<Verdict, Mishap> {
     let Answer { state, result } = answer(app, visitor, draft, to).await?;
-    let findings: Vec<Finding> =
-        result["findings"].as_array().map_or_else(Vec::new, |all| all.iter().map(finding).collect());
-    let text = |name: &str| result[name].as_str().unwrap_or_default().to_owned();
+    let findings: Vec<Finding> = json::list(&result, "/findings").iter().map(finding).collect();
+    let text = |path: &str| json::text(&result, path).to_owned();
     Ok(Verdict {
-        ok: state == "done" && result["ok"] == true,
+        ok: state == "done" && *json::at(&result, "/ok") == true,
         state,
         findings,
-        message: text("message"),
-        cure: text("cure"),
-        fault: text("fault"),
+        message: text("/message"),
+        cure: text("/cure"),
+        fault: text("/fault"),
         path: visitor.look.path.clone(),
         live: visitor.look.live,
         words: if to == Question::Target { OF_THE_TARGET } else { OF_THE_SOURCE },
@@ -185,7 +185,7 @@ pub(super) async fn verdict(app: &App, visitor: &Visitor, draft: &Draft, to: Que
 /// What would be wrong with asking: the hub's own rules, at the fields of this step's form.
 pub(super) fn refused(spec: &Map<String, Value>, to: Question) -> Wrong {
     let mut wrong = Wrong::default();
-    let asked = to.arguments(spec, None)["spec"].clone();
+    let asked = json::at(&to.arguments(spec, None), "/spec").clone();
     if let Err(problems) = millrace_protocol::wire::question_body(asked) {
         for problem in &problems.0 {
             let field = form::field_of(&problem.path);

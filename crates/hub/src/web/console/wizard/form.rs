@@ -350,27 +350,36 @@ fn put_source(spec: &mut Map<String, Value>, fields: &Fields) -> Wrong {
     if port.is_none() {
         wrong.add("port", "must be a number from 1 to 65535");
     }
-    let mut source = spec.remove("streamingSource").unwrap_or_else(|| json!({"type": "postgres"}));
-    if !source["connection"].is_object() {
-        source["connection"] = json!({});
-    }
-    let connection = &mut source["connection"];
-    connection["host"] = fields.get("host").trim().into();
-    connection["port"] = port.unwrap_or_default().into();
+    let mut source = match spec.remove("streamingSource") {
+        Some(Value::Object(source)) => source,
+        _ => Map::from_iter([("type".to_owned(), "postgres".into())]),
+    };
+    let mut connection = match source.remove("connection") {
+        Some(Value::Object(connection)) => connection,
+        _ => Map::new(),
+    };
+    connection.insert("host".into(), fields.get("host").trim().into());
+    connection.insert("port".into(), port.unwrap_or_default().into());
     for name in ["database", "username"] {
-        connection[name] = fields.get(name).into();
+        connection.insert(name.into(), fields.get(name).into());
     }
-    let mode = fields.get("sslmode");
-    let is_set = connection["jdbcProperties"]["sslmode"].is_string();
-    if !mode.is_empty() && (is_set || mode != "prefer") {
-        connection["jdbcProperties"]["sslmode"] = mode.into();
-    }
-    if let Value::Object(connection) = connection {
-        connection.retain(|_, value| !value.is_null());
-        put_password(connection, fields);
-    }
-    spec.insert("streamingSource".into(), source);
+    put_ssl_mode(&mut connection, fields.get("sslmode"));
+    put_password(&mut connection, fields);
+    source.insert("connection".into(), Value::Object(connection));
+    spec.insert("streamingSource".into(), Value::Object(source));
     wrong
+}
+
+/// The default is written down only where something stood there before.
+fn put_ssl_mode(connection: &mut Map<String, Value>, mode: &str) {
+    let is_set = connection.get("jdbcProperties").and_then(|all| all.get("sslmode")).is_some();
+    if mode.is_empty() || !is_set && mode == "prefer" {
+        return;
+    }
+    let properties = connection.entry("jdbcProperties").or_insert_with(|| json!({}));
+    if let Value::Object(properties) = properties {
+        properties.insert("sslmode".into(), mode.into());
+    }
 }
 
 fn put_password(connection: &mut Map<String, Value>, fields: &Fields) {
@@ -378,11 +387,10 @@ fn put_password(connection: &mut Map<String, Value>, fields: &Fields) {
     if fields.get("secretName").is_empty() {
         return;
     }
-    let mut secret = json!({"secretType": fields.get("secretType"), "secretName": fields.get("secretName")});
-    if !fields.get("secretKey").is_empty() {
-        secret["key"] = fields.get("secretKey").into();
-    }
-    connection.insert("password".into(), secret);
+    let parts = [("secretType", "secretType"), ("secretName", "secretName"), ("key", "secretKey")];
+    let given = parts.into_iter().filter(|(_, field)| !fields.get(field).is_empty());
+    let secret = given.map(|(name, field)| (name.to_owned(), fields.get(field).into())).collect();
+    connection.insert("password".into(), Value::Object(secret));
 }
 
 fn put_target(spec: &mut Map<String, Value>, fields: &Fields) -> Wrong {

@@ -13,6 +13,7 @@ use super::asked::{self, Answer, Question, answer};
 use super::{Trail, form};
 use crate::app::App;
 use crate::db::drafts::Draft;
+use crate::web::console::json as member;
 use crate::web::console::page::{Mishap, Shell, Wrong, with_status};
 use crate::web::console::show::{Summary, bytes, count, filters};
 use crate::web::console::visitor::{Fields, Visitor};
@@ -70,8 +71,7 @@ fn chosen(draft: &Draft) -> Vec<Name> {
 }
 
 fn named(table: &Value) -> Name {
-    let text = |name: &str| table[name].as_str().unwrap_or_default().to_owned();
-    (text("schema"), text("table"))
+    (member::text(table, "/schema").to_owned(), member::text(table, "/table").to_owned())
 }
 
 fn shown(name: &Name) -> String {
@@ -80,22 +80,23 @@ fn shown(name: &Name) -> String {
 
 fn row(table: &Value, picked: &HashSet<&Name>) -> Row {
     let name = named(table);
-    let key: Vec<&str> = table["key"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
-    let findings = || table["findings"].as_array().into_iter().flatten();
+    let key: Vec<&str> = member::list(table, "/key").iter().filter_map(Value::as_str).collect();
+    let findings = || member::list(table, "/findings").iter();
     let prefix = format!("{} ", shown(&name));
     let message = |found: &Value| {
-        let text = found["message"].as_str()?;
+        let text = member::at(found, "/message").as_str()?;
         Some(text.strip_prefix(&prefix).unwrap_or(text).to_owned())
     };
     let every = (name.0.clone(), "*".to_owned());
     Row {
         is_chosen: picked.contains(&name),
         is_covered: picked.contains(&every),
-        is_barred: findings().any(|found| found["severity"] == "error" || found["code"] == "PG-017"),
+        is_barred: findings()
+            .any(|found| member::text(found, "/severity") == "error" || member::text(found, "/code") == "PG-017"),
         value: json!([name.0, name.1]).to_string(),
         key: key.join(", "),
-        rows: table["rows_estimate"].as_u64().map_or_else(String::new, count),
-        size: table["bytes"].as_u64().map_or_else(String::new, bytes),
+        rows: member::at(table, "/rows_estimate").as_u64().map_or_else(String::new, count),
+        size: member::at(table, "/bytes").as_u64().map_or_else(String::new, bytes),
         warning: findings().filter_map(message).collect::<Vec<_>>().join("; "),
         name,
     }
@@ -140,7 +141,7 @@ impl Wanted {
 fn schemas(all: &[Value], wanted: &str) -> Vec<(String, usize, bool)> {
     let mut schemas: BTreeMap<&str, usize> = BTreeMap::new();
     for table in all {
-        *schemas.entry(table["schema"].as_str().unwrap_or_default()).or_default() += 1;
+        *schemas.entry(member::text(table, "/schema")).or_default() += 1;
     }
     schemas.into_iter().map(|(name, tables)| (name.to_owned(), tables, name == wanted)).collect()
 }
@@ -153,23 +154,26 @@ pub(super) async fn tables_page(
 ) -> Result<TablesPage, Mishap> {
     let Answer { state, result } = answer(app, visitor, draft, Question::Tables).await?;
     let picked = chosen(draft);
-    let all = result["tables"].as_array().map_or(&[][..], Vec::as_slice);
+    let all = member::list(&result, "/tables");
     let wanted = Wanted::of(query);
     let rows = wanted.rows(all, &picked);
     let found = rows.len();
     let pages = found.div_ceil(SIZE).max(1);
     let page = query.get("page").parse::<usize>().unwrap_or(0).min(pages - 1);
-    let text = |name: &str| result[name].as_str().unwrap_or_default().to_owned();
+    let text = |path: &str| member::text(&result, path).to_owned();
     Ok(TablesPage {
         shell: visitor.shell("Create pipeline", "pipelines"),
         trail: Trail::of(draft, "tables"),
         summary: Summary(wrong),
         state,
         foreign: form::foreign(&draft.spec(), "streamingSource"),
-        message: text("message"),
-        cure: text("cure"),
+        message: text("/message"),
+        cure: text("/cure"),
         rows: rows.into_iter().skip(page * SIZE).take(SIZE).collect(),
-        total: result["total"].as_u64().and_then(|total| usize::try_from(total).ok()).unwrap_or(all.len()),
+        total: member::at(&result, "/total")
+            .as_u64()
+            .and_then(|total| usize::try_from(total).ok())
+            .unwrap_or(all.len()),
         told: all.len(),
         found,
         chosen: picked.iter().map(shown).collect(),
@@ -187,7 +191,7 @@ fn sent(value: &str) -> Option<Name> {
 }
 
 /// What is chosen after this form: what was, less what was shown and is not marked, and what is marked or named.
-fn choose(before: Vec<Name>, marked: Vec<Name>, shown: &HashSet<Name>) -> Vec<Name> {
+fn choose(before: &[Name], marked: &[Name], shown: &HashSet<Name>) -> Vec<Name> {
     let kept: HashSet<&Name> = marked.iter().collect();
     let stays = before.iter().filter(|name| !shown.contains(*name) || kept.contains(name)).cloned();
     let mut all: Vec<Name> = Vec::new();
@@ -225,7 +229,7 @@ pub(super) async fn keep(app: &App, visitor: &Visitor, mut draft: Draft, fields:
     };
     if matches!(go, "found" | "empty") {
         let told = answer(app, visitor, &draft, Question::Tables).await?.result;
-        let all = told["tables"].as_array().map_or(&[][..], Vec::as_slice);
+        let all = member::list(&told, "/tables");
         let found = Wanted::of(fields).rows(all, &before);
         listed.extend(found.iter().map(|row| row.name.clone()));
         let usable = found.into_iter().filter(|row| !row.is_barred).map(|row| row.name);
@@ -233,7 +237,7 @@ pub(super) async fn keep(app: &App, visitor: &Visitor, mut draft: Draft, fields:
     }
     let mut wrong = Wrong::default();
     marked.extend(typed(fields.get("more"), &mut wrong));
-    let names = if go == "clear" { Vec::new() } else { choose(before.clone(), marked, &listed) };
+    let names = if go == "clear" { Vec::new() } else { choose(&before, &marked, &listed) };
     if names.is_empty() && go == "next" {
         wrong.add("more", "must be chosen: at least one table");
     }
@@ -288,8 +292,8 @@ mod tests {
     fn what_is_not_shown_stays_chosen_and_in_its_order() {
         let before = vec![name("z"), name("a"), name("m")];
         let shown = HashSet::from([name("a"), name("b")]);
-        assert_eq!(choose(before.clone(), vec![name("b")], &shown), [name("z"), name("m"), name("b")]);
-        assert_eq!(choose(before.clone(), vec![name("a")], &shown), before);
+        assert_eq!(choose(&before, &[name("b")], &shown), [name("z"), name("m"), name("b")]);
+        assert_eq!(choose(&before, &[name("a")], &shown), before);
     }
 
     #[test]
