@@ -17,6 +17,7 @@ mod hub_house;
 mod hub_outage;
 mod hub_pair;
 mod hub_revisions;
+mod hub_settings;
 mod hub_twins;
 mod kills;
 mod listen;
