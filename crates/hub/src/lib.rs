@@ -15,12 +15,11 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use millrace_model::{Clock, Fault};
-use rustls::ServerConfig;
 use tokio::net::TcpListener;
 use tracing::info;
 
 use app::App;
-use settings::TlsFiles;
+use serve::Certificate;
 
 pub use app::backup::{Backup, back_up};
 pub use app::doctor::doctor;
@@ -43,7 +42,7 @@ pub fn openapi() -> serde_json::Value {
 /// A hub that listens.
 pub struct Hub {
     listener: TcpListener,
-    tls: Option<(TlsFiles, Arc<ServerConfig>)>,
+    certificate: Option<Certificate>,
     metrics: Option<TcpListener>,
     router: axum::Router,
     app: Arc<App>,
@@ -55,8 +54,8 @@ impl Hub {
         // One provider of TLS for everything that listens or calls out; a second call finds it there.
         let _set_already = rustls::crypto::ring::default_provider().install_default();
         let (address, metrics) = (settings.listen.clone(), settings.metrics_listen.clone());
-        let tls = match &settings.tls {
-            Some(files) => Some((files.clone(), serve::tls(files)?)),
+        let certificate = match &settings.tls {
+            Some(files) => Some(Certificate::open(files)?),
             None => None,
         };
         let app = Arc::new(App::open(settings, clock).await?);
@@ -66,7 +65,7 @@ impl Hub {
             Some(address) => Some(listen(&address).await?),
             None => None,
         };
-        Ok(Self { listener, tls, metrics, router: web::router(Arc::clone(&app)), app })
+        Ok(Self { listener, certificate, metrics, router: web::router(Arc::clone(&app)), app })
     }
 
     /// Where it listens.
@@ -87,7 +86,7 @@ impl Hub {
         }
         info!(code = "listening", address = %address, "the hub answers");
         let measured = web::metrics(Arc::clone(&self.app));
-        let serving = serve::serve(self.listener, self.router, self.tls, stop);
+        let serving = serve::serve(self.listener, self.router, self.certificate, stop);
         let measuring = async {
             match self.metrics {
                 Some(listener) => axum::serve(listener, measured).await,

@@ -13,7 +13,7 @@ use rustls::crypto::ring::default_provider;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{info, warn};
 
 use crate::fault::Cause;
@@ -23,6 +23,23 @@ use crate::settings::TlsFiles;
 const LOOK: Duration = Duration::from_secs(5);
 /// How long a connection may take to end once the hub stops; held syncs end with it.
 const GRACE: Duration = Duration::from_secs(2);
+
+/// A certificate that is kept up to date.
+pub(crate) struct Certificate {
+    files: TlsFiles,
+    config: Arc<ServerConfig>,
+    /// SIGHUP. From the first moment on: it ends a process that does not listen for it.
+    asked: Option<Signal>,
+}
+
+impl Certificate {
+    /// Reads it.
+    pub(crate) fn open(files: &TlsFiles) -> Result<Self, Cause> {
+        let config = tls(files)?;
+        // Without the signal the files are looked at all the same.
+        Ok(Self { files: files.clone(), config, asked: signal(SignalKind::hangup()).ok() })
+    }
+}
 
 /// Reads certificate and key, and makes sure that they belong together.
 pub(crate) fn tls(files: &TlsFiles) -> Result<Arc<ServerConfig>, Cause> {
@@ -53,11 +70,11 @@ fn wrong(subject: &'static str, path: &Path, why: String) -> Cause {
 pub(crate) async fn serve(
     listener: TcpListener,
     router: Router,
-    tls: Option<(TlsFiles, Arc<ServerConfig>)>,
+    certificate: Option<Certificate>,
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> std::io::Result<()> {
     let service = router.into_make_service_with_connect_info::<SocketAddr>();
-    let Some((files, config)) = tls else {
+    let Some(Certificate { files, config, asked }) = certificate else {
         return axum::serve(listener, service).with_graceful_shutdown(stop).await;
     };
     let config = RustlsConfig::from_config(config);
@@ -73,15 +90,13 @@ pub(crate) async fn serve(
     tokio::select! {
         served = serving => served,
         () = stopping => Ok(()),
-        () = keep(&files, &config) => Ok(()),
+        () = keep(&files, &config, asked) => Ok(()),
     }
 }
 
 /// Reads the certificate again whenever there is reason to, for as long as it is polled. One that cannot be used leaves the last
 /// good one in place.
-async fn keep(files: &TlsFiles, config: &RustlsConfig) {
-    // Without the signal the files are looked at all the same.
-    let mut asked = signal(SignalKind::hangup()).ok();
+async fn keep(files: &TlsFiles, config: &RustlsConfig, mut asked: Option<Signal>) {
     let mut seen = changed(files);
     loop {
         let told = async {

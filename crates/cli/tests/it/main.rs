@@ -20,6 +20,7 @@ mod hub_house;
 mod hub_outage;
 mod hub_pair;
 mod hub_revisions;
+mod hub_settings;
 mod hub_twins;
 mod hub_wizard;
 mod kills;

@@ -41,6 +41,8 @@ const KEPT: Duration = Duration::from_hours(30 * 24);
 const TICK: Duration = Duration::from_secs(1);
 /// Looks between two sweeps.
 const SWEEP: u32 = 5;
+/// Looks between two for secrets that end soon.
+const SECRETS: u32 = 60;
 
 impl App {
     /// Looks, tells and tries again, for as long as it is polled.
@@ -49,18 +51,21 @@ impl App {
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         for round in 0_u32.. {
             tick.tick().await;
-            let mut outcome = Ok(());
-            if round % SWEEP == 0 {
-                outcome = self.sweep().await;
-            }
-            let outcome = match outcome {
-                Ok(()) => self.tell_recipients().await,
-                Err(refused) => Err(refused),
-            };
+            let outcome = self.look_and_tell(round).await;
             if let Err(refused) = outcome {
                 warn!(code = "HB-003", "what happened could not be told: {refused}");
             }
         }
+    }
+
+    async fn look_and_tell(&self, round: u32) -> Result<(), Refused> {
+        if round.is_multiple_of(SWEEP) {
+            self.sweep().await?;
+        }
+        if round.is_multiple_of(SECRETS) {
+            self.look_for_old_secrets().await?;
+        }
+        self.tell_recipients().await
     }
 
     /// Makes messages of what waits, and brings those whose time has come.

@@ -54,7 +54,7 @@ impl App {
         Ok(is_new)
     }
 
-    /// Looks for agents that went silent, secrets that end soon, and troubles that are over.
+    /// Looks for agents that went silent, and for troubles that are over.
     pub(crate) async fn sweep(&self) -> Result<(), Refused> {
         let now = self.now();
         // A hub that was away itself has heard nobody: it gives agents the time of a lease to come back before it says a word.
@@ -63,15 +63,21 @@ impl App {
                 self.note_lost((id, account_id, name), since).await?;
             }
         }
+        for trouble in notices::troubles(self.db.pool()).await? {
+            self.look_again(&trouble).await?;
+        }
+        Ok(())
+    }
+
+    /// Looks for secrets that end soon.
+    pub(crate) async fn look_for_old_secrets(&self) -> Result<(), Refused> {
+        let now = self.now();
         for (id, account_id, name) in notices::expiring(self.db.pool(), later(now, EXPIRING)).await? {
             let event = "credentials_expiring".into();
             let notice = Notice { account_id, event, object: format!("agent:{id}"), name, code: None, at: now };
             let mut writing = self.db.write().await?;
             self.begins(&mut writing, &notice).await?;
             writing.commit().await?;
-        }
-        for trouble in notices::troubles(self.db.pool()).await? {
-            self.look_again(&trouble).await?;
         }
         Ok(())
     }

@@ -1,0 +1,67 @@
+//! The hub's settings from its environment, and what is done to a hub from the command line.
+
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use millrace_testkit::hub::Hub;
+use millrace_testkit::process::Invocation;
+use serde_json::Value;
+
+use crate::shop::{MILLRACE, PATIENCE};
+
+fn hub(data: &Path) -> Invocation {
+    Invocation::of(MILLRACE.as_ref(), ["--format", "json", "hub", "--data"]).argument(data)
+}
+
+#[test]
+fn settings_that_cannot_be_end_the_start_with_78_and_their_cure() {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, value, code) in [
+        ("HUB_LISTEN", "0.0.0.0:0", "HB-007"),
+        ("HUB_LISTEN", "8080", "HB-001"),
+        ("HUB_TLS_CERT", "/none.pem", "HB-001"),
+        ("HUB_TRUSTED_PROXIES", "everybody", "HB-001"),
+        ("HUB_METRICS_LISTEN", "9464", "HB-001"),
+        ("HUB_SMTP_URL", "smtp://mail.example.com", "HB-001"),
+        ("HUB_PUBLIC_URL", "hub.example.com", "HB-001"),
+    ] {
+        let ended = hub(folder.path()).env(name, value).allow(code).complete(PATIENCE).unwrap();
+        assert_eq!(ended.code, Some(78), "{name}={value}");
+        let said: Vec<Value> = ended.lines.iter().map(|line| serde_json::to_value(&line.fields).unwrap()).collect();
+        assert!(said.iter().any(|line| line["cure"].as_str().is_some_and(|cure| !cure.is_empty())), "{said:?}");
+    }
+}
+
+#[test]
+fn a_hub_reads_its_certificate_again_when_it_is_told_to() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str| folder.path().join(name).display().to_string();
+    let made = Command::new("openssl")
+        .args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "1"])
+        .args(["-subj", "/CN=hub", "-keyout", &file("key.pem"), "-out", &file("cert.pem")])
+        .output()
+        .expect("openssl is there: apt-get install -y openssl");
+    assert!(made.status.success());
+    let settings = [("HUB_TLS_CERT", file("cert.pem")), ("HUB_TLS_KEY", file("key.pem"))];
+    let start = settings.iter().fold(hub(&folder.path().join("hub")), |hub, (name, value)| hub.env(name, value));
+    let mut process = start.argument("--listen").argument("127.0.0.1:0").start().unwrap();
+    process.wait_for("listening", PATIENCE).unwrap();
+    process.signal("HUP").unwrap();
+    process.wait_for("certificate", Duration::from_secs(3)).unwrap();
+    assert_eq!(process.stop(PATIENCE).unwrap().code, Some(0));
+}
+
+#[test]
+fn a_hub_is_copied_while_it_runs_and_its_doctor_finds_it_well() {
+    let folder = tempfile::tempdir().unwrap();
+    let running = Hub::start(MILLRACE.as_ref(), folder.path()).unwrap();
+    running.add_agent("north").unwrap();
+    let copy = folder.path().join("copy.sqlite");
+    let made = hub(&running.storage()).argument("backup").argument("--to").argument(&copy).json(PATIENCE).unwrap();
+    assert_eq!(made["bytes"].as_u64(), Some(std::fs::metadata(&copy).unwrap().len()));
+    let found = hub(&running.storage()).env("HUB_PUBLIC_URL", &running.url).argument("doctor").json(PATIENCE).unwrap();
+    assert_eq!(found["ok"], true, "{found}");
+    assert!(found["findings"].as_array().unwrap().len() >= 8, "{found}");
+    running.stop().unwrap();
+}
