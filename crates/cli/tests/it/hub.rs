@@ -42,6 +42,13 @@ fn an_agent_streams_what_its_hub_wishes_and_stops_when_it_is_told() {
     let ended = process.stop(PATIENCE).unwrap();
     assert_eq!(ended.code, Some(0), "{:#?}", ended.lines);
     hub.wait_for_agent(&agent, "STOPPED", Duration::from_secs(5)).unwrap();
+    // What it counted is kept: what flowed, and what its process took.
+    let flowed = hub.expect(200, Method::GET, &format!("{pipeline}/metrics"), None).unwrap();
+    assert!(flowed["total"]["rows"].as_u64() > Some(0), "{flowed}");
+    assert!(flowed["total"]["commits"].as_u64() > Some(0), "{flowed}");
+    let took = hub.expect(200, Method::GET, &format!("/agents/{agent}/metrics"), None).unwrap();
+    let points = took["points"].as_array().unwrap();
+    assert!(points.iter().any(|point| point["memoryBytes"].as_u64() > Some(1 << 20)), "{took}");
     // Without the hub: the same lake, read by the same file.
     shop.fsck();
     hub.expect(204, Method::DELETE, &pipeline, None).unwrap();

@@ -38,25 +38,29 @@ const HOUR: i64 = 3_600 * 1_000_000;
 /// A range has at most so many buckets.
 pub(crate) const BUCKETS: i64 = 1_500;
 
-/// When each series was sampled last by each agent, and in which run. By agent: one that names the pipeline of another keeps
+/// The last sample of each series by each agent. By agent: one that names the pipeline of another keeps
 /// nobody's figures out.
 #[derive(Default)]
-pub(crate) struct Sampler(Mutex<HashMap<(i64, i64), (Timestamp, i64)>>);
+pub(crate) struct Sampler(Mutex<HashMap<(i64, i64), Sample>>);
 
 impl Sampler {
-    fn lock(&self) -> MutexGuard<'_, HashMap<(i64, i64), (Timestamp, i64)>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<(i64, i64), Sample>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether it is time for another sample.
-    fn is_due(&self, (agent_id, id): (&str, &str), sample: &Sample) -> bool {
+    /// Whether it is time for another sample. Of a run that is over what it counted last is worth one, and what is said
+    /// again and again is not: there nothing flows, and a chart has a gap.
+    fn is_due(&self, (agent_id, id): (&str, &str), sample: &Sample, is_over: bool) -> bool {
         let series = (series(agent_id), series(id));
         let mut last = self.lock();
-        if last.get(&series).is_some_and(|(at, run)| *run == sample.run && sample.at.0 - at.0 < FINE) {
-            return false;
+        let same_run = last.get(&series).filter(|last| last.run == sample.run);
+        let same_counts = |last: &Sample| last.counters == sample.counters;
+        let too_soon = |last: &Sample| sample.at.0 - last.at.0 < FINE;
+        let is_known = same_run.is_some_and(|last| if is_over { same_counts(last) } else { too_soon(last) });
+        if !is_known {
+            last.insert(series, *sample);
         }
-        last.insert(series, (sample.at, sample.run));
-        true
+        !is_known
     }
 }
 
@@ -107,13 +111,13 @@ impl App {
     ) -> Result<(), Refused> {
         if let Some(report) = report
             && let Some(sample) = of_report(report, at)
-            && self.sampler.is_due((agent_id, &report.pipeline_id), &sample)
+            && self.sampler.is_due((agent_id, &report.pipeline_id), &sample, report.status == "NOT_RUNNING")
         {
             figures::add_of_pipeline(writing.on(), (&report.pipeline_id, agent_id), &sample).await?;
         }
         if let Some(process) = process
             && let Some(sample) = of_process(process, at)
-            && self.sampler.is_due((agent_id, agent_id), &sample)
+            && self.sampler.is_due((agent_id, agent_id), &sample, false)
         {
             figures::add_of_agent(writing.on(), agent_id, &sample).await?;
         }
@@ -229,12 +233,14 @@ mod tests {
     #[test]
     fn many_syncs_are_one_sample_in_ten_seconds_and_a_new_run_is_one_at_once() {
         let sampler = Sampler::default();
-        let due = |seconds: i64, run| {
-            sampler.is_due(("a", "p"), &Sample { at: Timestamp(seconds * 1_000_000), run, ..Sample::default() })
+        let due = |seconds: i64, run, rows, is_over| {
+            let mut sample = Sample { at: Timestamp(seconds * 1_000_000), run, ..Sample::default() };
+            sample.counters.set(Counter::Rows, rows);
+            sampler.is_due(("a", "p"), &sample, is_over)
         };
-        assert_eq!(
-            [due(0, 1), due(1, 1), due(9, 1), due(10, 1), due(11, 2), due(12, 2)],
-            [true, false, false, true, true, false]
-        );
+        let running = [(0, 1), (1, 1), (9, 1), (10, 1), (11, 2), (12, 2)].map(|(at, run)| due(at, run, at, false));
+        assert_eq!(running, [true, false, false, true, true, false]);
+        // It ends a second later with more rows, and says so for as long as it rests.
+        assert_eq!([due(13, 2, 13, true), due(28, 2, 13, true), due(600, 2, 13, true)], [true, false, false]);
     }
 }

@@ -113,7 +113,7 @@ pub(crate) struct Row {
 pub(crate) struct Charts {
     pub(crate) links: Vec<RangeLink>,
     pub(crate) zone: String,
-    pub(crate) charts: Vec<Chart>,
+    pub(crate) all: Vec<Chart>,
     pub(crate) ticks: Vec<Tick>,
     pub(crate) runs: Vec<Mark>,
     pub(crate) faults: Vec<Mark>,
@@ -278,7 +278,7 @@ impl Charts {
         Self {
             links: links.collect(),
             zone: zone(),
-            charts: lines.iter().map(|line| chart(course, range, line)).collect(),
+            all: lines.iter().map(|line| chart(course, range, line)).collect(),
             ticks: ticks(course, range),
             runs: course.runs.iter().filter_map(|at| mark(*at, run_word.into())).collect(),
             faults: faults.into_iter().filter_map(|(at, words)| mark(at, words)).collect(),
@@ -293,7 +293,7 @@ impl Charts {
 
     /// Whether it is the last one, which carries the axis.
     fn is_last(&self, at: usize) -> bool {
-        at + 1 == self.charts.len()
+        at + 1 == self.all.len()
     }
 }
 

@@ -66,17 +66,14 @@ pub(crate) async fn tables(
     let now = app.now();
     let placed = app.placed(&visitor.caller, &id).await?;
     let body: Value = serde_json::from_str(&placed.pipeline.body).unwrap_or_default();
-    let chosen = body["streamingSource"]["tables"].as_array().cloned().unwrap_or_default();
+    let chosen = body.pointer("/streamingSource/tables").and_then(Value::as_array).cloned().unwrap_or_default();
     let report = placed.status.report.as_ref().map(|(report, _)| report);
     let reported = report.map_or(&[][..], |report| &report.tables);
     let told: HashMap<&str, &ReportedTable> = reported.iter().map(|table| (table.table.as_str(), table)).collect();
     let q = query.get("q").trim().to_lowercase();
-    let mut names: Vec<String> = chosen
-        .iter()
-        .map(|table| {
-            format!("{}.{}", table["schema"].as_str().unwrap_or_default(), table["table"].as_str().unwrap_or_default())
-        })
-        .collect();
+    let part = |table: &Value, name| table.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let mut names: Vec<String> =
+        chosen.iter().map(|table| format!("{}.{}", part(table, "schema"), part(table, "table"))).collect();
     // Patterns name tables that only the agent knows.
     let more: Vec<String> =
         reported.iter().map(|table| table.table.clone()).filter(|name| !names.contains(name)).collect();
