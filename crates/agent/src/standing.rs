@@ -197,7 +197,8 @@ mod tests {
         let shared = Shared::default();
         let held = held(Wanted::Stopped, 1);
         let meter = Arc::new(Meter::new("shop", false));
-        let witness = Witness::new(Arc::clone(&meter), held.clone(), (Arc::clone(&shared.outbox), Arc::default()), true);
+        let witness =
+            Witness::new(Arc::clone(&meter), held.clone(), (Arc::clone(&shared.outbox), Arc::default()), true);
         witness.observe(&Event::Claimed { commit: 1, position: None });
         shared.runs(Arc::new(witness));
         shared.rests(idle(&held, Timestamp(0), None));

@@ -163,8 +163,7 @@ impl One {
 
 fn sync(session: &Value, sequence: u64, held: &Value) -> Value {
     let now = "2026-01-01T00:00:00.000Z";
-    let mut sync =
-        json!({"sessionId": session, "sequence": sequence, "waitMs": HOLD_MS, "sentAt": now, "conditions": [],
+    let mut sync = json!({"sessionId": session, "sequence": sequence, "waitMs": HOLD_MS, "sentAt": now, "conditions": [],
             "process": {"since": now, "memoryBytes": 90_000_000, "cpuMilliseconds": sequence}});
     if !held.is_null() {
         let table =
