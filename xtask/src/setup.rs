@@ -20,10 +20,15 @@ pub(crate) fn postgres() -> Result<()> {
     Programs::find(None).map(drop)
 }
 
-/// What shows a process's calls to the system, and makes them fail.
-pub(crate) fn strace() -> Result<()> {
-    let is_there = Command::new("strace").arg("--version").output().is_ok_and(|output| output.status.success());
-    if is_there { Ok(()) } else { install("strace", "apt-get install -y strace") }
+/// What watches system calls, and what makes certificates, for tests.
+pub(crate) fn small_programs() -> Result<()> {
+    for (program, asked) in [("strace", "--version"), ("openssl", "version")] {
+        let is_there = Command::new(program).arg(asked).output().is_ok_and(|output| output.status.success());
+        if !is_there {
+            install(program, &format!("apt-get install -y {program}"))?;
+        }
+    }
+    Ok(())
 }
 
 /// The independent reader's Python environment, below the folder that cargo builds into; gives its Python.

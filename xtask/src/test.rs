@@ -18,7 +18,7 @@ pub(crate) struct Arguments {
 /// Runs the tests; their own closing lines are the result.
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     setup::postgres()?;
-    setup::strace()?;
+    setup::small_programs()?;
     let python = setup::reader()?;
     web::parts()?;
     let browser = web::browser()?;
