@@ -3,7 +3,6 @@
 use askama::Template;
 use axum::http::StatusCode;
 use axum::response::{Html, IntoResponse, Response};
-use tracing::error;
 
 use super::assets::{self, Linked};
 use super::visitor::Look;
@@ -96,13 +95,7 @@ impl IntoResponse for Mishap {
                 "Try again. If it stays like this, look for the number below in the hub's log.",
             ),
         };
-        let trace = if let Refused::Failed(cause) = &self.0 {
-            let trace = trace::id();
-            error!(code = "fault", trace_id = trace, "{cause}");
-            Some(trace)
-        } else {
-            None
-        };
+        let trace = if let Refused::Failed(cause) = &self.0 { Some(trace::failed(cause)) } else { None };
         let page = MishapPage { assets: assets::linked(), title, why, cure, trace };
         match page.render() {
             Ok(html) => (status, Html(html)).into_response(),
