@@ -124,6 +124,14 @@ pub enum Cause {
         /// Why.
         error: std::io::Error,
     },
+    /// Another hub has the folder.
+    #[error("{process} serves a hub from the folder `{folder}`")]
+    SecondHub {
+        /// Which.
+        folder: std::path::PathBuf,
+        /// `process 4711`, or `a process`.
+        process: String,
+    },
     /// The database.
     #[error("the hub's database: {0}")]
     Database(#[from] sqlx::Error),
@@ -156,6 +164,12 @@ impl From<Cause> for Fault {
             Cause::File { .. } => {
                 ("HB-002", Refusal::Settings, "give --data a folder that the hub's user may write to")
             }
+            Cause::SecondHub { .. } => (
+                "HB-018",
+                Refusal::Busy,
+                "stop that hub first, or give this one a folder of its own by --data; hubs side by side need one PostgreSQL \
+                 (HUB_DATABASE_URL)",
+            ),
             Cause::Database(_) => {
                 ("HB-003", Refusal::Check, "look at the disk, or at the server that HUB_DATABASE_URL names")
             }

@@ -20,6 +20,7 @@ use tracing::info;
 
 use app::App;
 use serve::Certificate;
+use settings::folder::Tenancy;
 
 pub use app::backup::{Backup, back_up};
 pub use app::doctor::doctor;
@@ -46,6 +47,8 @@ pub struct Hub {
     metrics: Option<TcpListener>,
     router: axum::Router,
     app: Arc<App>,
+    /// Until the hub ends.
+    _tenancy: Option<Tenancy>,
 }
 
 impl Hub {
@@ -58,6 +61,9 @@ impl Hub {
             Some(files) => Some(Certificate::open(files)?),
             None => None,
         };
+        settings.prepare()?;
+        // Before the tables are touched, which another hub may be using.
+        let tenancy = settings.occupy().await?;
         let app = Arc::new(App::open(settings, clock).await?);
         app.show_owner_link().await.map_err(|refused| Cause::Damaged(refused.to_string()))?;
         let listener = listen(&address).await?;
@@ -65,7 +71,7 @@ impl Hub {
             Some(address) => Some(listen(&address).await?),
             None => None,
         };
-        Ok(Self { listener, certificate, metrics, router: web::router(Arc::clone(&app)), app })
+        Ok(Self { listener, certificate, metrics, router: web::router(Arc::clone(&app)), app, _tenancy: tenancy })
     }
 
     /// Where it listens.

@@ -170,6 +170,11 @@ impl House {
         house
     }
 
+    /// Ends the hub, in its own time; its folder stays as long as what is given.
+    pub fn end(self) -> TempDir {
+        self._folder
+    }
+
     /// Calls with this token from now on.
     pub fn use_token(&self, token: &str) {
         token.clone_into(&mut self.token.lock().unwrap_or_else(PoisonError::into_inner));
