@@ -11,9 +11,9 @@ pub(crate) struct Arguments {
     /// How to print: human on a terminal, else json
     #[arg(long, global = true, value_enum)]
     pub(crate) format: Option<Format>,
-    /// What to log
-    #[arg(long, global = true, value_enum, default_value_t = LogLevel::Info)]
-    pub(crate) log_level: LogLevel,
+    /// What to log: info unless told otherwise; `agent` also takes it from `LOG_LEVEL`
+    #[arg(long, global = true, value_enum)]
+    pub(crate) log_level: Option<LogLevel>,
     #[command(subcommand)]
     pub(crate) command: Command,
 }
@@ -33,6 +33,19 @@ pub(crate) enum LogLevel {
     Info,
     Debug,
     Trace,
+}
+
+impl Arguments {
+    /// What to log: the flag's word, for an agent also its environment's.
+    pub(crate) fn log_level(&self, variable: impl Fn(&str) -> Option<String>) -> Result<LogLevel, millrace_agent::Cause> {
+        const NAME: &str = "LOG_LEVEL";
+        let word = if let (None, Command::Agent) = (self.log_level, &self.command) { variable(NAME) } else { None };
+        let Some(word) = word else { return Ok(self.log_level.unwrap_or(LogLevel::Info)) };
+        LogLevel::from_str(&word, true).map_err(|_unknown| {
+            let cure = "write LOG_LEVEL as error, warn, info, debug or trace";
+            millrace_agent::Cause::setting(NAME, &format!("is `{word}`, which is no level"), cure)
+        })
+    }
 }
 
 #[derive(Debug, Subcommand)]

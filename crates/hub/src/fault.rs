@@ -79,6 +79,11 @@ impl From<sqlx::Error> for Refused {
     }
 }
 
+/// The variable with the hub's address.
+pub(crate) const LISTEN: &str = "HUB_LISTEN";
+/// The variable with the address of its metrics.
+pub(crate) const METRICS_LISTEN: &str = "HUB_METRICS_LISTEN";
+
 /// What ends the hub before its time.
 #[derive(Debug, thiserror::Error)]
 pub enum Cause {
@@ -141,6 +146,8 @@ pub enum Cause {
     /// The address.
     #[error("cannot listen at {address}: {error}")]
     Listen {
+        /// The variable that names it.
+        variable: &'static str,
         /// Which.
         address: String,
         /// Why.
@@ -156,6 +163,11 @@ impl From<Cause> for Fault {
         let message = cause.to_string();
         if let Cause::Setting { cure, .. } = &cause {
             return Self::refused("HB-001", Refusal::Settings, message, cure);
+        }
+        if let Cause::Listen { variable, .. } = &cause {
+            let flag = if *variable == LISTEN { "--listen, or the variable " } else { "" };
+            let cure = format!("set {flag}{variable} to an address of this machine and a free port");
+            return Self::refused("HB-005", Refusal::Settings, message, cure);
         }
         let (code, refusal, cure) = match &cause {
             Cause::Settings(_) | Cause::Setting { .. } => {
@@ -174,9 +186,7 @@ impl From<Cause> for Fault {
                 ("HB-003", Refusal::Check, "look at the disk, or at the server that HUB_DATABASE_URL names")
             }
             Cause::SetUpAlready => ("HB-004", Refusal::Check, "use the credentials that were printed then"),
-            Cause::Listen { .. } => {
-                ("HB-005", Refusal::Settings, "give --listen an address of this machine and a free port")
-            }
+            Cause::Listen { .. } => ("HB-005", Refusal::Settings, "choose an address of this machine and a free port"),
             Cause::Insecure { .. } => (
                 "HB-007",
                 Refusal::Settings,

@@ -19,6 +19,7 @@ use tokio::net::TcpListener;
 use tracing::info;
 
 use app::App;
+use fault::{LISTEN, METRICS_LISTEN};
 use serve::Certificate;
 use settings::folder::Tenancy;
 
@@ -66,9 +67,9 @@ impl Hub {
         let tenancy = settings.occupy().await?;
         let app = Arc::new(App::open(settings, clock).await?);
         app.show_owner_link().await.map_err(|refused| Cause::Damaged(refused.to_string()))?;
-        let listener = listen(&address).await?;
+        let listener = listen(LISTEN, &address).await?;
         let metrics = match metrics {
-            Some(address) => Some(listen(&address).await?),
+            Some(address) => Some(listen(METRICS_LISTEN, &address).await?),
             None => None,
         };
         Ok(Self { listener, certificate, metrics, router: web::router(Arc::clone(&app)), app, _tenancy: tenancy })
@@ -76,7 +77,7 @@ impl Hub {
 
     /// Where it listens.
     pub fn address(&self) -> Result<SocketAddr, Fault> {
-        self.listener.local_addr().map_err(|error| Cause::Listen { address: String::new(), error }.into())
+        self.listener.local_addr().map_err(|error| Cause::Listen { variable: LISTEN, address: String::new(), error }.into())
     }
 
     /// Where its metrics are.
@@ -106,10 +107,11 @@ impl Hub {
             () = self.app.keep_figures() => Ok(()),
         };
         self.app.write_down().await;
-        served.map_err(|error| Cause::Listen { address: address.to_string(), error }.into())
+        served.map_err(|error| Cause::Listen { variable: LISTEN, address: address.to_string(), error }.into())
     }
 }
 
-async fn listen(address: &str) -> Result<TcpListener, Cause> {
-    TcpListener::bind(address).await.map_err(|error| Cause::Listen { address: address.to_owned(), error })
+async fn listen(variable: &'static str, address: &str) -> Result<TcpListener, Cause> {
+    let failed = |error| Cause::Listen { variable, address: address.to_owned(), error };
+    TcpListener::bind(address).await.map_err(failed)
 }

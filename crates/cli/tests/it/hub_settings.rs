@@ -34,6 +34,40 @@ fn settings_that_cannot_be_end_the_start_with_78_and_their_cure() {
 }
 
 #[test]
+fn an_address_that_is_taken_is_refused_by_the_setting_that_names_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = taken.local_addr().unwrap().to_string();
+    for (listen, metrics, named) in [(taken.as_str(), "", "HUB_LISTEN"), ("127.0.0.1:0", &taken, "HUB_METRICS_LISTEN")] {
+        let start = hub(folder.path()).env("HUB_LISTEN", listen).env("HUB_METRICS_LISTEN", metrics);
+        let ended = start.allow("HB-005").complete(PATIENCE).unwrap();
+        assert_eq!(ended.code, Some(78));
+        let cure = ended.lines.iter().find_map(|line| line.fields.get("cure")?.as_str()).unwrap();
+        assert!(cure.contains(named) && cure.contains("--listen") == (named == "HUB_LISTEN"), "{cure}");
+    }
+}
+
+#[test]
+fn a_bootstrap_that_cannot_be_names_the_flags_and_makes_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let password = folder.path().join("password");
+    std::fs::write(&password, "short\n").unwrap();
+    let data = folder.path().join("hub");
+    let mut asked = hub(&data).argument("bootstrap").argument("--owner-password-file").argument(&password);
+    for (flag, value) in [("--owner-email", "nobody"), ("--account", " "), ("--project", "Main"), ("--api-client", "")] {
+        asked = asked.argument(flag).argument(value);
+    }
+    let ended = asked.allow("HB-001").complete(PATIENCE).unwrap();
+    assert_eq!(ended.code, Some(78));
+    let said = format!("{:?}", ended.lines);
+    for flag in ["--owner-email", "--owner-password-file", "--account", "--api-client"] {
+        assert!(said.contains(flag), "{flag}: {said}");
+    }
+    assert!(!said.contains("--project") && !said.contains("short"), "{said}");
+    assert!(!data.exists());
+}
+
+#[test]
 fn a_hub_reads_its_certificate_again_when_it_is_told_to() {
     let folder = tempfile::tempdir().unwrap();
     let file = |name: &str| folder.path().join(name).display().to_string();
