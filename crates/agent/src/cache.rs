@@ -40,7 +40,11 @@ impl Cache {
     /// In `folder`, which is made.
     pub(crate) fn open(folder: Option<&PathBuf>) -> Result<Self, Cause> {
         if let Some(folder) = folder {
-            std::fs::create_dir_all(folder).map_err(|error| Cause::File { variable: FOLDER, path: folder.clone(), error })?;
+            std::fs::create_dir_all(folder).map_err(|error| Cause::File {
+                variable: FOLDER,
+                path: folder.clone(),
+                error,
+            })?;
         }
         Ok(Self { folder: folder.cloned() })
     }

@@ -170,9 +170,11 @@ impl HubClient {
     async fn secret(&self) -> Result<String, Answer> {
         match &self.settings.client_secret {
             ClientSecret::Value(value) => Ok(value.clone()),
-            ClientSecret::File(path) => std::fs::read_to_string(path)
-                .map(|text| text.trim_end().to_owned())
-                .map_err(|error| Answer::Final(Cause::File { variable: "OAUTH_CLIENT_SECRET_FILE", path: path.clone(), error })),
+            ClientSecret::File(path) => {
+                std::fs::read_to_string(path).map(|text| text.trim_end().to_owned()).map_err(|error| {
+                    Answer::Final(Cause::File { variable: "OAUTH_CLIENT_SECRET_FILE", path: path.clone(), error })
+                })
+            }
             ClientSecret::Reference(reference) => {
                 Secrets::default().read(reference).await.map(|value| value.reveal().to_owned()).map_err(|fault| {
                     if fault.is_retry() {

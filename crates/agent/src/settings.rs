@@ -117,7 +117,9 @@ impl Settings {
                 duplicate_patience: seconds("AGENT_TEST_PATIENCE_SECONDS").unwrap_or(DUPLICATE_PATIENCE),
                 clock_ahead: seconds("AGENT_TEST_CLOCK_AHEAD_SECONDS").unwrap_or_default(),
             }),
-            (_, said) => Err(said.unwrap_or_else(|| Cause::setting("OAUTH_CLIENT_SECRET", "is not set", FROM_THE_CONSOLE))),
+            (_, said) => {
+                Err(said.unwrap_or_else(|| Cause::setting("OAUTH_CLIENT_SECRET", "is not set", FROM_THE_CONSOLE)))
+            }
         }
     }
 }

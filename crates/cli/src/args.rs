@@ -37,7 +37,10 @@ pub(crate) enum LogLevel {
 
 impl Arguments {
     /// What to log: the flag's word, for an agent also its environment's.
-    pub(crate) fn log_level(&self, variable: impl Fn(&str) -> Option<String>) -> Result<LogLevel, millrace_agent::Cause> {
+    pub(crate) fn log_level(
+        &self,
+        variable: impl Fn(&str) -> Option<String>,
+    ) -> Result<LogLevel, millrace_agent::Cause> {
         const NAME: &str = "LOG_LEVEL";
         let word = if let (None, Command::Agent) = (self.log_level, &self.command) { variable(NAME) } else { None };
         let Some(word) = word else { return Ok(self.log_level.unwrap_or(LogLevel::Info)) };

@@ -77,7 +77,9 @@ impl Hub {
 
     /// Where it listens.
     pub fn address(&self) -> Result<SocketAddr, Fault> {
-        self.listener.local_addr().map_err(|error| Cause::Listen { variable: LISTEN, address: String::new(), error }.into())
+        self.listener
+            .local_addr()
+            .map_err(|error| Cause::Listen { variable: LISTEN, address: String::new(), error }.into())
     }
 
     /// Where its metrics are.

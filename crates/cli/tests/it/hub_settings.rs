@@ -38,7 +38,8 @@ fn an_address_that_is_taken_is_refused_by_the_setting_that_names_it() {
     let folder = tempfile::tempdir().unwrap();
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let taken = taken.local_addr().unwrap().to_string();
-    for (listen, metrics, named) in [(taken.as_str(), "", "HUB_LISTEN"), ("127.0.0.1:0", &taken, "HUB_METRICS_LISTEN")] {
+    for (listen, metrics, named) in [(taken.as_str(), "", "HUB_LISTEN"), ("127.0.0.1:0", &taken, "HUB_METRICS_LISTEN")]
+    {
         let start = hub(folder.path()).env("HUB_LISTEN", listen).env("HUB_METRICS_LISTEN", metrics);
         let ended = start.allow("HB-005").complete(PATIENCE).unwrap();
         assert_eq!(ended.code, Some(78));
@@ -54,7 +55,8 @@ fn a_bootstrap_that_cannot_be_names_the_flags_and_makes_nothing() {
     std::fs::write(&password, "short\n").unwrap();
     let data = folder.path().join("hub");
     let mut asked = hub(&data).argument("bootstrap").argument("--owner-password-file").argument(&password);
-    for (flag, value) in [("--owner-email", "nobody"), ("--account", " "), ("--project", "Main"), ("--api-client", "")] {
+    for (flag, value) in [("--owner-email", "nobody"), ("--account", " "), ("--project", "Main"), ("--api-client", "")]
+    {
         asked = asked.argument(flag).argument(value);
     }
     let ended = asked.allow("HB-001").complete(PATIENCE).unwrap();

@@ -49,8 +49,8 @@ pub struct Bootstrapped {
 impl Bootstrap {
     /// Refuses what cannot be before a folder is made for it: every flag that is wrong, by its name.
     fn check(&self) -> Result<(), Cause> {
-        let titles =
-            [("--account", &self.account), ("--project", &self.project), ("--api-client", &self.api_client)].into_iter();
+        let titles = [("--account", &self.account), ("--project", &self.project), ("--api-client", &self.api_client)]
+            .into_iter();
         let mut wrong: Vec<String> =
             titles.filter_map(|(flag, name)| title_refused(name).map(|why| format!("{flag} {why}"))).collect();
         if let Some((email, given)) = &self.owner {
