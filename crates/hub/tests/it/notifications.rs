@@ -253,7 +253,14 @@ async fn a_test_goes_out_at_once_and_says_why_it_did_not_arrive() {
 async fn webhooks_belong_to_owners_of_their_account_and_keep_to_public_https() {
     for kind in [Kind::Sqlite, Kind::Postgres] {
         let house = House::open(kind).await;
-        for url in ["http://hooks.example.com", "https://10.0.0.1/x", "https://127.0.0.1/", "not a url", ""] {
+        for url in [
+            "http://hooks.example.com",
+            "https://10.0.0.1/x",
+            "https://127.0.0.1/",
+            "https://localhost/x",
+            "not a url",
+            "",
+        ] {
             let body = json!({"url": url, "events": ["recovered"]});
             assert_eq!(fields(&house.expect(400, Method::POST, "/webhooks", Some(body)).await), ["url"], "{url}");
         }
