@@ -101,6 +101,16 @@ fn filters(list: &str) -> Vec<Value> {
             json!(["created", "-created", "name", "-name", "status", "-status"]),
             json!({"name": "agentId", "in": "query", "schema": {"type": "string", "format": "uuid"}}),
         ),
+        "readAuditLog" => {
+            let actor = "who did it: `client:ID`, `person:ID`, `agent:ID`, `hub`, `unknown`";
+            let action = "`agent.create`, or its first word alone: `agent`, `token`";
+            return vec![
+                json!({"name": "action", "in": "query", "description": action,
+                    "schema": {"type": "string", "pattern": "^[a-z._]*$"}}),
+                json!({"name": "actor", "in": "query", "description": actor, "schema": {"type": "string",
+                    "pattern": "^(hub|unknown|(client|person|agent):[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12})?$"}}),
+            ];
+        }
         _ => return Vec::new(),
     };
     vec![
