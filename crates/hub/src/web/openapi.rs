@@ -180,6 +180,10 @@ fn bodies() -> Map<String, Value> {
             "url": {"type": "string", "maxLength": 2000, "description": "https, public; a port and a query may follow",
                 "pattern": "^https://([a-z][a-z0-9]{0,30}\\.){1,3}[a-z]{2,10}(/[A-Za-z0-9._~-]+)*$"},
             "events": {"type": "array", "minItems": 1, "items": {"enum": EVENTS.map(|(word, _)| word)}}})),
+        "NewEmailRecipient": closed(&["email", "events"], json!({
+            "email": {"type": "string", "maxLength": 254, "description": "where `HUB_SMTP_URL` sends it",
+                "pattern": "^[a-z][a-z0-9]{0,30}@([a-z][a-z0-9]{0,30}\\.){1,3}[a-z]{2,10}$"},
+            "events": {"type": "array", "minItems": 1, "items": {"enum": EVENTS.map(|(word, _)| word)}}})),
         "NewSetTimes": closed(&[], json!({"start": nullable(cron()), "stop": nullable(cron())})),
         "Check": closed(&["spec"], json!({"spec": asked})),
         "Discovery": closed(&["spec"], json!({"spec": searched, "schema": {"type": ["string", "null"],

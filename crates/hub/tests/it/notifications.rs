@@ -339,6 +339,43 @@ async fn mail_server() -> (String, Arc<Mutex<Vec<String>>>) {
 }
 
 #[tokio::test]
+async fn an_address_for_mail_is_added_tested_changed_and_removed_by_the_api() {
+    let (url, mails) = mail_server().await;
+    let smtp = Smtp { url, from: "Millrace <millrace@example.com>".into() };
+    let house = House::set(Kind::Sqlite, |settings| settings.smtp = Some(smtp)).await;
+    let body = |email: &str| Some(json!({"email": email, "events": ["recovered"]}));
+    for email in ["ops", "", "ops@example.com, ann@example.com", "Ops <ops@example.com>"] {
+        let problem = house.expect(400, Method::POST, "/email-recipients", body(email)).await;
+        assert_eq!(fields(&problem), ["email"], "{email}");
+    }
+    let made = house.expect(201, Method::POST, "/email-recipients", body("ops@example.com")).await;
+    house.expect(409, Method::POST, "/email-recipients", body("ops@example.com")).await;
+    house.expect(201, Method::POST, "/email-recipients", body("ann@example.com")).await;
+    let path = format!("/email-recipients/{}", made["emailRecipientId"].as_str().unwrap());
+    let seen = house.get(&path).await;
+    assert_eq!((&seen["email"], &seen["events"]), (&json!("ops@example.com"), &json!(["recovered"])), "{seen}");
+    assert_eq!(house.get("/email-recipients").await["results"][0], seen);
+    let tested = house.expect(200, Method::POST, &format!("{path}/test"), None).await;
+    assert_eq!(tested, json!({"delivered": true}));
+    assert!(mails.lock().unwrap()[0].contains("RCPT TO:<ops@example.com>"));
+    house.expect(409, Method::PUT, &path, body("ann@example.com")).await;
+    assert_eq!(house.expect(200, Method::PUT, &path, body("eva@example.com")).await["email"], "eva@example.com");
+    // A webhook is none of them, and none of them is a webhook.
+    let hook = json!({"url": "https://hooks.example.com/x", "events": ["recovered"]});
+    let hook = house.expect(201, Method::POST, "/webhooks", Some(hook)).await;
+    let of_hook = format!("/email-recipients/{}", hook["webhookId"].as_str().unwrap());
+    house.expect(404, Method::GET, &of_hook, None).await;
+    house.expect(404, Method::DELETE, &of_hook, None).await;
+    house.expect(404, Method::GET, &path.replace("email-recipients", "webhooks"), None).await;
+    assert_eq!(house.get("/email-recipients").await["total"], 2);
+    house.expect(204, Method::DELETE, &path, None).await;
+    house.expect(404, Method::GET, &path, None).await;
+    let without = House::open(Kind::Sqlite).await;
+    let problem = without.expect(400, Method::POST, "/email-recipients", body("ops@example.com")).await;
+    assert!(problem.to_string().contains("HUB_SMTP_URL"), "{problem}");
+}
+
+#[tokio::test]
 async fn an_address_gets_mail_and_its_page_adds_tests_and_removes_it() {
     let (url, mails) = mail_server().await;
     let smtp = Smtp { url, from: "Millrace <millrace@example.com>".into() };
