@@ -69,7 +69,7 @@ pub(crate) enum Command {
     Restart(RestartArguments),
     /// Drop what the pipeline made in the source; the lake stays
     Cleanup(CleanupArguments),
-    /// Ask a running pipeline whether it is ready
+    /// Ask a running pipeline, agent or hub whether it is ready
     Health(HealthArguments),
     /// Print the JSON Schema of the pipeline file
     Schema,
@@ -287,7 +287,7 @@ pub(crate) struct RunArguments {
 
 #[derive(Debug, Args)]
 pub(crate) struct HealthArguments {
-    /// Where it listens
+    /// Where it listens; else `LISTEN` or `HUB_LISTEN`
     #[arg(long, value_name = "HOST:PORT", default_value = millrace_agent::listen::DEFAULT_ADDRESS)]
     pub(crate) listen: String,
 }

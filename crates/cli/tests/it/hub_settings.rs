@@ -70,7 +70,7 @@ fn a_bootstrap_that_cannot_be_names_the_flags_and_makes_nothing() {
 }
 
 #[test]
-fn a_hub_reads_its_certificate_again_when_it_is_told_to() {
+fn a_hub_with_tls_reads_its_certificate_again_when_it_is_told_to_and_says_that_it_is_well() {
     let folder = tempfile::tempdir().unwrap();
     let file = |name: &str| folder.path().join(name).display().to_string();
     let made = Command::new("openssl")
@@ -82,9 +82,20 @@ fn a_hub_reads_its_certificate_again_when_it_is_told_to() {
     let settings = [("HUB_TLS_CERT", file("cert.pem")), ("HUB_TLS_KEY", file("key.pem"))];
     let start = settings.iter().fold(hub(&folder.path().join("hub")), |hub, (name, value)| hub.env(name, value));
     let mut process = start.argument("--listen").argument("127.0.0.1:0").start().unwrap();
-    process.wait_for("listening", PATIENCE).unwrap();
+    let line = process.wait_for("listening", PATIENCE).unwrap();
     process.signal("HUP").unwrap();
     process.wait_for("certificate", Duration::from_secs(3)).unwrap();
+    // Its own certificate is nobody's business who asks from beside it.
+    let address = line.fields["address"].as_str().unwrap();
+    let health = || Invocation::of(MILLRACE.as_ref(), ["--format", "json", "health"]);
+    let port = address.rsplit(':').next().unwrap();
+    for asked in [
+        health().argument("--listen").argument(address),
+        health().env("HUB_LISTEN", address),
+        health().env("HUB_LISTEN", &format!("0.0.0.0:{port}")),
+    ] {
+        assert_eq!(asked.json(PATIENCE).unwrap(), serde_json::json!({"ready": true, "status": "serving"}));
+    }
     assert_eq!(process.stop(PATIENCE).unwrap().code, Some(0));
 }
 
