@@ -12,6 +12,7 @@ mod members;
 mod openapi;
 mod problem;
 mod request;
+mod strict_json;
 pub(crate) mod trace;
 
 use std::sync::Arc;

@@ -13,7 +13,8 @@ use crate::auth::addresses::MOST as MOST_RANGES;
 const ABOUT: &str = "\
 Agents and pipelines of a hub. Every path below `/dpc/v1` is also there below `/v1`, and the token endpoint also at \
 `/oauth/token`. Times are RFC 3339 in UTC. In a request `null` means absent, words are taken in any case, and unknown \
-members are refused. A PUT may repeat the pipeline's `streamingPipelineId`. The header `account-id` may be sent with every call; it has to be the token's account. A POST may \
+members are refused, as is a body in which an object names a member twice. A PUT may repeat the pipeline's `streamingPipelineId`. The header `account-id` may be sent with every call; it has to be the token's account, its letters in any case. A pipeline whose agent was removed stays and \
+can be changed: a PUT may leave `agentId` as it is, and START is taken; the status is `NOT_RUNNING` with the reason `agent_removed` until a PUT names another agent. A POST may \
 carry an `Idempotency-Key`: sent again within 24 hours it is done once. Where an answer has an `ETag`, a write with \
 `If-Match` is refused with 412 when that is no longer the newest.";
 

@@ -319,6 +319,13 @@ async fn an_agent_that_is_removed_leaves_its_pipeline_behind(house: House) {
     assert_eq!(house.get(&path).await["agentId"], json!(agent));
     house.command(&path, "START").await;
     assert_eq!(house.status(&path).await, ("NOT_RUNNING".into(), "agent_removed".into()));
+    // What else it says can be changed meanwhile; a new one cannot be given what is gone.
+    let mut changed = pipeline("renamed", &agent);
+    changed["streamingTarget"]["prefix"] = json!("other");
+    assert_eq!(house.expect(200, Method::PUT, &path, Some(changed)).await["agentId"], json!(agent));
+    assert_eq!(house.status(&path).await, ("NOT_RUNNING".into(), "agent_removed".into()));
+    let refused = house.expect(400, Method::POST, &house.pipelines(), Some(pipeline("new", &agent))).await;
+    assert_eq!(fields(&refused), ["agentId"]);
     // The changed deployment: the same name again, then the PUT.
     let next = house.new_agent("north").await;
     house.expect(200, Method::PUT, &path, Some(pipeline("shop", &next))).await;
