@@ -75,6 +75,7 @@ pub enum Cause {
 }
 
 /// What is wrong with a file, as it follows its name.
+#[expect(clippy::wildcard_enum_match_arm, reason = "the system's kinds of error are many, and more will come")]
 fn trouble(error: &std::io::Error) -> String {
     match error.kind() {
         ErrorKind::NotFound => "does not exist".into(),
@@ -84,6 +85,7 @@ fn trouble(error: &std::io::Error) -> String {
 }
 
 /// What to do about it. A folder that is missing is made: there is one above it that cannot be.
+#[expect(clippy::wildcard_enum_match_arm, reason = "the system's kinds of error are many, and more will come")]
 fn file_cure(variable: &str, error: &std::io::Error) -> String {
     match error.kind() {
         ErrorKind::NotFound => format!("set {variable} to a path that exists in the agent's container or machine"),

@@ -68,6 +68,6 @@ async fn dispatch(command: Command, console: &Console) -> Result<u8, Failure> {
         Command::Agent => agent::agent().await,
         Command::Agents(arguments) => agents::agents(arguments, console).await,
         Command::Pipelines(arguments) => pipelines::pipelines(arguments, console).await,
-        Command::Hub(arguments) => hub::hub(arguments, console).await,
+        Command::Hub(arguments) => Box::pin(hub::hub(arguments, console)).await,
     }
 }

@@ -4,7 +4,7 @@ use millrace_model::{Fault, Refusal};
 
 /// Why something was not done. `web` makes a response of it.
 #[derive(Debug, thiserror::Error)]
-pub enum Refused {
+pub(crate) enum Refused {
     /// The body or a parameter is not valid.
     #[error("the request is not valid")]
     Invalid(Vec<Violation>),
@@ -49,26 +49,26 @@ pub enum Refused {
 
 /// One thing that is wrong with a request.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, utoipa::ToSchema)]
-pub struct Violation {
+pub(crate) struct Violation {
     /// Path of the member: `streamingSource.connection.port`.
-    pub field: String,
+    pub(crate) field: String,
     /// What is wrong with it, and what to write instead.
-    pub message: String,
+    pub(crate) message: String,
 }
 
 impl Refused {
     /// A single violation.
-    pub fn invalid(field: impl Into<String>, message: impl Into<String>) -> Self {
+    pub(crate) fn invalid(field: impl Into<String>, message: impl Into<String>) -> Self {
         Self::Invalid(vec![Violation { field: field.into(), message: message.into() }])
     }
 
     /// A conflict.
-    pub fn conflict(code: &'static str, message: impl Into<String>) -> Self {
+    pub(crate) fn conflict(code: &'static str, message: impl Into<String>) -> Self {
         Self::Conflict { code, message: message.into() }
     }
 
     /// Something of ours that went wrong without an error beneath.
-    pub fn failed(message: impl Into<String>) -> Self {
+    pub(crate) fn failed(message: impl Into<String>) -> Self {
         Self::Failed(message.into().into())
     }
 }

@@ -37,7 +37,7 @@ impl NewRecipient {
         app: &App,
         (kind, field): (&'static str, &str),
         address: &str,
-        events: Vec<String>,
+        events: &[String],
     ) -> Result<Self, Refused> {
         let mut violations = Vec::new();
         let mut wrong = |field: &str, message: String| violations.push(Violation { field: field.into(), message });

@@ -73,7 +73,13 @@ pub async fn bootstrap(settings: Settings, clock: Arc<dyn Clock>, asked: Bootstr
     app.bootstrap(asked).await.map_err(|refused| match refused {
         Refused::Conflict { .. } => Cause::SetUpAlready,
         Refused::Failed(cause) => Cause::Damaged(cause.to_string()),
-        other => Cause::Settings(other.to_string()),
+        other @ (Refused::Invalid(_)
+        | Refused::Unauthenticated(_)
+        | Refused::Forbidden(_)
+        | Refused::NotFound(_)
+        | Refused::Stale
+        | Refused::Gone { .. }
+        | Refused::TooMany { .. }) => Cause::Settings(other.to_string()),
     })
 }
 

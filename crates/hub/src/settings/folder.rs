@@ -3,8 +3,8 @@
 //! It holds password hashes, tokens and sealed secrets. SQLite gives its `-wal` and `-shm` the mode of the database's file.
 
 use std::fs::{DirBuilder, File, OpenOptions, Permissions, TryLockError};
-use std::io::{Error, Read, Seek, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::io::{Error, ErrorKind, Read, Seek, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -33,7 +33,7 @@ pub(crate) fn prepare(folder: &Path) -> Result<(), Cause> {
 pub(crate) fn prepare_database(folder: &Path) -> Result<(), Cause> {
     let [database, ..] = DATABASE.map(|name| folder.join(name));
     match OpenOptions::new().write(true).create_new(true).mode(0o600).open(&database) {
-        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => return Err(of(&database, error)),
+        Err(error) if error.kind() != ErrorKind::AlreadyExists => return Err(of(&database, error)),
         Ok(_) | Err(_) => {}
     }
     for file in DATABASE.map(|name| folder.join(name)) {
@@ -52,12 +52,13 @@ fn close(folder: &Path) -> std::io::Result<()> {
 
 /// Takes away what group and others may, where it is ours to take.
 fn restrict(path: &Path, mode: u32) -> std::io::Result<()> {
-    let now = std::fs::metadata(path)?;
-    let is_ours = now.uid() == rustix::process::geteuid().as_raw();
-    if is_ours && now.mode() & 0o077 != 0 {
-        std::fs::set_permissions(path, Permissions::from_mode(mode))
-    } else {
-        Ok(())
+    if std::fs::metadata(path)?.permissions().mode() & 0o077 == 0 {
+        return Ok(());
+    }
+    match std::fs::set_permissions(path, Permissions::from_mode(mode)) {
+        // It belongs to somebody else.
+        Err(error) if error.kind() == ErrorKind::PermissionDenied => Ok(()),
+        done => done,
     }
 }
 
@@ -110,7 +111,7 @@ mod tests {
     use super::*;
 
     fn mode(path: &Path) -> u32 {
-        std::fs::metadata(path).unwrap().mode() & 0o777
+        std::fs::metadata(path).unwrap().permissions().mode() & 0o777
     }
 
     fn open(path: &Path, mode: u32) {

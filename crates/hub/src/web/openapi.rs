@@ -1,6 +1,12 @@
 //! The OpenAPI document: paths and answers come from the handlers, and here is added what holds for all of them, and the
 //! bodies whose rules stand elsewhere: in the contract's shape of a pipeline, and in the rules of agents.
 
+#![expect(
+    clippy::indexing_slicing,
+    clippy::needless_pass_by_value,
+    reason = "the document is of our own making, a test looks at all of it, and `json!` takes its parts by reference"
+)]
+
 use millrace_protocol::wire;
 use serde_json::{Map, Value, json};
 use utoipa::openapi::OpenApi;

@@ -93,7 +93,7 @@ impl IntoResponse for Refused {
 }
 
 /// No route of this path.
-pub(crate) async fn no_such_path(uri: Uri) -> Problem {
+pub(crate) fn no_such_path(uri: &Uri) -> Problem {
     Problem::new(StatusCode::NOT_FOUND, "no_such_path", format!("there is nothing at `{}`", uri.path()))
 }
 

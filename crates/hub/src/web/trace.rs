@@ -29,7 +29,7 @@ tokio::task_local! {
 
 /// The id of the request that this task answers; a new one outside of any.
 pub(crate) fn id() -> String {
-    TRACE.try_with(|trace| trace.id.clone()).unwrap_or_else(|_outside| new())
+    TRACE.try_with(|trace| trace.id.clone()).unwrap_or_else(|_outside| fresh())
 }
 
 /// Notes what is left of the caller's calls, for the answer's headers.
@@ -44,7 +44,7 @@ pub(crate) fn failed(cause: &dyn Display) -> String {
         trace.is_told.set(true);
         trace.id.clone()
     });
-    let id = id.unwrap_or_else(|_outside| new());
+    let id = id.unwrap_or_else(|_outside| fresh());
     error!(code = "HB-017", trace_id = id, "a request could not be answered: {cause}");
     id
 }
@@ -54,13 +54,13 @@ pub(crate) fn is_told() -> bool {
     TRACE.try_with(|trace| trace.is_told.get()).unwrap_or_default()
 }
 
-fn new() -> String {
+fn fresh() -> String {
     Uuid::now_v7().simple().to_string()
 }
 
 /// Stands around everything: names the request, and says its name in the answer and in the log.
 pub(crate) async fn traced(request: Request, next: Next) -> Response {
-    let id = asked(request.headers()).unwrap_or_else(new);
+    let id = asked(request.headers()).unwrap_or_else(fresh);
     let method = request.method().clone();
     let route = request.extensions().get::<MatchedPath>().map_or("none", MatchedPath::as_str).to_owned();
     let trace = Trace { id: id.clone(), left: Cell::new(None), is_told: Cell::new(false) };

@@ -19,16 +19,16 @@ fn thoroughness() -> [&'static str; 4] {
 }
 
 #[tokio::test]
-async fn the_hub_on_sqlite_keeps_to_its_document() {
-    keeps_to_its_document(Kind::Sqlite).await;
+async fn the_hub_on_sqlite_does_what_its_document_says() {
+    the_hub_keeps_to_its_document(Kind::Sqlite).await;
 }
 
 #[tokio::test]
-async fn the_hub_on_postgresql_keeps_to_its_document() {
-    keeps_to_its_document(Kind::Postgres).await;
+async fn the_hub_on_postgresql_does_what_its_document_says() {
+    the_hub_keeps_to_its_document(Kind::Postgres).await;
 }
 
-async fn keeps_to_its_document(kind: Kind) {
+async fn the_hub_keeps_to_its_document(kind: Kind) {
     // Without a mail server no e-mail address is taken; nothing is sent to one in these requests.
     let smtp = Smtp { url: "smtp://127.0.0.1:1".into(), from: "Millrace <millrace@example.com>".into() };
     let house = House::set(kind, |settings| settings.smtp = Some(smtp)).await;

@@ -205,7 +205,7 @@ async fn a_message_is_tried_again_with_growing_pauses_and_then_given_up() {
         .until(&format!("/webhooks/{id}"), |seen| seen["trouble"].as_str().is_some_and(|why| why.contains("302")))
         .await;
     assert_eq!(receiver.count(), 2);
-    house.clock.advance(Duration::from_secs(60));
+    house.clock.advance(Duration::from_mins(1));
     let (third, message, _) = receiver.wait_for(3).await;
     let first = receiver.taken.lock().unwrap()[0].0["webhook-id"].clone();
     assert_eq!((third["webhook-id"].clone(), events(&message)), (first, vec!["pipeline_failed"]));
@@ -222,7 +222,7 @@ async fn a_message_is_tried_again_with_growing_pauses_and_then_given_up() {
         house.until(&format!("/webhooks/{id}"), |seen| seen["trouble"].is_string()).await;
         tokio::time::sleep(Duration::from_millis(200)).await;
         // Agents are missed meanwhile; this recipient does not want to know.
-        house.clock.advance(Duration::from_secs(13 * 3600));
+        house.clock.advance(Duration::from_hours(13));
         house.use_token(&house.token_of(&house.set_up.client_id, &house.set_up.client_secret).await);
     }
     let log = house

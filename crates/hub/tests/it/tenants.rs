@@ -113,8 +113,8 @@ async fn a_person_in_several_accounts_goes_from_one_to_the_other() {
         let (_, page) = bea.see("/me").await;
         let acme = house.set_up.account_id.as_str();
         assert!(page.contains("action=\"/switch\"") && page.contains(acme), "{page}");
-        let beta = page.split("<option value=\"").skip(1).map(|part| part.split('"').next().unwrap());
-        let beta = beta.filter(|id| *id != acme).next().unwrap().to_owned();
+        let mut beta = page.split("<option value=\"").skip(1).map(|part| part.split('"').next().unwrap());
+        let beta = beta.find(|id| *id != acme).unwrap().to_owned();
         assert_eq!(bea.send("/switch", &[("account", acme)]).await.0, StatusCode::SEE_OTHER);
         assert!(bea.see("/agents").await.1.contains("north"));
         assert_eq!(bea.get("/people").await.status(), StatusCode::FORBIDDEN, "she is a viewer here");

@@ -70,7 +70,7 @@ fn sent(app: &App, sent: &Sent) -> Result<NewRecipient, Refused> {
     if events.is_none() {
         members.wrong("events", "is missing");
     }
-    let new = members.also(NewRecipient::check(app, KIND, &email, events.unwrap_or_default()))?;
+    let new = members.also(NewRecipient::check(app, KIND, &email, &events.unwrap_or_default()))?;
     members.finish()?;
     new.ok_or_else(|| Refused::failed("an e-mail address was neither refused nor accepted"))
 }

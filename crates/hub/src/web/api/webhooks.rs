@@ -87,7 +87,7 @@ fn sent(app: &App, sent: &Sent) -> Result<NewRecipient, Refused> {
     if events.is_none() {
         members.wrong("events", "is missing");
     }
-    let new = members.also(NewRecipient::check(app, KIND, &url, events.unwrap_or_default()))?;
+    let new = members.also(NewRecipient::check(app, KIND, &url, &events.unwrap_or_default()))?;
     members.finish()?;
     new.ok_or_else(|| Refused::failed("a webhook was neither refused nor accepted"))
 }

@@ -27,6 +27,7 @@ pub(crate) struct Shell {
 
 impl Shell {
     /// The files that a page loads.
+    #[expect(clippy::unused_self, reason = "templates ask the shell")]
     pub(crate) fn assets(&self) -> &'static Linked {
         assets::linked()
     }
@@ -125,7 +126,14 @@ impl Wrong {
             Refused::Conflict { code: "would_lock_out", message } => Ok(Self::at("allowedAddresses", message)),
             Refused::Conflict { code: "last_owner", message } => Ok(Self::at("", message)),
             Refused::Conflict { code: "agent_taken", message } => Ok(Self::at("agentId", message)),
-            other => Err(Mishap(other)),
+            other @ (Refused::Unauthenticated(_)
+            | Refused::Forbidden(_)
+            | Refused::NotFound(_)
+            | Refused::Stale
+            | Refused::Gone { .. }
+            | Refused::TooMany { .. }
+            | Refused::Conflict { .. }
+            | Refused::Failed(_)) => Err(Mishap(other)),
         }
     }
 
