@@ -88,7 +88,8 @@ fn actors<'a>(names: impl Iterator<Item = (&'a String, &'a String)>) -> impl Ite
     };
     let mut all: Vec<(String, String)> = names.filter_map(shown).collect();
     all.sort_by_key(|(who, name)| (name.to_lowercase(), who.clone()));
-    [(String::new(), "Everyone".to_owned()), ("hub".to_owned(), "The hub itself".to_owned())].into_iter().chain(all)
+    let always = [("", "Everyone"), ("hub", "The hub itself"), ("unknown", "Somebody unknown")];
+    always.into_iter().map(|(who, text)| (who.to_owned(), text.to_owned())).chain(all)
 }
 
 pub(crate) async fn list(State(app): State<Arc<App>>, visitor: Visitor, query: Fields) -> Result<Response, Mishap> {
