@@ -46,7 +46,8 @@ impl Report {
 
     /// A bar that was missed, or a figure that is none, is a failure.
     pub(crate) fn verdict(&self) -> Result<()> {
-        let missed: Vec<&str> = self.lines.iter().filter(|line| !line.is_held()).map(|line| line.name.as_str()).collect();
+        let missed: Vec<&str> =
+            self.lines.iter().filter(|line| !line.is_held()).map(|line| line.name.as_str()).collect();
         if missed.is_empty() {
             return Ok(());
         }

@@ -5,6 +5,7 @@
 //! the protocol is the same on a disk, in memory and in an object store.
 
 mod ahead;
+mod archive;
 mod chain;
 mod check;
 mod commit_json;

@@ -8,6 +8,7 @@
     reason = "a test that cannot go on fails, and one looks for what it looks for"
 )]
 
+mod archive;
 mod chain;
 mod check;
 mod contract;
