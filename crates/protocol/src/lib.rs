@@ -12,6 +12,7 @@ pub mod gateway;
 mod measure;
 mod name;
 mod nearest;
+mod plain_secret;
 mod properties;
 mod question;
 mod schema;
