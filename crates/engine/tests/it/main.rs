@@ -17,4 +17,5 @@ mod said_once;
 mod schema_change;
 mod snapshots;
 mod stage;
+mod starts_anew;
 mod takeover;
