@@ -7,7 +7,9 @@
 )]
 
 mod crash;
+mod decisions;
 mod earlier_files;
+mod entries;
 mod gaps;
 mod given_up;
 mod heard;
