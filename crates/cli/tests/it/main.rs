@@ -30,6 +30,7 @@ mod paused;
 mod replayed;
 mod schema_change;
 mod shop;
+mod starts_anew;
 mod stops;
 mod strangers;
 mod trace;
