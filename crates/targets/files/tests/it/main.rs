@@ -11,6 +11,7 @@
 mod chain;
 mod check;
 mod contract;
+mod forms;
 mod fsck;
 mod head;
 mod history;
