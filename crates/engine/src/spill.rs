@@ -221,6 +221,8 @@ impl Write for Counted<'_> {
 
 #[cfg(test)]
 mod tests {
+    use arrow_array::Array;
+
     use super::*;
     use millrace_model::{
         ByteSize, Changes, Column, ColumnBuilder, Kind, Position, Sequence, TableName, Timestamp, TransactionEnd,
@@ -247,6 +249,13 @@ mod tests {
                 0 => row.append_unavailable(1),
                 1 => row.append_exact(1, format!("exact {id}")),
                 _ => row.columns[1].append_null(),
+            }
+            if id % 4 == 0 {
+                let old = row.begin_old(if id == 4 { Image::Full } else { Image::Key });
+                if let ColumnBuilder::Int64(builder) = &mut old.columns[0] {
+                    builder.append_value(-id);
+                }
+                old.columns[1].append_null();
             }
         }
     }
@@ -280,6 +289,9 @@ mod tests {
             batch.exact.iter().map(|cell| (cell.0, &*cell.2)).collect::<Vec<_>>(),
             [(1, "exact 4"), (4, "exact 7")]
         );
+        assert_eq!(batch.images, [(1, Image::Full), (5, Image::Key)]);
+        let old: &Int64Array = batch.old[0].as_any().downcast_ref().unwrap();
+        assert_eq!((old.values().to_vec(), batch.old[1].null_count()), (vec![-4, -8], 2));
         let Origin::Stream { sequences, runs } = &batch.origin else { panic!("from the stream") };
         assert_eq!((sequences.as_slice(), &*runs[0].position, runs[0].base), (&[4, 5, 6, 7, 8, 9, 10][..], "b", 3));
         let rest = changes.take_all().unwrap();

@@ -198,3 +198,75 @@ impl Batch {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use arrow_array::cast::AsArray;
+    use arrow_array::types::Int64Type;
+
+    use super::*;
+    use crate::changes::Changes;
+    use crate::column::ColumnBuilder;
+    use crate::schema::{Column, Kind, TableName};
+    use crate::size::ByteSize;
+
+    fn schema() -> Arc<TableSchema> {
+        let id = Column { name: "id".into(), id: 1, kind: Kind::Int64, type_name: "int8".into(), nullable: false };
+        let table = TableName::new(["t"]);
+        Arc::new(TableSchema { table, source_id: "1".into(), columns: vec![id], key: vec![0] })
+    }
+
+    fn append(columns: &mut [ColumnBuilder], id: i64) {
+        if let Some(ColumnBuilder::Int64(ids)) = columns.first_mut() {
+            ids.append_value(id);
+        }
+    }
+
+    /// A row, and the one before it.
+    fn change(changes: &mut Changes, op: Op, id: i64, old: Option<i64>) {
+        let row = changes.row(0, op, 10).unwrap();
+        append(&mut row.columns, id);
+        match (op, old) {
+            (Op::Delete, _) => row.note_image(Image::Key),
+            (_, Some(old)) => append(&mut row.begin_old(Image::Full).columns, old),
+            (_, None) => {}
+        }
+    }
+
+    /// Rows with an old one, and its value.
+    fn old(batch: &Batch) -> Vec<(u32, i64)> {
+        let values = batch.old.first().map(|ids| ids.as_primitive::<Int64Type>().values().to_vec());
+        batch.old_rows().zip(values.into_iter().flatten()).collect()
+    }
+
+    #[test]
+    fn an_old_row_goes_where_its_change_goes() {
+        let mut changes = Changes::new(Sequence(0), ByteSize::mib(1));
+        changes.define(0, schema());
+        let end = |position| TransactionEnd { position: Position::new(position), id: "1".into(), commit: Timestamp(0) };
+        changes.begin();
+        change(&mut changes, Op::Create, 1, None);
+        change(&mut changes, Op::Update, 2, Some(20));
+        change(&mut changes, Op::Delete, 3, None);
+        changes.commit(end("a"));
+        changes.begin();
+        change(&mut changes, Op::Delete, 4, None);
+        change(&mut changes, Op::Create, 5, Some(50));
+        change(&mut changes, Op::Update, 6, Some(60));
+        let (ended, mut open) = changes.take_open().unwrap();
+        assert_eq!((old(&ended[0]), ended[0].images.len()), (vec![(1, 20)], 2));
+        assert_eq!(old(&open[0]), [(1, 50), (2, 60)]);
+        open[0].retain(&BooleanArray::from(vec![true, false, true])).unwrap();
+        assert_eq!((old(&open[0]), &open[0].images[..]), (vec![(1, 60)], &[(0, Image::Key), (1, Image::Full)][..]));
+        changes.commit(end("b"));
+        // What was cut off with its transaction is gone.
+        changes.begin();
+        change(&mut changes, Op::Update, 7, Some(70));
+        changes.commit(end("c"));
+        changes.begin();
+        change(&mut changes, Op::Update, 8, Some(80));
+        changes.cut_open_transaction();
+        let all = changes.take_all().unwrap();
+        assert_eq!((old(&all[0]), all[0].old[0].len(), all[0].rows()), (vec![(0, 70)], 1, 1));
+    }
+}

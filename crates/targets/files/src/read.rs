@@ -11,8 +11,7 @@ use crate::current::Current;
 use crate::fault::Cause;
 use crate::head::newest;
 use crate::names::short_hash;
-use crate::rows::{FileRows, RowRef, quoted};
-use crate::settings::Form;
+use crate::rows::{FileRows, RowRef, Told, quoted};
 use crate::shape::OWN_COLUMNS;
 use crate::store::Store;
 use crate::walk::{Commits, Order, hashes};
@@ -36,7 +35,8 @@ pub async fn read(
         let one = TableName::parse(one);
         name.as_ref().map_or_else(|| one.answers_to(&asked), |name| *name == one)
     });
-    let mut rows = InOrder::find(shared, files.lake.settings.form, head.commit.commit, wanted).await?;
+    let told = Told::of(files.lake.settings.form, entry.as_deref());
+    let mut rows = InOrder::find(shared, told, head.commit.commit, wanted).await?;
     if state {
         let entry = entry.ok_or_else(|| no_table(meant(&registry, table)))?;
         let mut current = Current::of(&entry);
@@ -100,7 +100,7 @@ type Wanted = Arc<dyn Fn(&str) -> bool + Send + Sync>;
 /// stream's files lie in the chain in the order of their sequences and are found there as they are needed; those of
 /// snapshots stand in commits after their anchor and are known before.
 struct InOrder {
-    form: Form,
+    told: Told,
     stream: Lane,
     snapshot: Lane,
     is_empty: bool,
@@ -162,7 +162,7 @@ impl Known {
 
 impl InOrder {
     /// The files of a table in the commits up to `head`.
-    async fn find(store: &Arc<dyn Store>, form: Form, head: u64, wanted: Wanted) -> Result<Self, Fault> {
+    async fn find(store: &Arc<dyn Store>, told: Told, head: u64, wanted: Wanted) -> Result<Self, Fault> {
         let Known { gone, mut snapshots, stream } = Known::of(store, head, &wanted).await?;
         snapshots.sort_by_key(|file| (file.first_sequence, file.snapshot));
         let is_empty = snapshots.is_empty() && stream.is_none();
@@ -174,7 +174,7 @@ impl InOrder {
             Later { commits: Commits::new(store, first..=last, Order::OldestFirst, pick), gone }
         });
         Ok(Self {
-            form,
+            told,
             stream: Lane { files: VecDeque::new(), later, open: None },
             snapshot: Lane { files: snapshots.into(), later: None, open: None },
             is_empty,
@@ -186,8 +186,8 @@ impl InOrder {
     }
 
     async fn next(&mut self, store: &dyn Store) -> Result<Option<Next<'_>>, Fault> {
-        let stream = self.stream.sequence(store, self.form).await?;
-        let snapshot = self.snapshot.sequence(store, self.form).await?;
+        let stream = self.stream.sequence(store, &self.told).await?;
+        let snapshot = self.snapshot.sequence(store, &self.told).await?;
         let lane = match (stream, snapshot) {
             (Some(stream), Some(snapshot)) if stream > snapshot => &mut self.snapshot,
             (None, _) => &mut self.snapshot,
@@ -200,13 +200,13 @@ impl InOrder {
 
 impl Lane {
     /// The sequence of the next row, whose file is open then.
-    async fn sequence(&mut self, store: &dyn Store, form: Form) -> Result<Option<u64>, Fault> {
+    async fn sequence(&mut self, store: &dyn Store, told: &Told) -> Result<Option<u64>, Fault> {
         loop {
             if let Some(row) = self.open.as_ref().and_then(|(_, rows)| rows.current()) {
                 return Ok(Some(row.sequence()));
             }
             let Some(file) = self.next_file().await? else { return Ok(None) };
-            self.open = Some((file.schema_version, FileRows::open(store, form, &file).await?));
+            self.open = Some((file.schema_version, FileRows::open(store, told, &file).await?));
         }
     }
 

@@ -6,11 +6,13 @@ mod avro;
 mod lines;
 mod parquet;
 
+use std::collections::BTreeMap;
+
 use arrow_array::cast::AsArray;
 use arrow_array::types::Int64Type;
 use arrow_array::{Array, RecordBatch};
 use bytes::Bytes;
-use millrace_model::Fault;
+use millrace_model::{Fault, SchemaVersion, TableEntry};
 
 use crate::commit_json::FileJson;
 use crate::encode::cells::Cells;
@@ -22,6 +24,22 @@ use crate::store::Store;
 
 /// Rows that are decoded at once.
 const READ_ROWS: usize = 8 * 1024;
+
+/// What is known of a table's files before they are opened.
+#[derive(Clone, Debug)]
+pub(crate) struct Told {
+    form: Form,
+    /// Names of the columns of each version of the schema; nothing of a table that the registry has not.
+    columns: BTreeMap<u32, Vec<String>>,
+}
+
+impl Told {
+    pub(crate) fn of(form: Form, entry: Option<&TableEntry>) -> Self {
+        let versions = entry.map_or(&[][..], |entry| entry.versions.as_slice());
+        let names = |version: &SchemaVersion| version.columns.iter().map(|column| column.name.clone()).collect();
+        Self { form, columns: versions.iter().map(|version| (version.version, names(version))).collect() }
+    }
+}
 
 /// A data file that is read row by row.
 pub(crate) struct FileRows {
@@ -57,10 +75,19 @@ pub(crate) enum Wanted {
 }
 
 /// The rows of a data file in the flat layout. A column of the user's that is marked with `JSON_MARK` holds JSON.
-pub(crate) fn batches(form: Form, path: &str, bytes: Bytes, wanted: Wanted) -> Result<Batches, Fault> {
+///
+/// `columns` are the names of the table's columns as the registry has them, where it has the table: a file of JSON lines
+/// may not say them.
+pub(crate) fn batches(
+    form: Form,
+    path: &str,
+    bytes: Bytes,
+    columns: Option<&[String]>,
+    wanted: Wanted,
+) -> Result<Batches, Fault> {
     match form.format {
         Format::Parquet => parquet::batches(form.layout, path, bytes, wanted),
-        Format::Json => lines::batches(form.layout, path, bytes, wanted),
+        Format::Json => lines::batches(form.layout, path, bytes, columns, wanted),
         Format::Avro => avro::batches(form.layout, path, bytes, wanted),
     }
 }
@@ -70,9 +97,10 @@ const JSON_MARK: &str = "json";
 
 impl FileRows {
     /// The rows of a data file.
-    pub(crate) async fn open(store: &dyn Store, form: Form, file: &FileJson) -> Result<Self, Fault> {
+    pub(crate) async fn open(store: &dyn Store, told: &Told, file: &FileJson) -> Result<Self, Fault> {
         let bytes = read_data(store, file).await?;
-        let reader = batches(form, &file.path, bytes, Wanted::All)?;
+        let columns = told.columns.get(&file.schema_version).map(Vec::as_slice);
+        let reader = batches(told.form, &file.path, bytes, columns, Wanted::All)?;
         let mut rows = Self { reader, batch: None, row: 0 };
         rows.load()?;
         Ok(rows)

@@ -38,10 +38,20 @@ impl Names {
 }
 
 /// The rows of a file of JSON lines.
-pub(super) fn batches(layout: Layout, path: &str, bytes: Bytes, wanted: Wanted) -> Result<Batches, Fault> {
+pub(super) fn batches(
+    layout: Layout,
+    path: &str,
+    bytes: Bytes,
+    columns: Option<&[String]>,
+    wanted: Wanted,
+) -> Result<Batches, Fault> {
     let open = || Text::open(path, bytes.clone());
     let spoiled = |e: io::Error| damaged(path, e.to_string());
-    let names = names_in(layout, open().map_err(spoiled)?).map_err(spoiled)?;
+    let names = match (layout, columns) {
+        // Where every row is a truncate, no line has a column.
+        (Layout::Envelope, Some(columns)) => Names::of(columns.to_vec()),
+        _ => names_in(layout, open().map_err(spoiled)?).map_err(spoiled)?,
+    };
     Ok(of_lines(layout, path, names, Box::new(open().map_err(spoiled)?), wanted))
 }
 

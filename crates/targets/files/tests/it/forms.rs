@@ -97,7 +97,13 @@ fn fill_without(columns: &mut [ColumnBuilder], id: i64, seed: i64, others: &[usi
             ColumnBuilder::Decimal(it) => it.append_value(i128::from(edge(-1, 1)) * (10i128.pow(38) - 1)),
             ColumnBuilder::Text(it) => {
                 let text = ["", "a\"b\\c\n\t\u{1}", "水車 🌊", "null", "{\"a\": [1, \"}\"]}"][seed as usize % 5];
-                it.append_value(if i == 19 { "key" } else { text });
+                it.append_value(match i {
+                    16 => "P1DT2H3M4.5S",
+                    17 => "12345678-1234-1234-1234-123456789abc",
+                    18 => "{\"a\": [1, \"}\"]}",
+                    19 => "key",
+                    _ => text,
+                });
             }
             ColumnBuilder::Bytes(it) => it.append_value((0..seed as u8 % 7).map(|byte| 255 - byte).collect::<Vec<_>>()),
             ColumnBuilder::Date(it) => it.append_value(edge(-719_162, 2_932_896) as i32),
@@ -346,4 +352,94 @@ async fn files_of_every_form_end_at_the_limit_and_go_on_in_the_next_part() {
         let report = fsck(&files).await.unwrap();
         assert!(report.ok && report.rows == 40_000, "{form:?}: {report:?}");
     }
+}
+
+/// What a kind is in Parquet, from a file's own schema.
+fn in_parquet(bytes: &[u8], column: usize) -> String {
+    use parquet::file::reader::{FileReader, SerializedFileReader};
+    let reader = SerializedFileReader::new(bytes::Bytes::copy_from_slice(bytes)).unwrap();
+    let field = reader.metadata().file_metadata().schema().get_fields()[column].clone();
+    let physical = format!("{:?}", field.get_physical_type());
+    match field.get_basic_info().logical_type_ref() {
+        Some(logical) => format!("{physical}, {}", logical_name(&format!("{logical:?}"))),
+        None => physical,
+    }
+}
+
+/// The name of a logical type by its parts, as Rust shows them.
+fn logical_name(shown: &str) -> String {
+    let number = |name: &str| {
+        let (_, rest) = shown.split_once(&format!("{name}: ")).unwrap();
+        rest.chars().take_while(char::is_ascii_digit).collect::<String>()
+    };
+    let name = shown.split(|letter: char| !letter.is_alphanumeric()).next().unwrap();
+    match name {
+        "Decimal" => format!("DECIMAL({},{})", number("precision"), number("scale")),
+        "Integer" => {
+            format!("{}({})", if shown.contains("is_signed: true") { "INT" } else { "UINT" }, number("bit_width"))
+        }
+        "Time" => "TIME µs".into(),
+        "Timestamp" if shown.contains("is_adjusted_to_u_t_c: true") => "TIMESTAMP µs, UTC".into(),
+        "Timestamp" => "TIMESTAMP µs, local".into(),
+        other => other.to_uppercase(),
+    }
+}
+
+/// What a kind is in Avro, from a file's own schema.
+fn in_avro(bytes: &[u8], column: usize) -> String {
+    let name = b"avro.schema";
+    let at = bytes.windows(name.len()).position(|window| window == name).unwrap() + name.len();
+    let begin = at + bytes[at..].iter().position(|byte| *byte == b'{').unwrap();
+    let mut schemas = serde_json::Deserializer::from_slice(&bytes[begin..]).into_iter::<serde_json::Value>();
+    let schema = schemas.next().unwrap().unwrap();
+    let kind = &schema["fields"][column]["type"][1];
+    let text = |name: &str| kind[name].as_str().map(str::to_owned);
+    match (kind.as_str(), text("type"), text("logicalType").as_deref()) {
+        (Some(plain), ..) => plain.to_owned(),
+        (_, Some(kept), Some("decimal")) => {
+            format!("{kept}, decimal({},{})", schema["fields"][column]["type"][1]["precision"], kind["scale"])
+        }
+        (_, Some(kept), Some(logical)) => format!("{kept}, {logical}"),
+        _ => panic!("{kind}"),
+    }
+}
+
+#[tokio::test]
+async fn the_table_of_the_document_is_what_stands_in_files() {
+    let schema = every_kind();
+    let file = async |format, ending: &str| {
+        let form = Form { format, layout: Layout::Flat, compression: Compression::None, decimals: Decimals::Logical };
+        let (store, _) = written(form, &schema).await;
+        let contents = store.contents();
+        contents.iter().find(|(path, _)| path.ends_with(ending)).unwrap().1.to_vec()
+    };
+    let parquet = file(Format::Parquet, ".parquet").await;
+    let avro = file(Format::Avro, ".avro").await;
+    let json = String::from_utf8(file(Format::Json, ".jsonl").await).unwrap();
+    let names: Vec<&str> = vec![
+        "id", "_op_", "a b", "a_b", "1st", "größe", "quote\"", "before", "source", "_exact_", "ünï", "c11", "c12",
+        "c13", "c14", "c15", "c16", "c17", "c18",
+    ];
+    let mut table = String::from("| kind | Parquet | Avro | JSON lines, for example |\n|---|---|---|---|\n");
+    for (i, name) in names.iter().enumerate() {
+        let kind = schema.columns[i].kind;
+        // A value that says something of the kind.
+        let rows = json.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+        let values: Vec<serde_json::Value> =
+            rows.map(|mut row| row[*name].take()).filter(|value| !value.is_null()).collect();
+        let is_float = matches!(kind, Kind::Float32 | Kind::Float64);
+        let speaking = values.iter().filter(|value| !is_float || value.is_number());
+        let plain = speaking.max_by_key(|value| value.to_string().len()).unwrap();
+        table += &format!("| {kind} | {} | {} | `{plain}` |\n", in_parquet(&parquet, i), in_avro(&avro, i));
+    }
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../../docs/specs/file-lake.md");
+    let document = std::fs::read_to_string(path).unwrap();
+    let mark = "<!-- kinds: written by the program -->\n";
+    let (before, rest) = document.split_once(mark).expect("the mark");
+    let (kept, after) = rest.split_once("<!-- end -->").expect("the end");
+    if std::env::var_os("MILLRACE_WRITE").is_some() {
+        std::fs::write(path, format!("{before}{mark}{table}<!-- end -->{after}")).unwrap();
+        return;
+    }
+    assert!(kept == table, "run this test with MILLRACE_WRITE=1 and look at what changes in docs/specs/file-lake.md");
 }
