@@ -111,7 +111,7 @@ impl RoundRows {
         let mut ops = OpsJson::default();
         let mut last = 0;
         let mut first = None;
-        for batch in batches(self.form, &file.path, bytes, Wanted::Own).map_err(damage_is("I2"))? {
+        for batch in batches(self.form, &file.path, bytes, None, Wanted::Own).map_err(damage_is("I2"))? {
             let batch = batch.map_err(damage_is("I2"))?;
             let columns = Columns::of(&batch)
                 .ok_or_else(|| breach("I2", format!("`{}` lacks a column of the layout", file.path)))?;

@@ -48,6 +48,7 @@ pub(super) fn batches(
     let open = || Text::open(path, bytes.clone());
     let spoiled = |e: io::Error| damaged(path, e.to_string());
     let names = match (layout, columns) {
+        _ if wanted == Wanted::Own => Names { names: Vec::new() },
         // Where every row is a truncate, no line has a column.
         (Layout::Envelope, Some(columns)) => Names::of(columns.to_vec()),
         _ => names_in(layout, open().map_err(spoiled)?).map_err(spoiled)?,
