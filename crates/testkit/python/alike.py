@@ -233,7 +233,8 @@ def plain(row, lake):
         op, sequence, source = row["op"], row["sequence"], row["source"]
         snapshot, index = source["snapshot"], source["tx_index"]
         now, unavailable, exact = columns(side), row["unavailable"], row["exact"]
-        before = (row["before_image"], columns(row["before"]))
+        image = row["before_image"]
+        before = (image, None if image == "none" else columns(row["before"]))
     if op == "t":
         now = None
     original = dict(zip(names, [column["name"] for column in lake.columns]))

@@ -77,12 +77,18 @@ impl Stage {
 
     /// A pipeline over `tables` that reads `slot`, which stands.
     pub(crate) fn attempt(&self, slot: &str, tables: &[&str]) -> Result<Try> {
+        self.attempt_in(slot, tables, None)
+    }
+
+    /// The same with files of this format, layout and compression.
+    pub(crate) fn attempt_in(&self, slot: &str, tables: &[&str], form: Option<(&str, &str, &str)>) -> Result<Try> {
         let folder = tempfile::tempdir().map_err(|cause| Fault::Io { path: std::env::temp_dir(), cause })?;
         let draft = Draft::new(slot, &self.database, tables)
             .property("snapshot.mode", "never")
             .property("slot.name", slot)
             .property("publication.name", BENCH)
             .property("publication.mode", "use");
+        let draft = form.into_iter().fold(draft, Draft::form);
         Ok(Try { pipeline: draft.write(folder.path())?, _folder: folder })
     }
 

@@ -6,6 +6,7 @@
 mod avro;
 pub(crate) mod cells;
 mod json;
+mod old;
 mod parquet;
 pub(crate) mod records;
 mod squeeze;

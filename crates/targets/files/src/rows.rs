@@ -4,6 +4,7 @@
 
 mod avro;
 mod lines;
+mod members;
 mod parquet;
 
 use std::collections::BTreeMap;

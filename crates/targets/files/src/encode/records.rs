@@ -10,10 +10,10 @@ use arrow_array::{
     Array, ArrayRef, Int64Array, RecordBatch, StringArray, StructArray, TimestampMicrosecondArray, new_null_array,
 };
 use arrow_buffer::{BooleanBuffer, Buffer, NullBuffer, OffsetBuffer, ScalarBuffer};
-use arrow_schema::{ArrowError, DataType, Field, Fields};
-use arrow_select::interleave::interleave;
-use millrace_model::{Batch, Image, Op, Origin, Run, Timestamp};
+use arrow_schema::{ArrowError, DataType};
+use millrace_model::{Batch, Origin, Run, Timestamp};
 
+use super::old::{Old, sides, word_of};
 use super::text;
 use crate::settings::Layout;
 use crate::shape::{Shape, element, entries, source_fields};
@@ -66,7 +66,7 @@ fn user_columns(shape: &Shape, batch: &Batch, rows: &Range<usize>) -> Result<Vec
 }
 
 /// Decimals as the source's text, also those that no decimal can be: `exact`, in row order.
-fn decimal_texts(array: &ArrayRef, exact: &[(usize, &str)]) -> Result<ArrayRef, ArrowError> {
+pub(super) fn decimal_texts(array: &ArrayRef, exact: &[(usize, &str)]) -> Result<ArrayRef, ArrowError> {
     let Some(decimals) = array.as_primitive_opt::<Decimal128Type>() else {
         return Err(ArrowError::InvalidArgumentError("a decimal column that holds none".into()));
     };
@@ -184,93 +184,6 @@ fn envelope(
     Ok(columns)
 }
 
-/// What there is of the rows before the changes of a slice.
-struct Old {
-    /// One a row.
-    images: Vec<Option<Image>>,
-    /// For each row where its row before lies: in the slice itself, or where in the batch's `old`.
-    places: Vec<Place>,
-}
-
-/// Where the row before a change lies.
-#[derive(Clone, Copy)]
-enum Place {
-    Here,
-    In(usize),
-    Nowhere,
-}
-
-impl Old {
-    fn of(batch: &Batch, rows: &Range<usize>) -> Self {
-        let mut images = vec![None; rows.len()];
-        for &(row, image) in within(&batch.images, rows, |image| image.0) {
-            images.get_mut(row as usize - rows.start).into_iter().for_each(|place| *place = Some(image));
-        }
-        let ops = batch.ops.get(rows.clone()).unwrap_or(&[]);
-        let mut next = batch.old_rows().take_while(|row| (*row as usize) < rows.start).count();
-        let place = |(op, image): (&Op, &mut Option<Image>)| match (op, &image) {
-            (Op::Delete, _) => {
-                // A source that keeps no old rows has the key at least, and all columns where they are the key.
-                let least = if batch.schema.key.is_empty() { Image::Full } else { Image::Key };
-                image.get_or_insert(least);
-                Place::Here
-            }
-            (_, Some(_)) => {
-                next += 1;
-                Place::In(next - 1)
-            }
-            (_, None) => Place::Nowhere,
-        };
-        let places = ops.iter().zip(&mut images).map(place).collect();
-        Self { images, places }
-    }
-
-    /// The user's columns of the rows before; where there is none, whatever lies there.
-    fn columns(&self, shape: &Shape, batch: &Batch, user: &[ArrayRef]) -> Result<Vec<ArrayRef>, ArrowError> {
-        if !self.places.iter().any(|place| matches!(place, Place::In(_))) {
-            return Ok(user.to_vec());
-        }
-        let picks = self.places.iter().enumerate().map(|(row, place)| match place {
-            Place::In(at) => (1, *at),
-            Place::Here | Place::Nowhere => (0, row),
-        });
-        let picks: Vec<(usize, usize)> = picks.collect();
-        let kinds = batch.schema.columns.iter().map(|column| column.kind);
-        let both = user.iter().zip(&batch.old).zip(kinds);
-        both.map(|((new, old), kind)| {
-            let old = if shape.is_text_of(kind) { decimal_texts(old, &[])? } else { Arc::clone(old) };
-            interleave(&[&**new, &*old], &picks)
-        })
-        .collect()
-    }
-}
-
-fn word_of(image: Option<Image>) -> &'static str {
-    match image {
-        Some(Image::Full) => "full",
-        Some(Image::Key) => "key",
-        None => "none",
-    }
-}
-
-/// `before` and `after`: columns that are as long as the slice, each there where its side is.
-fn sides(
-    shape: &Shape,
-    ops: &[Op],
-    old: &Old,
-    old_columns: Vec<ArrayRef>,
-    user: Vec<ArrayRef>,
-) -> Result<[ArrayRef; 2], ArrowError> {
-    let side = |is_there: BooleanBuffer, fields: Fields, columns| -> Result<ArrayRef, ArrowError> {
-        Ok(Arc::new(StructArray::try_new(fields, columns, Some(NullBuffer::new(is_there)))?))
-    };
-    let without_ids: Fields =
-        shape.columns.iter().map(|field| Field::new(field.name(), field.data_type().clone(), true)).collect();
-    let has_old: BooleanBuffer = old.images.iter().map(Option::is_some).collect();
-    let has_new: BooleanBuffer = ops.iter().map(|op| !matches!(op, Op::Delete | Op::Truncate)).collect();
-    Ok([side(has_old, without_ids, old_columns)?, side(has_new, shape.columns.clone(), user)?])
-}
-
 fn source(about: &About, batch: &Batch, rows: &Range<usize>, marks: Marks) -> Result<ArrayRef, ArrowError> {
     let text =
         |text: &str| -> Result<ArrayRef, ArrowError> { Ok(Arc::new(repeated([(text, rows.len())], rows.len())?)) };
@@ -332,7 +245,7 @@ fn repeated<'a>(parts: impl IntoIterator<Item = (&'a str, usize)>, rows: usize) 
 }
 
 /// The part of a list in row order that lies in `rows`.
-fn within<'a, T>(list: &'a [T], rows: &Range<usize>, row: impl Fn(&T) -> u32) -> &'a [T] {
+pub(super) fn within<'a, T>(list: &'a [T], rows: &Range<usize>, row: impl Fn(&T) -> u32) -> &'a [T] {
     let from = list.partition_point(|one| (row(one) as usize) < rows.start);
     let to = list.partition_point(|one| (row(one) as usize) < rows.end);
     list.get(from..to).unwrap_or(&[])

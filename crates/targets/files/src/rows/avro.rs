@@ -8,6 +8,7 @@ use millrace_model::Fault;
 use serde_json::Value;
 
 use super::lines::{Lines, Names, of_lines};
+use super::members::broken;
 use super::{Batches, Wanted};
 use crate::encode::MAGIC;
 use crate::encode::text;
@@ -338,8 +339,4 @@ impl<'a> Reader<'a> {
         let length = self.long()?;
         self.take(usize::try_from(length).map_err(io::Error::other)?)
     }
-}
-
-fn broken(what: &'static str) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, what)
 }

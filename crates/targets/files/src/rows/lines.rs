@@ -10,8 +10,8 @@ use arrow_schema::{ArrowError, Field, Schema};
 use bytes::{Buf, Bytes};
 use flate2::read::MultiGzDecoder;
 use millrace_model::{Fault, Timestamp};
-use serde::Deserialize;
 
+use super::members::{Members, broken, json, there, unquoted};
 use super::{Batches, JSON_MARK, READ_ROWS, Wanted};
 use crate::fault::damaged;
 use crate::settings::Layout;
@@ -350,92 +350,6 @@ impl<'a> Own<'a> {
     }
 }
 
-/// The members of a JSON object without white space between its parts: name and value as they are written.
-///
-/// Why not serde: it gives a value away only as what it becomes, and a number of the user's shall stay as it is written.
-struct Members<'a> {
-    rest: &'a str,
-}
-
-impl<'a> Members<'a> {
-    fn of(object: &'a str) -> io::Result<Self> {
-        let inner = object.strip_prefix('{').and_then(|inner| inner.strip_suffix('}'));
-        inner.map(|rest| Self { rest }).ok_or_else(|| broken("a row that is no object"))
-    }
-
-    fn member(&mut self) -> io::Result<(&'a str, &'a str)> {
-        let (name, rest) = self.rest.split_at(end_of(self.rest)?);
-        let rest = rest.strip_prefix(':').ok_or_else(|| broken("a name without a value"))?;
-        let (value, rest) = rest.split_at(end_of(rest)?);
-        self.rest = match rest.strip_prefix(',') {
-            Some(more) if !more.is_empty() => more,
-            None if rest.is_empty() => "",
-            _ => return Err(broken("a value that does not end")),
-        };
-        Ok((name, value))
-    }
-}
-
-impl<'a> Iterator for Members<'a> {
-    type Item = io::Result<(&'a str, &'a str)>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        (!self.rest.is_empty()).then(|| self.member())
-    }
-}
-
-/// Where the JSON value ends that a text begins with.
-fn end_of(text: &str) -> io::Result<usize> {
-    let (mut depth, mut in_string, mut is_escaped) = (0u32, false, false);
-    for (at, byte) in text.bytes().enumerate() {
-        if in_string {
-            match byte {
-                _ if is_escaped => is_escaped = false,
-                b'\\' => is_escaped = true,
-                b'"' => {
-                    in_string = false;
-                    if depth == 0 {
-                        return Ok(at + 1);
-                    }
-                }
-                _ => {}
-            }
-            continue;
-        }
-        match byte {
-            b'"' => in_string = true,
-            b'{' | b'[' => depth += 1,
-            b'}' | b']' if depth == 0 => return Ok(at),
-            b'}' | b']' => {
-                depth -= 1;
-                if depth == 0 {
-                    return Ok(at + 1);
-                }
-            }
-            b',' | b':' if depth == 0 => return Ok(at),
-            _ => {}
-        }
-    }
-    if in_string || depth > 0 { Err(broken("a value that does not end")) } else { Ok(text.len()) }
-}
-
 fn text_of(line: &[u8]) -> io::Result<&str> {
     std::str::from_utf8(line).map_err(io::Error::other)
-}
-
-/// A value that is not null.
-fn there(value: &str) -> Option<&str> {
-    (value != "null" && !value.is_empty()).then_some(value)
-}
-
-fn unquoted(text: &str) -> io::Result<String> {
-    json(text)
-}
-
-fn json<'a, T: Deserialize<'a>>(text: &'a str) -> io::Result<T> {
-    Ok(serde_json::from_str(if text.is_empty() { "null" } else { text })?)
-}
-
-fn broken(what: &'static str) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, what)
 }
