@@ -32,6 +32,8 @@ pub struct Draft {
     tables: Vec<String>,
     properties: Vec<(String, String)>,
     password_variable: Option<String>,
+    /// Format, layout and compression of the target.
+    form: [String; 3],
 }
 
 impl Draft {
@@ -44,6 +46,7 @@ impl Draft {
             tables: tables.iter().map(|table| (*table).to_owned()).collect(),
             properties: vec![("commit.interval".to_owned(), "1s".to_owned())],
             password_variable: None,
+            form: ["parquet", "flat", "zstd"].map(str::to_owned),
         }
     }
 
@@ -52,6 +55,13 @@ impl Draft {
     pub fn property(mut self, key: &str, value: &str) -> Self {
         self.properties.retain(|(known, _)| known != key);
         self.properties.push((key.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Format, layout and compression of the target.
+    #[must_use]
+    pub fn form(mut self, (format, layout, compression): (&str, &str, &str)) -> Self {
+        self.form = [format, layout, compression].map(str::to_owned);
         self
     }
 
@@ -91,11 +101,12 @@ impl Draft {
         if let (Some(variable), Value::Object(connection)) = (&self.password_variable, &mut connection) {
             connection.insert("password".into(), json!({"secretType": "env", "secretName": variable}));
         }
+        let [format, layout, _] = &self.form;
         json!({
             "name": self.name,
             "agentId": agent_id,
             "streamingSource": {"type": "postgres", "connection": connection, "tables": tables.collect::<Vec<_>>()},
-            "streamingTarget": {"type": "local", "path": folder.join("lake"), "format": "parquet", "layout": "flat"},
+            "streamingTarget": {"type": "local", "path": folder.join("lake"), "format": format, "layout": layout},
             "advancedProperties": properties.collect::<Map<_, _>>(),
         })
     }
@@ -107,10 +118,11 @@ impl Draft {
             .password_variable
             .iter()
             .map(|variable| format!("    password: {{secretType: env, secretName: {variable}}}\n"));
+        let [format, layout, compression] = &self.form;
         format!(
             "version: 1\nname: {}\nstreamingSource:\n  type: postgres\n  connection:\n    host: 127.0.0.1\n    port: {}\n    \
              database: {}\n    username: {SUPERUSER}\n{}    jdbcProperties: {{sslmode: disable}}\n  tables:\n{}\
-             streamingTarget: {{type: local, path: ./lake, format: parquet, layout: flat, compression: zstd}}\n\
+             streamingTarget: {{type: local, path: ./lake, format: {format}, layout: {layout}, compression: {compression}}}\n\
              advancedProperties:\n{}",
             self.name,
             self.port,

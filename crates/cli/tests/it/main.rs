@@ -11,6 +11,7 @@ mod api_client;
 mod disk;
 mod durable;
 mod files;
+mod formats;
 mod hub;
 mod hub_canary;
 mod hub_commands;

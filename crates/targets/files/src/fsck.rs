@@ -94,7 +94,7 @@ async fn check_all(files: &Files, report: &mut FsckReport) -> Result<(), Stop> {
     report.leftovers = leftovers(store, &chain).await?;
     let Some(newest) = &chain.newest else { return Ok(()) };
     let registry = files.lake.states.read(shared, &newest.tables).await.map_err(damage_is("I2"))?;
-    let mut rounds = Rounds::default();
+    let mut rounds = Rounds::new(files.lake.settings.form);
     let mut commits = Commits::new(shared, 1..=report.head, |number, bytes| {
         let bytes = bytes.ok_or_else(|| damaged(&commit_path(number), "it is not there"))?;
         CommitJson::parse(number, &bytes)
@@ -106,7 +106,7 @@ async fn check_all(files: &Files, report: &mut FsckReport) -> Result<(), Stop> {
             report.rows += rows.rows;
         }
     }
-    snapshots::check(store, &registry, &chain.snapshots).await
+    snapshots::check(store, files.lake.settings.form, &registry, &chain.snapshots).await
 }
 
 /// The head, and that no commit stands beyond a hole.

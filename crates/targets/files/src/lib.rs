@@ -1,4 +1,4 @@
-//! The files target: a lake of Parquet files in a folder, with a chain of commits that makes them exactly-once.
+//! The files target: a lake of data files in a folder, with a chain of commits that makes them exactly-once.
 //!
 //! `docs/specs/file-lake.md` is the contract; this crate is its writer (`chain`, `round`, `sweep`) and its checker (`fsck`,
 //! `read`, `status`). It knows nothing of sources and of the engine. The store below is a port of its own (`store`), so that
@@ -36,7 +36,7 @@ pub use commit_json::{
 };
 pub use fsck::{Breach, FsckReport, fsck};
 pub use read::read;
-pub use settings::{Compression, Settings};
+pub use settings::{Compression, Decimals, Form, Format, Layout, Settings};
 pub use status::{Status, TableStatus, status};
 pub use store::local::LocalStore;
 pub use store::memory::MemoryStore;
@@ -62,7 +62,8 @@ impl Files {
     #[expect(clippy::needless_pass_by_value, reason = "whoever has the lake has the store no more")]
     pub fn new(settings: Settings, store: Arc<dyn Store>, clock: Arc<dyn Clock>) -> Self {
         let store = store.under(&settings.prefix);
-        Self { lake: Arc::new(Lake { settings, store, clock, states: state::StateMemory::default() }) }
+        let states = state::StateMemory::new(settings.form);
+        Self { lake: Arc::new(Lake { settings, store, clock, states }) }
     }
 }
 

@@ -12,7 +12,7 @@ use crate::current::Current;
 use crate::fault::Cause;
 use crate::head::newest;
 use crate::names::{ARCHIVED, short_hash};
-use crate::rows::{FileRows, RowRef, quoted};
+use crate::rows::{FileRows, RowRef, Told, quoted};
 use crate::shape::OWN_COLUMNS;
 use crate::store::Store;
 use crate::walk::{Deeds, removed};
@@ -36,7 +36,8 @@ pub async fn read(
         let one = TableName::parse(one);
         name.as_ref().map_or_else(|| one.answers_to(&asked), |name| *name == one)
     });
-    let mut rows = InOrder::find(shared, head.commit.commit, wanted).await?;
+    let told = Told::of(files.lake.settings.form, entry.as_deref());
+    let mut rows = InOrder::find(shared, told, head.commit.commit, wanted).await?;
     if state {
         let entry = entry.ok_or_else(|| no_table(meant(&registry, table)))?;
         let mut current = Current::of(&entry);
@@ -100,6 +101,7 @@ type Wanted = Arc<dyn Fn(&str) -> bool + Send + Sync>;
 /// stream's files lie in the chain in the order of their sequences and are found there as they are needed; those of
 /// snapshots stand in commits after their anchor and are known before.
 struct InOrder {
+    told: Told,
     stream: Lane,
     snapshot: Lane,
     is_empty: bool,
@@ -160,7 +162,7 @@ impl Known {
 
 impl InOrder {
     /// The files of a table in the commits up to `head`.
-    async fn find(store: &Arc<dyn Store>, head: u64, wanted: Wanted) -> Result<Self, Fault> {
+    async fn find(store: &Arc<dyn Store>, told: Told, head: u64, wanted: Wanted) -> Result<Self, Fault> {
         let archives = Archives::find(&**store).await?;
         let gone = removed(store, &archives, head).await?;
         let Known { mut snapshots, stream } = Known::of(store, &archives, head, &gone, &wanted).await?;
@@ -176,6 +178,7 @@ impl InOrder {
             Later { commits: Deeds::new(store, &archives, first..=last, pick), gone }
         });
         Ok(Self {
+            told,
             stream: Lane { files: VecDeque::new(), later, open: None },
             snapshot: Lane { files: snapshots.into(), later: None, open: None },
             is_empty,
@@ -187,8 +190,8 @@ impl InOrder {
     }
 
     async fn next(&mut self, store: &dyn Store) -> Result<Option<Next<'_>>, Fault> {
-        let stream = self.stream.sequence(store).await?;
-        let snapshot = self.snapshot.sequence(store).await?;
+        let stream = self.stream.sequence(store, &self.told).await?;
+        let snapshot = self.snapshot.sequence(store, &self.told).await?;
         let lane = match (stream, snapshot) {
             (Some(stream), Some(snapshot)) if stream > snapshot => &mut self.snapshot,
             (None, _) => &mut self.snapshot,
@@ -201,13 +204,13 @@ impl InOrder {
 
 impl Lane {
     /// The sequence of the next row, whose file is open then.
-    async fn sequence(&mut self, store: &dyn Store) -> Result<Option<u64>, Fault> {
+    async fn sequence(&mut self, store: &dyn Store, told: &Told) -> Result<Option<u64>, Fault> {
         loop {
             if let Some(row) = self.open.as_ref().and_then(|(_, rows)| rows.current()) {
                 return Ok(Some(row.sequence()));
             }
             let Some(file) = self.next_file().await? else { return Ok(None) };
-            self.open = Some((file.schema_version, FileRows::open(store, &file).await?));
+            self.open = Some((file.schema_version, FileRows::open(store, told, &file).await?));
         }
     }
 

@@ -13,6 +13,7 @@ mod archive;
 mod chain;
 mod check;
 mod contract;
+mod forms;
 mod fsck;
 mod head;
 mod history;
