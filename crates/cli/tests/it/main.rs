@@ -31,6 +31,7 @@ mod replayed;
 mod schema_change;
 mod shop;
 mod stops;
+mod stores;
 mod strangers;
 mod trace;
 mod usage;

@@ -351,7 +351,12 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, Fault> + S
 fn encode_fault(table: &TableName, path: &str, error: ParquetError) -> Fault {
     let cause: Box<dyn std::error::Error + Send + Sync> = match error {
         ParquetError::External(inner) => match inner.downcast::<std::io::Error>() {
-            Ok(io) => return of_io("write", path, *io).into(),
+            Ok(io) => {
+                return match io.downcast::<Fault>() {
+                    Ok(fault) => fault,
+                    Err(io) => of_io("write", path, io).into(),
+                };
+            }
             Err(inner) => inner,
         },
         error => Box::new(error),

@@ -17,5 +17,6 @@ mod history;
 mod lake;
 mod read;
 mod round;
+mod s3;
 mod status;
 mod sweep;
