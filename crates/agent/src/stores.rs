@@ -74,8 +74,7 @@ fn gcs(spec: &GcsSpec, memory: ByteSize) -> Result<Arc<dyn Store>, Fault> {
         storage_class: spec.storage_class.clone(),
         user_project: spec.user_project.clone(),
     };
-    let identity: Arc<dyn GcpIdentity> =
-        if emulator.is_some() { Arc::new(Nobody) } else { Arc::new(Environment) };
+    let identity: Arc<dyn GcpIdentity> = if emulator.is_some() { Arc::new(Nobody) } else { Arc::new(Environment) };
     Ok(Arc::new(ObjectStore::gcs(settings, identity, memory)?))
 }
 

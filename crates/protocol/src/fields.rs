@@ -133,7 +133,11 @@ const TARGETS: &[Case] = &[
             DECIMALS,
             Field::optional("region", Shape::Text(FILLED), "region of the bucket; left out: `AWS_REGION`"),
             ENDPOINT,
-            Field::optional("pathStyle", Shape::Bool, "address the bucket in the path; left out: where there is an `endpoint`"),
+            Field::optional(
+                "pathStyle",
+                Shape::Bool,
+                "address the bucket in the path; left out: where there is an `endpoint`",
+            ),
             Field::optional("kmsKeyId", Shape::Text(FILLED), "key to encrypt with"),
             STORAGE_CLASS,
             Field::optional("requesterPays", Shape::Bool, "the requester pays"),

@@ -72,8 +72,11 @@ impl Flaky {
         bound.set_nonblocking(true).map_err(Fault::io("127.0.0.1:0"))?;
         let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build();
         let runtime = runtime.map_err(Fault::io("a runtime"))?;
-        let fates =
-            Arc::new(Fates { random: Mutex::new(Random::new(seed)), one_in: Mutex::new(one_in), met: Mutex::default() });
+        let fates = Arc::new(Fates {
+            random: Mutex::new(Random::new(seed)),
+            one_in: Mutex::new(one_in),
+            met: Mutex::default(),
+        });
         let shared = Arc::clone(&fates);
         runtime.spawn(async move {
             let Ok(listener) = TcpListener::from_std(bound) else { return };

@@ -1,14 +1,18 @@
-//! Throw-away object stores on 127.0.0.1, gone with the process that started them. Each judges signatures itself.
+//! Throw-away object stores on 127.0.0.1, gone with the process that started them.
 //!
 //! `cargo xtask setup` installs them. Two of them speak S3 and share no line of code: what holds on both is no habit of one.
+//! All but the one for Google Cloud Storage judge signatures themselves.
+
+mod programs;
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::sync::OnceLock;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use reqwest::blocking::Client;
 use tempfile::TempDir;
 
 use crate::fault::{Fault, Result};
@@ -16,83 +20,116 @@ use crate::pipeline::Place;
 use crate::postgres::free_port;
 use crate::spawn;
 
-/// The bucket that is there from the start.
+/// The bucket, or container, that is there from the start.
 pub const BUCKET: &str = "lake";
-/// Who may do everything.
+/// Who may do everything, where identities have names.
 pub const ACCESS_KEY: &str = "millrace";
-/// Their secret, and that of all others.
+/// Their secret.
 pub const SECRET_KEY: &str = "not-so-secret";
+/// The storage account of the emulator of Azure.
+pub const ACCOUNT: &str = "devstoreaccount1";
+/// Its key, which the whole world knows.
+pub const ACCOUNT_KEY: &str =
+    "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==";
 
 /// Begins the names of all our folders; the process that made one follows.
 const PREFIX: &str = "millrace-store-";
 /// How long a server may take to come up.
-const PATIENCE: Duration = Duration::from_mins(1);
+const PATIENCE: Duration = Duration::from_secs(40);
+/// Ports are free when they are chosen, but others may be quicker.
+const ATTEMPTS: usize = 4;
 /// How often it is looked at meanwhile.
 const GLANCE: Duration = Duration::from_millis(20);
 
-/// Identities of SeaweedFS that lack one thing each: name, which is the access key too, and what they may.
-const RESTRICTED: [(&str, &[&str]); 3] =
-    [("no-list", &["Read", "Write"]), ("no-read", &["Write", "List"]), ("no-write", &["Read", "List"])];
-
-/// A program that speaks S3.
+/// A program that is an object store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Program {
-    /// SeaweedFS: an own storage engine, in Go.
+    /// SeaweedFS: S3 over an own storage engine, in Go.
     SeaweedFs,
-    /// Versity's gateway over a folder.
+    /// Versity's gateway: S3 over a folder.
     VersityGw,
+    /// Microsoft's own emulator of Azure Blob Storage.
+    Azurite,
+    /// An emulator of Google Cloud Storage's JSON API.
+    FakeGcs,
 }
 
 /// A running server.
 #[derive(Debug)]
-pub struct S3Server {
+pub struct StoreServer {
+    program: Program,
     port: u16,
     process: Child,
     log: PathBuf,
     folder: TempDir,
 }
 
-impl S3Server {
+impl StoreServer {
     /// The one of this test process; started when first asked for.
     pub fn shared(program: Program) -> &'static Self {
-        static SEAWEEDFS: OnceLock<S3Server> = OnceLock::new();
-        static VERSITYGW: OnceLock<S3Server> = OnceLock::new();
+        static SERVERS: [OnceLock<StoreServer>; 4] = [const { OnceLock::new() }; 4];
         let server = match program {
-            Program::SeaweedFs => &SEAWEEDFS,
-            Program::VersityGw => &VERSITYGW,
+            Program::SeaweedFs => &SERVERS[0],
+            Program::VersityGw => &SERVERS[1],
+            Program::Azurite => &SERVERS[2],
+            Program::FakeGcs => &SERVERS[3],
         };
-        server.get_or_init(|| Self::start(program).unwrap_or_else(|fault| panic!("{fault}")))
+        // A runtime of a test may be around, and what starts a server has one of its own.
+        let start = || thread::scope(|scope| scope.spawn(|| Self::start(program)).join());
+        server.get_or_init(|| start().expect("starting does not panic").unwrap_or_else(|fault| panic!("{fault}")))
     }
 
     /// Starts one.
     pub fn start(program: Program) -> Result<Self> {
         sweep();
+        let mut started = Self::start_once(program);
+        for _ in 1..ATTEMPTS {
+            if started.is_ok() {
+                break;
+            }
+            started = Self::start_once(program);
+        }
+        started
+    }
+
+    fn start_once(program: Program) -> Result<Self> {
         let prefix = format!("{PREFIX}{}-", std::process::id());
         let folder = tempfile::Builder::new().prefix(&prefix).tempdir().map_err(Fault::io(std::env::temp_dir()))?;
         let port = free_port()?;
-        let (mut command, ready) = match program {
-            Program::SeaweedFs => seaweedfs(folder.path(), port)?,
-            Program::VersityGw => versitygw(folder.path(), port)?,
-        };
+        let mut prepared = programs::prepare(program, folder.path(), port)?;
         let log = folder.path().join("server.log");
         let out = File::create(&log).map_err(Fault::io(&log))?;
         let errors = out.try_clone().map_err(Fault::io(&log))?;
-        command.stdin(Stdio::null()).stdout(out).stderr(errors).current_dir(folder.path());
-        let mut server = Self { port, process: spawn::start(command)?, log, folder };
-        server.wait_until(ready)?;
+        prepared.command.stdin(Stdio::null()).stdout(out).stderr(errors).current_dir(folder.path());
+        let process = spawn::start(prepared.command)?;
+        let mut server = Self { program, port, process, log, folder };
+        server.wait_until(&*prepared.ready)?;
         Ok(server)
     }
 
     /// A folder of the bucket as the target of a pipeline, reached through `port`. Only Versity's gateway keeps the objects
     /// as files, for the independent reader.
     pub fn place(&self, prefix: &str, port: u16) -> Place {
-        let fields = format!("type: s3, bucket: {BUCKET}, prefix: {prefix}, endpoint: \"http://127.0.0.1:{port}\"");
-        let variable = |name: &str, value: &str| (name.to_owned(), value.to_owned());
-        Place {
-            fields,
-            folder: self.folder.path().join("data").join(BUCKET).join(prefix),
-            environment: vec![variable("AWS_ACCESS_KEY_ID", ACCESS_KEY), variable("AWS_SECRET_ACCESS_KEY", SECRET_KEY)],
-        }
+        let address = format!("http://127.0.0.1:{port}");
+        let set = |variables: &[(&str, &str)]| {
+            variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+        };
+        let (fields, environment) = match self.program {
+            Program::SeaweedFs | Program::VersityGw => (
+                format!("type: s3, bucket: {BUCKET}, endpoint: \"{address}\""),
+                set(&[("AWS_ACCESS_KEY_ID", ACCESS_KEY), ("AWS_SECRET_ACCESS_KEY", SECRET_KEY)]),
+            ),
+            Program::Azurite => (
+                format!(
+                    "type: abs, container: {BUCKET}, accountName: {ACCOUNT}, accountKey: {{secretType: env, secretName: \
+                     LAKE_KEY}}, endpoint: \"{address}/{ACCOUNT}\""
+                ),
+                set(&[("LAKE_KEY", ACCOUNT_KEY)]),
+            ),
+            Program::FakeGcs => (format!("type: gcs, bucket: {BUCKET}"), set(&[("STORAGE_EMULATOR_HOST", &address)])),
+        };
+        let folder = self.folder.path().join("data").join(BUCKET).join(prefix);
+        Place { fields: format!("{fields}, prefix: {prefix}"), folder, environment }
     }
 
     /// Where it listens, as a URL.
@@ -105,94 +142,37 @@ impl S3Server {
         self.port
     }
 
-    fn wait_until(&mut self, ready: Ready) -> Result<()> {
+    fn wait_until(&mut self, ready: &dyn Fn(&Client) -> bool) -> Result<()> {
+        let _set_already = rustls::crypto::ring::default_provider().install_default();
         let began = Instant::now();
-        let client = reqwest::blocking::Client::builder().no_proxy().build();
+        let client = Client::builder().no_proxy().build();
         let client = client.map_err(|error| Fault::Unexpected(error.to_string()))?;
-        loop {
-            if ready(&client) {
-                return Ok(());
-            }
+        while !ready(&client) {
             let log = || fs::read_to_string(&self.log).unwrap_or_default();
             if let Ok(Some(status)) = self.process.try_wait() {
-                return Err(Fault::Program { program: "the object store".into(), status: status.to_string(), stderr: log() });
+                let program = format!("{:?}", self.program);
+                return Err(Fault::Program { program, status: status.to_string(), stderr: log() });
             }
             if began.elapsed() > PATIENCE {
-                return Err(Fault::Late { what: "the object store".into(), waited: PATIENCE, seen: log() });
+                let what = format!("{:?} to come up", self.program);
+                return Err(Fault::Late { what, waited: PATIENCE, seen: log() });
             }
             thread::sleep(GLANCE);
         }
+        Ok(())
     }
 }
 
-impl Drop for S3Server {
+impl Drop for StoreServer {
     fn drop(&mut self) {
         drop(self.process.kill());
         drop(self.process.wait());
     }
 }
 
-/// Says whether a server can be used; may do what makes it usable.
-type Ready = Box<dyn Fn(&reqwest::blocking::Client) -> bool>;
-
-fn seaweedfs(folder: &Path, port: u16) -> Result<(Command, Ready)> {
-    let identity = |name: &str, actions: Vec<String>| {
-        serde_json::json!({"name": name, "credentials": [{"accessKey": name, "secretKey": SECRET_KEY}], "actions": actions})
-    };
-    let all = ["Admin", "Read", "Write", "List", "Tagging"].map(str::to_owned).to_vec();
-    let restricted = RESTRICTED.iter().map(|(name, actions)| {
-        identity(name, actions.iter().map(|action| format!("{action}:{BUCKET}")).collect())
-    });
-    let identities: Vec<_> = [identity(ACCESS_KEY, all)].into_iter().chain(restricted).collect();
-    let config = folder.join("s3.json");
-    fs::write(&config, serde_json::json!({ "identities": identities }).to_string()).map_err(Fault::io(&config))?;
-    let mut command = spawn::bound(&program("weed", "bin/weed")?.to_string_lossy());
-    let data = folder.join("data");
-    fs::create_dir(&data).map_err(Fault::io(&data))?;
-    command.arg("mini").arg(format!("-dir={}", data.display())).arg(format!("-s3.config={}", config.display()));
-    command.args(["-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-webdav=false", "-admin.ui=false", "-s3.port.iceberg=0"]);
-    command.args(["-s3.port.lance=0", "-master.telemetry=false", "-s3.iam=false"]).arg(format!("-s3.port={port}"));
-    let filer = free_port()?;
-    command.arg(format!("-filer.port={filer}"));
-    for other in ["s3.port.grpc", "filer.port.grpc", "master.port", "master.port.grpc", "volume.port", "volume.port.grpc"] {
-        command.arg(format!("-{other}={}", free_port()?));
-    }
-    command.arg(format!("-admin.port={}", free_port()?)).arg(format!("-admin.port.grpc={}", free_port()?));
-    let bucket = format!("http://127.0.0.1:{filer}/buckets/{BUCKET}/");
-    let s3 = format!("http://127.0.0.1:{port}/");
-    let ready = move |client: &reqwest::blocking::Client| {
-        let there = client.post(&bucket).send().is_ok_and(|answer| answer.status().is_success());
-        there && client.get(&s3).send().is_ok()
-    };
-    Ok((command, Box::new(ready)))
-}
-
-fn versitygw(folder: &Path, port: u16) -> Result<(Command, Ready)> {
-    let bucket = folder.join("data").join(BUCKET);
-    fs::create_dir_all(&bucket).map_err(Fault::io(&bucket))?;
-    let mut command = spawn::bound(&program("versitygw", "bin/versitygw")?.to_string_lossy());
-    command.env("ROOT_ACCESS_KEY", ACCESS_KEY).env("ROOT_SECRET_KEY", SECRET_KEY);
-    command.args(["--port", &format!("127.0.0.1:{port}"), "--quiet", "posix"]).arg(folder.join("data"));
-    let s3 = format!("http://127.0.0.1:{port}/");
-    Ok((command, Box::new(move |client| client.get(&s3).send().is_ok())))
-}
-
 /// Where the servers lie below the folder that cargo builds into.
 pub fn folder_in(build_folder: &Path) -> PathBuf {
     build_folder.join("testkit/stores")
-}
-
-/// One of the installed programs: `MILLRACE_STORES`, or the folder that cargo builds into.
-fn program(name: &str, below: &str) -> Result<PathBuf> {
-    if let Some(folder) = std::env::var_os("MILLRACE_STORES") {
-        return Ok(Path::new(&folder).join(below));
-    }
-    let running = std::env::current_exe().map_err(Fault::io("the running program"))?;
-    let installed = running.ancestors().skip(2).take(3).map(|folder| folder_in(folder).join(below));
-    installed.into_iter().find(|program| program.is_file()).ok_or_else(|| Fault::Missing {
-        what: name.to_owned(),
-        cure: "cargo xtask setup".into(),
-    })
 }
 
 /// Deletes the folders of processes that are gone.

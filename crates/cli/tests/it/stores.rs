@@ -4,7 +4,7 @@ use std::thread;
 use std::time::Duration;
 
 use millrace_testkit::postgres::Settings;
-use millrace_testkit::stores::{Program, S3Server};
+use millrace_testkit::stores::{Program, StoreServer};
 use millrace_testkit::workload::{self, Random};
 
 use crate::shop::{PATIENCE, Shop};
@@ -12,7 +12,7 @@ use crate::shop::{PATIENCE, Shop};
 #[test]
 fn a_lake_on_s3_is_what_the_source_is_after_a_kill() {
     for program in [Program::VersityGw, Program::SeaweedFs] {
-        let server = S3Server::shared(program);
+        let server = StoreServer::shared(program);
         let place = server.place("raw/shop", server.port());
         let shop = Shop::with(Settings::default(), &workload::TABLES, |draft| draft.to(place));
         let check = shop.command("check", &[]).json(PATIENCE).unwrap();

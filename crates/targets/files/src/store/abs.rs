@@ -72,7 +72,8 @@ impl ObjectStore {
     pub fn abs(settings: AbsSettings, identity: Arc<dyn AzureIdentity>, memory: ByteSize) -> Result<Self, Fault> {
         let usual = || format!("https://{}.blob.core.windows.net", settings.account);
         let endpoint = settings.endpoint.clone().unwrap_or_else(usual);
-        let url = Url::parse(&endpoint).map_err(|error| unfit(format!("the endpoint `{endpoint}` is no URL: {error}")))?;
+        let url =
+            Url::parse(&endpoint).map_err(|error| unfit(format!("the endpoint `{endpoint}` is no URL: {error}")))?;
         let Some(host) = url.host_str().filter(|_| matches!(url.scheme(), "http" | "https")) else {
             return Err(unfit(format!("the endpoint `{endpoint}` is no URL with http or https")));
         };

@@ -60,7 +60,8 @@ impl ObjectStore {
     pub fn gcs(settings: GcsSettings, identity: Arc<dyn GcpIdentity>, memory: ByteSize) -> Result<Self, Fault> {
         let endpoint = settings.endpoint.clone().unwrap_or_else(|| "https://storage.googleapis.com".into());
         let origin = endpoint.trim_end_matches('/').to_owned();
-        let url = Url::parse(&origin).map_err(|error| unfit(format!("the endpoint `{endpoint}` is no URL: {error}")))?;
+        let url =
+            Url::parse(&origin).map_err(|error| unfit(format!("the endpoint `{endpoint}` is no URL: {error}")))?;
         if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none() {
             return Err(unfit(format!("the endpoint `{endpoint}` is no URL with http or https")));
         }
@@ -148,7 +149,7 @@ impl Objects for Gcs {
         parts.push(("uploadType", "multipart"));
         let (kind, body) = said::related(&self.described(key, purpose), &bytes);
         let reply = self.ask(Method::POST, &self.upload(), &parts, &[("content-type", kind)], body).await?;
-        if is_success(&reply) { Ok(()) } else { Err(said::answer(&reply)) }
+        if is_success(&reply) { Ok(()) } else { Err(of_new(said::answer(&reply))) }
     }
 
     async fn get(&self, key: &str) -> Result<Option<Bytes>, Answer> {
@@ -187,11 +188,12 @@ impl Objects for Gcs {
         let headers = [("content-type", "application/json".to_owned())];
         let reply = self.ask(Method::POST, &self.upload(), &parts, &headers, body).await?;
         if !is_success(&reply) {
-            return Err(said::answer(&reply));
+            return Err(of_new(said::answer(&reply)));
         }
         // Where the upload goes on; without the host, which is the one that was asked.
         let place = reply.header("location").and_then(|location| Url::parse(location).ok());
-        let place = place.map(|url| url.query().map_or(url.path().to_owned(), |query| format!("{}?{query}", url.path())));
+        let place =
+            place.map(|url| url.query().map_or(url.path().to_owned(), |query| format!("{}?{query}", url.path())));
         place.ok_or_else(|| Answer::Refused("an upload that was begun has no place".into()))
     }
 
@@ -257,6 +259,11 @@ impl Objects for Gcs {
 
 fn is_success(reply: &Reply) -> bool {
     (200..300).contains(&reply.status)
+}
+
+/// Where an object is to be made, only the bucket can be what is not there.
+fn of_new(answer: Answer) -> Answer {
+    if answer == Answer::Missing { Answer::NoBucket } else { answer }
 }
 
 fn absent_is_none<T>(answer: Answer) -> Result<Option<T>, Answer> {

@@ -18,8 +18,7 @@ use reqwest::{Method, Url};
 use super::objects::answer::moment;
 use super::objects::http::{Http, Reply};
 use super::objects::{
-    Answer, Deed, Grant, ObjectStore, Objects, Page, Piece, Pieces, Purpose, Unfinished, When, patiently,
-    unfit,
+    Answer, Deed, Grant, ObjectStore, Objects, Page, Piece, Pieces, Purpose, Unfinished, When, patiently, unfit,
 };
 use sign::{Request, Signer, encode, query};
 
@@ -92,7 +91,8 @@ impl S3 {
         let S3Settings { bucket, region, .. } = &settings;
         let domain = if region.starts_with("cn-") { "amazonaws.com.cn" } else { "amazonaws.com" };
         let endpoint = settings.endpoint.clone().unwrap_or_else(|| format!("https://s3.{region}.{domain}"));
-        let url = Url::parse(&endpoint).map_err(|error| unfit(format!("the endpoint `{endpoint}` is no URL: {error}")))?;
+        let url =
+            Url::parse(&endpoint).map_err(|error| unfit(format!("the endpoint `{endpoint}` is no URL: {error}")))?;
         let Some(host) = url.host_str().filter(|_| matches!(url.scheme(), "http" | "https")) else {
             return Err(unfit(format!("the endpoint `{endpoint}` is no URL with http or https")));
         };

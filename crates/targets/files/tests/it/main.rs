@@ -17,6 +17,6 @@ mod history;
 mod lake;
 mod read;
 mod round;
-mod s3;
 mod status;
+mod stores;
 mod sweep;

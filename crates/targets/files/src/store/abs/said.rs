@@ -28,6 +28,8 @@ pub(super) fn answer(reply: &Reply) -> Answer {
         (_, "AuthenticationFailed" | "KeyBasedAuthenticationNotPermitted" | "InvalidAuthenticationInfo") | (401, _) => {
             Answer::Unknown(said)
         }
+        // The emulator has but one code for what Azure tells apart.
+        (403, _) if said.contains("failed to authenticate") => Answer::Unknown(said),
         (403, _) => Answer::Denied { permission: None, said },
         _ => Answer::Refused(said),
     }
@@ -44,8 +46,7 @@ fn below<'a, 'b>(node: Node<'a, 'b>, name: &str) -> Option<Node<'a, 'b>> {
 /// Of `List Blobs`.
 pub(super) fn page(body: &[u8]) -> Result<Page, Answer> {
     let text = std::str::from_utf8(body).map_err(|error| Answer::Refused(format!("an answer is no text: {error}")))?;
-    let document =
-        Document::parse(text).map_err(|error| Answer::Refused(format!("an answer is no XML: {error}")))?;
+    let document = Document::parse(text).map_err(|error| Answer::Refused(format!("an answer is no XML: {error}")))?;
     let root = document.root_element();
     let mut page = Page { next: child(root, "NextMarker").map(str::to_owned), ..Page::default() };
     for node in below(root, "Blobs").into_iter().flat_map(|blobs| blobs.children()) {

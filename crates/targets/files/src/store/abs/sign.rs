@@ -53,12 +53,7 @@ pub(super) fn http_date(at: Timestamp) -> String {
     let weekday = DAYS.get(days.rem_euclid(7) as usize).unwrap_or(&"");
     let month = MONTHS.get(month as usize - 1).unwrap_or(&"");
     let seconds = micros / 1_000_000;
-    format!(
-        "{weekday}, {day:02} {month} {year} {:02}:{:02}:{:02} GMT",
-        seconds / 3600,
-        seconds / 60 % 60,
-        seconds % 60
-    )
+    format!("{weekday}, {day:02} {month} {year} {:02}:{:02}:{:02} GMT", seconds / 3600, seconds / 60 % 60, seconds % 60)
 }
 
 #[cfg(test)]

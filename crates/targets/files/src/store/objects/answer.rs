@@ -121,7 +121,13 @@ impl Answer {
 }
 
 fn again(fault: &Fault) -> Fault {
-    Fault { code: fault.code, remedy: fault.remedy, message: fault.message.clone(), cure: fault.cure.clone(), cause: None }
+    Fault {
+        code: fault.code,
+        remedy: fault.remedy,
+        message: fault.message.clone(),
+        cure: fault.cure.clone(),
+        cause: None,
+    }
 }
 
 /// A service's words in one line, of a length that a log can bear.
