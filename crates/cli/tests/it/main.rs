@@ -33,6 +33,7 @@ mod schema_change;
 mod shop;
 mod starts_anew;
 mod stops;
+mod stores;
 mod strangers;
 mod trace;
 mod usage;

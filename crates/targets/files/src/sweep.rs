@@ -26,7 +26,7 @@ use crate::ahead::SPAN;
 use crate::archive::{Archives, Writing};
 use crate::fault::{damaged, rule};
 use crate::head::{highest, read_commit};
-use crate::names::{ARCHIVED, TMP_FOLDER, commit_path};
+use crate::names::{ARCHIVED, DataName, TMP_FOLDER, commit_path};
 use crate::store::{EntryKind, Store};
 use leftovers::Leftovers;
 use removed::Removed;
@@ -110,6 +110,8 @@ impl Sweeper for FilesSweeper {
         let confirmed = *self.confirmed.borrow();
         let deleted = deleted + removed.sweep(store, confirmed, now, &mut pace).await?;
         sweep_unfinished(store, now).await?;
+        // Nothing that an earlier writer uploads can be named any more.
+        store.give_up(&|path| DataName::parse(path).is_some_and(|name| name.claim < self.claim)).await?;
         Ok(deleted)
     }
 }

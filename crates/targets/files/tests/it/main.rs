@@ -21,4 +21,5 @@ mod lake;
 mod read;
 mod round;
 mod status;
+mod stores;
 mod sweep;
