@@ -95,7 +95,6 @@ pub async fn file_findings(mut findings: Vec<Finding>, source: Option<&Postgres>
 pub fn target<'a>(part: impl Into<TargetPart<'a>>, identity: &Identity, folder: &Path) -> Result<Files, Fault> {
     let part = part.into();
     let store = stores::store(&part.target.store, part.advanced.memory_limit, folder)?;
-    };
     let settings = millrace_files::Settings {
         prefix: part.target.prefix.clone(),
         form: form(part.target),
