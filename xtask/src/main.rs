@@ -9,6 +9,7 @@ mod bench;
 mod build;
 mod demo;
 mod setup;
+mod stores;
 mod test;
 mod web;
 
@@ -37,7 +38,7 @@ enum Task {
     Deny,
     /// Fetch what the console has from elsewhere: htmx and its fonts.
     Assets,
-    /// Install what the others need: PostgreSQL, the independent reader's Python environment, what the console needs.
+    /// Install what the others need: PostgreSQL, the independent reader's Python environment, object stores, what the console needs.
     Setup,
 }
 
@@ -63,5 +64,6 @@ fn everything_installed() -> Result<()> {
     setup::postgres()?;
     web::parts()?;
     web::browser()?;
+    stores::installed()?;
     setup::reader().map(drop)
 }

@@ -55,9 +55,7 @@ pub(crate) fn reader() -> Result<PathBuf> {
     if fs::read(&installed).is_ok_and(|text| text == wanted_text) {
         return Ok(python);
     }
-    if Command::new("python3").args(["-c", "import venv, ensurepip"]).output().map_or(true, |o| !o.status.success()) {
-        install("Python", VENV_INSTALL)?;
-    }
+    venv()?;
     eprintln!("Making the independent reader's Python environment");
     loud(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&environment))?;
     loud(
@@ -67,6 +65,14 @@ pub(crate) fn reader() -> Result<PathBuf> {
     )?;
     fs::write(&installed, wanted_text).map_err(|cause| Fault::Io { path: installed, cause })?;
     Ok(python)
+}
+
+/// Python, with environments of its own.
+pub(crate) fn venv() -> Result<()> {
+    if Command::new("python3").args(["-c", "import venv, ensurepip"]).output().map_or(true, |o| !o.status.success()) {
+        install("Python", VENV_INSTALL)?;
+    }
+    Ok(())
 }
 
 pub(crate) fn install(what: &str, line: &str) -> Result<()> {

@@ -4,7 +4,7 @@
 use millrace_testkit::{Fault, Result};
 
 use crate::build::{self, Profile};
-use crate::{setup, web};
+use crate::{setup, stores, web};
 
 /// What to test.
 #[derive(Debug, clap::Args)]
@@ -26,12 +26,14 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     setup::postgres()?;
     setup::small_programs()?;
     let python = setup::reader()?;
+    let stores = stores::installed()?;
     web::parts()?;
     let browser = web::browser()?;
     let millrace = build::millrace(Profile::Dev)?;
     let mut tests = build::cargo();
     tests.args(["test", "--workspace", "--no-fail-fast"]).arg("--target-dir").arg(build::folder()?);
     tests.env("MILLRACE_BIN", millrace).env("MILLRACE_PYTHON", python).env("MILLRACE_BROWSER", browser);
+    tests.env("MILLRACE_STORES", stores);
     if arguments.all {
         tests.env("MILLRACE_LONG", "1");
     }

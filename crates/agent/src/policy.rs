@@ -47,8 +47,14 @@ impl Policy {
         let Some(target) = target else { return Ok(()) };
         let place = match &target.target.store {
             StoreSpec::Local { path } => path.display().to_string(),
-            StoreSpec::S3 { bucket } | StoreSpec::Gcs { bucket } => bucket.clone(),
-            StoreSpec::Abs { container } => container.clone(),
+            StoreSpec::S3(s3) => s3.bucket.clone(),
+            StoreSpec::Gcs(gcs) => gcs.bucket.clone(),
+            StoreSpec::Abs(abs) => {
+                if let Some(secret) = &abs.account_key {
+                    check(self.secrets.as_ref(), "allowedSecrets", &secret.name)?;
+                }
+                abs.container.clone()
+            }
         };
         check(self.targets.as_ref(), "allowedTargets", &place)
     }

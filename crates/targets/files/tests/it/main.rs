@@ -9,9 +9,11 @@
     reason = "a test that cannot go on fails, one looks for what it looks for, and tasks end with their test"
 )]
 
+mod archive;
 mod chain;
 mod check;
 mod contract;
+mod forms;
 mod fsck;
 mod head;
 mod history;
@@ -19,4 +21,5 @@ mod lake;
 mod read;
 mod round;
 mod status;
+mod stores;
 mod sweep;
