@@ -76,7 +76,7 @@ impl StoreServer {
         };
         // A runtime of a test may be around, and what starts a server has one of its own.
         let start = || thread::scope(|scope| scope.spawn(|| Self::start(program)).join());
-        server.get_or_init(|| start().expect("starting does not panic").unwrap_or_else(|fault| panic!("{fault}")))
+        server.get_or_init(|| start().expect("starting does not panic").expect("a store that tests need starts"))
     }
 
     /// Starts one.
