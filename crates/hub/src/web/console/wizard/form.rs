@@ -288,7 +288,7 @@ fn others(spec: &Map<String, Value>) -> String {
 
 /// The form's field that shows what stands at a path of the body.
 pub(super) fn field_of(path: &str) -> &'static str {
-    const FIELDS: [(&str, &str); 9] = [
+    const FIELDS: [(&str, &str); 10] = [
         ("streamingSource.connection.host", "host"),
         ("streamingSource.connection.port", "port"),
         ("streamingSource.connection.database", "database"),
