@@ -74,7 +74,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     }
     if wanted(Name::Latency) {
         let stage = Stage::set(&millrace)?;
-        latency::measure(&stage, &mut report)?;
+        latency::measure(&stage, arguments.times, &mut report)?;
     }
     if wanted(Name::Snapshot) {
         let stage = Stage::set(&millrace)?;
@@ -93,5 +93,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         hub::measure(&millrace, &mut report)?;
     }
     report.print();
-    arguments.json.as_deref().map_or(Ok(()), |path| report.write(path))
+    if let Some(path) = &arguments.json {
+        report.write(path)?;
+    }
+    report.verdict()
 }

@@ -41,7 +41,7 @@ const PACE: Pace = Pace { movers: 2, transactions_a_second: Some(60) };
 const UNASKED_KILL: Duration = Duration::from_secs(20);
 
 /// A run that nobody watches ends by itself, also if it was not told when.
-const UNWATCHED: Duration = Duration::from_secs(60);
+const UNWATCHED: Duration = Duration::from_mins(1);
 
 /// How long a start, a stop or a catching up may take before the demo gives up.
 const PATIENCE: Duration = Duration::from_mins(2);

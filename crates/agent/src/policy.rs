@@ -29,7 +29,8 @@ impl Policy {
     /// Reads the file; none allows everything.
     pub(crate) fn read(file: Option<&Path>) -> Result<Self, Cause> {
         let Some(path) = file else { return Ok(Self::default()) };
-        let text = std::fs::read_to_string(path).map_err(|error| Cause::File { path: path.to_owned(), error })?;
+        let failed = |error| Cause::File { variable: "POLICY_FILE", path: path.to_owned(), error };
+        let text = std::fs::read_to_string(path).map_err(failed)?;
         serde_saphyr::from_str(&text)
             .map_err(|error| Cause::Policy { path: path.to_owned(), reason: error.to_string() })
     }
@@ -46,8 +47,14 @@ impl Policy {
         let Some(target) = target else { return Ok(()) };
         let place = match &target.target.store {
             StoreSpec::Local { path } => path.display().to_string(),
-            StoreSpec::S3 { bucket } | StoreSpec::Gcs { bucket } => bucket.clone(),
-            StoreSpec::Abs { container } => container.clone(),
+            StoreSpec::S3(s3) => s3.bucket.clone(),
+            StoreSpec::Gcs(gcs) => gcs.bucket.clone(),
+            StoreSpec::Abs(abs) => {
+                if let Some(secret) = &abs.account_key {
+                    check(self.secrets.as_ref(), "allowedSecrets", &secret.name)?;
+                }
+                abs.container.clone()
+            }
         };
         check(self.targets.as_ref(), "allowedTargets", &place)
     }

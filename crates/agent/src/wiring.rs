@@ -4,12 +4,12 @@ use std::path::Path;
 use std::sync::Arc;
 
 use millrace_engine::{Engine, Settings};
-use millrace_files::{Files, LocalStore};
+use millrace_files::Files;
 use millrace_model::{Fault, Finding, SecretStore};
 use millrace_postgres::{Postgres, TableSelection};
 use millrace_protocol::{
     Binary, Compression, DecimalMapping, Format, Layout, PLAIN_CONNECTION, PipelineSpec, PublicationMode, SchemaChange,
-    SnapshotMode, SourcePart, SourceSpec, StoreSpec, TargetPart, TargetSpec,
+    SnapshotMode, SourcePart, SourceSpec, TargetPart, TargetSpec,
 };
 use millrace_secrets::Secrets;
 use serde::Serialize;
@@ -17,6 +17,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use crate::clock::SystemClock;
+use crate::stores;
 
 pub use millrace_postgres::{CleanupPlan, DiscoveredTable};
 
@@ -90,12 +91,10 @@ pub async fn file_findings(mut findings: Vec<Finding>, source: Option<&Postgres>
     findings
 }
 
-/// The target. Opens nothing yet.
-pub fn target<'a>(part: impl Into<TargetPart<'a>>, identity: &Identity) -> Result<Files, Fault> {
+/// The target. Opens nothing yet; files of secrets are relative to `folder`.
+pub fn target<'a>(part: impl Into<TargetPart<'a>>, identity: &Identity, folder: &Path) -> Result<Files, Fault> {
     let part = part.into();
-    let StoreSpec::Local { path } = &part.target.store else {
-        return Err(Fault::defect(NOT_BUILT, "a target that is not built was not refused"));
-    };
+    let store = stores::store(&part.target.store, part.advanced.memory_limit, folder)?;
     let settings = millrace_files::Settings {
         prefix: part.target.prefix.clone(),
         form: form(part.target),
@@ -106,7 +105,7 @@ pub fn target<'a>(part: impl Into<TargetPart<'a>>, identity: &Identity) -> Resul
         epoch: identity.epoch,
         version: env!("CARGO_PKG_VERSION").to_owned(),
     };
-    Ok(Files::new(settings, Arc::new(LocalStore::new(path.clone())), Arc::new(SystemClock)))
+    Ok(Files::new(settings, store, Arc::new(SystemClock)))
 }
 
 /// What the target's data files are.
@@ -135,18 +134,19 @@ fn form(target: &TargetSpec) -> millrace_files::Form {
     }
 }
 
-/// The engine between the two.
+/// The engine between the two; files of secrets are relative to `folder`.
 pub fn engine<'a>(
     part: impl Into<TargetPart<'a>>,
     identity: &Identity,
     source: Postgres,
     until_now: bool,
+    folder: &Path,
 ) -> Result<Engine, Fault> {
     let part = part.into();
     let advanced = part.advanced;
     Ok(Engine {
         source: Arc::new(source),
-        target: Arc::new(target(part, identity)?),
+        target: Arc::new(target(part, identity, folder)?),
         clock: Arc::new(SystemClock),
         settings: Settings {
             commit_interval: advanced.commit_interval,

@@ -19,7 +19,7 @@ use std::sync::Arc;
 
 use arrow_schema::ArrowError;
 
-pub use frozen::SchemaChange;
+pub use frozen::{Anew, AnewReason, Barrier, SchemaChange};
 pub use in_progress::{Ended, Survivors};
 
 use frozen::Frozen;
@@ -245,7 +245,7 @@ impl Changes {
         if self.in_progress.is_current() {
             return self.in_progress.current()?.row(slot, op, wire_bytes);
         }
-        if self.frozen.is_on() && self.passes_over(slot) {
+        if self.passes_over(slot) {
             let schema = Arc::clone(&self.tables.get(slot)?.as_ref()?.schema);
             return Some(self.frozen.discard(schema, op));
         }

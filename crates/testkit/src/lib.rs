@@ -8,6 +8,7 @@ pub mod backlog;
 pub mod crowd;
 pub mod doors;
 pub mod fault;
+pub mod flaky;
 pub mod fuse;
 pub mod hub;
 pub mod lake;
@@ -17,6 +18,7 @@ pub mod process;
 pub mod scripted_source;
 pub mod scripted_target;
 pub mod spawn;
+pub mod stores;
 pub mod usage;
 pub mod workload;
 

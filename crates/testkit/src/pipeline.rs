@@ -21,6 +21,8 @@ pub struct Pipeline {
     pub database: String,
     /// Tables without database and schema; the schema is `public`.
     pub tables: Vec<String>,
+    /// What `millrace` needs to find in its environment.
+    pub environment: Vec<(String, String)>,
 }
 
 /// What a pipeline file shall say.
@@ -34,6 +36,18 @@ pub struct Draft {
     password_variable: Option<String>,
     /// Format, layout and compression of the target.
     form: [String; 3],
+    target: Option<Place>,
+}
+
+/// A target other than a local folder.
+#[derive(Clone, Debug)]
+pub struct Place {
+    /// Type and fields of the target, as they stand in the file.
+    pub fields: String,
+    /// The same place as a folder, for the independent reader.
+    pub folder: PathBuf,
+    /// The credentials.
+    pub environment: Vec<(String, String)>,
 }
 
 impl Draft {
@@ -47,7 +61,15 @@ impl Draft {
             properties: vec![("commit.interval".to_owned(), "1s".to_owned())],
             password_variable: None,
             form: ["parquet", "flat", "zstd"].map(str::to_owned),
+            target: None,
         }
+    }
+
+    /// To another place than a local folder.
+    #[must_use]
+    pub fn to(mut self, place: Place) -> Self {
+        self.target = Some(place);
+        self
     }
 
     /// One of `advancedProperties`; a later one wins.
@@ -85,10 +107,11 @@ impl Draft {
         fs::write(&file, self.text()).map_err(Fault::io(&file))?;
         Ok(Pipeline {
             file,
-            lake: folder.join("lake"),
+            lake: self.target.as_ref().map_or_else(|| folder.join("lake"), |place| place.folder.clone()),
             name: self.name.clone(),
             database: self.database.clone(),
             tables: self.tables.clone(),
+            environment: self.target.as_ref().map(|place| place.environment.clone()).unwrap_or_default(),
         })
     }
 
@@ -122,13 +145,14 @@ impl Draft {
         format!(
             "version: 1\nname: {}\nstreamingSource:\n  type: postgres\n  connection:\n    host: 127.0.0.1\n    port: {}\n    \
              database: {}\n    username: {SUPERUSER}\n{}    jdbcProperties: {{sslmode: disable}}\n  tables:\n{}\
-             streamingTarget: {{type: local, path: ./lake, format: {format}, layout: {layout}, compression: {compression}}}\n\
+             streamingTarget: {{{}, format: {format}, layout: {layout}, compression: {compression}}}\n\
              advancedProperties:\n{}",
             self.name,
             self.port,
             self.database,
             password.collect::<String>(),
             tables.collect::<String>(),
+            self.target.as_ref().map_or("type: local, path: ./lake", |place| place.fields.as_str()),
             properties.collect::<String>(),
         )
     }

@@ -26,7 +26,7 @@ pub(crate) fn measure(stage: &Stage, changes: u64, times: usize, report: &mut Re
         for (number, (form, (wall, cpu, memory))) in FORMS.iter().zip(&mut figures).enumerate() {
             let slot = format!("form_{number}_{time}");
             stage.copy_slot(&slot)?;
-            let attempt = stage.attempt_in(&slot, &[backlog::TABLE], Some(*form))?;
+            let attempt = stage.attempt_with(&slot, &[backlog::TABLE], |draft| draft.form(*form))?;
             let ended = stage.drain(&attempt)?;
             stage.drop_slot(&slot)?;
             wall.push(ended.wall_time.as_secs_f64());

@@ -46,6 +46,11 @@ fn every_problem_of_a_file_is_a_line_of_the_log_and_a_line_for_people() {
     assert!(found.iter().any(|(path, _)| *path == "streamingSource.connection.port"), "{found:?}");
     assert!(found.iter().any(|(path, _)| *path == "streamingSource.connection.username"), "{found:?}");
 
+    // A field that is missing stands in no line.
+    let numbered = |path: &str| lines.iter().find(|line| line["path"] == path).unwrap().get("line").cloned();
+    assert_eq!(numbered("streamingTarget.layout"), Some(12.into()));
+    assert_eq!(numbered("streamingSource.connection.username"), None);
+
     let human = stderr(&place.run("check", &["--format", "human"]));
     assert!(human.starts_with("error: ") && human.contains("was refused for 4 reasons"), "{human}");
     assert!(

@@ -5,6 +5,7 @@
 //! the protocol is the same on a disk, in memory and in an object store.
 
 mod ahead;
+mod archive;
 mod chain;
 mod check;
 mod commit_json;
@@ -37,8 +38,12 @@ pub use fsck::{Breach, FsckReport, fsck};
 pub use read::read;
 pub use settings::{Compression, Decimals, Form, Format, Layout, Settings};
 pub use status::{Status, TableStatus, status};
+pub use store::abs::{AbsSettings, AzureIdentity, AzureProof};
+pub use store::gcs::{GcpIdentity, GcsSettings};
 pub use store::local::LocalStore;
 pub use store::memory::MemoryStore;
+pub use store::objects::ObjectStore;
+pub use store::s3::{AwsIdentity, AwsKeys, S3Settings};
 pub use store::{Created, Entry, EntryKind, Store, Upload};
 
 /// A lake of files, seen through one pipeline's settings.

@@ -17,6 +17,8 @@ const ENDINGS: [&str; 5] = [".parquet", ".avro", ".jsonl.zst", ".jsonl.gz", ".js
 
 /// Commits that share a folder.
 pub(crate) const COMMITS_A_FOLDER: u64 = 10_000;
+/// Commits of an archive: 1 to 10,000, and so on.
+pub(crate) const ARCHIVED: u64 = 10_000;
 /// A longer part of a path is cut here, so that it stays below the 255 bytes of a filesystem.
 const PART_LIMIT: usize = 200;
 
@@ -44,6 +46,24 @@ pub fn commit_path(number: u64) -> String {
 /// The path of the state file with this hash.
 pub fn state_path(sha256: &str) -> String {
     format!("{OWN_FOLDER}/state/{sha256}.json")
+}
+
+/// Where the archives lie.
+pub(crate) const ARCHIVE_FOLDER: &str = "_millrace/archive";
+
+/// The path of the archive that begins with commit `first`.
+pub fn archive_path(first: u64) -> String {
+    format!("{ARCHIVE_FOLDER}/{}", archive_name(first))
+}
+
+fn archive_name(first: u64) -> String {
+    format!("{first:012}-{:012}.jsonl.gz", first + ARCHIVED - 1)
+}
+
+/// The first commit of the archive with this name; `None` where it is not the name of an archive of ours.
+pub(crate) fn archive_first(name: &str) -> Option<u64> {
+    let first = name.split_once('-')?.0.parse().ok()?;
+    (first % ARCHIVED == 1 && name == archive_name(first)).then_some(first)
 }
 
 /// The folder of a table.
@@ -190,5 +210,15 @@ mod tests {
     fn commits_lie_in_folders_of_ten_thousand() {
         assert_eq!(commit_path(1), "_millrace/commits/00000000/000000000001.json");
         assert_eq!(commit_path(4_711_000), "_millrace/commits/00000471/000004711000.json");
+    }
+
+    #[test]
+    fn archives_hold_the_commits_from_1_to_10000_and_so_on() {
+        assert_eq!(archive_path(10_001), "_millrace/archive/000000010001-000000020000.jsonl.gz");
+        assert_eq!(archive_first("000000010001-000000020000.jsonl.gz"), Some(10_001));
+        for name in ["000000010001-000000020001.jsonl.gz", "000000010000-000000019999.jsonl.gz", "10001-20000.jsonl.gz"]
+        {
+            assert_eq!(archive_first(name), None, "{name}");
+        }
     }
 }

@@ -6,15 +6,16 @@ use std::sync::Arc;
 use millrace_model::{Fault, Registry, TableEntry, TableName};
 
 use crate::Files;
-use crate::commit_json::{CommitJson, FileJson};
+use crate::archive::{Archives, Deed};
+use crate::commit_json::FileJson;
 use crate::current::Current;
 use crate::fault::Cause;
 use crate::head::newest;
-use crate::names::short_hash;
+use crate::names::{ARCHIVED, short_hash};
 use crate::rows::{FileRows, RowRef, Told, quoted};
 use crate::shape::OWN_COLUMNS;
 use crate::store::Store;
-use crate::walk::{Commits, Order, hashes};
+use crate::walk::{Deeds, removed};
 
 /// Gives `out` a JSON line for each committed row of `table` in sequence order or, with `state`, for each current row.
 pub async fn read(
@@ -116,42 +117,41 @@ struct Lane {
 
 /// Files of the stream that were not met yet.
 struct Later {
-    commits: Commits<Vec<FileJson>>,
+    commits: Deeds<Vec<FileJson>>,
     gone: HashSet<u128>,
 }
 
-/// What one pass over the chain says about a table.
+/// What the chain says about a table.
 #[derive(Default)]
 struct Known {
-    /// Of its files, the removed ones.
-    gone: HashSet<u128>,
     snapshots: Vec<FileJson>,
     /// The first and the last commit that has files of the stream.
     stream: Option<(u64, u64)>,
 }
 
 impl Known {
-    async fn of(store: &Arc<dyn Store>, head: u64, wanted: &Wanted) -> Result<Self, Fault> {
+    async fn of(
+        store: &Arc<dyn Store>,
+        archives: &Archives,
+        head: u64,
+        gone: &HashSet<u128>,
+        wanted: &Wanted,
+    ) -> Result<Self, Fault> {
         let mut known = Self::default();
         let wanted = Arc::clone(wanted);
-        let pick = move |mut commit: CommitJson| {
-            commit.files.retain(|file| wanted(&file.table));
-            (commit.commit, commit.files, hashes(&commit.removed))
+        let pick = move |mut deed: Deed| {
+            deed.files.retain(|file| wanted(&file.table));
+            (deed.commit, deed.files)
         };
-        let mut removed = HashSet::new();
-        let mut commits = Commits::new(store, 1..=head, Order::NewestFirst, pick);
+        let mut commits = Deeds::new(store, archives, 1..=head, pick);
         while let Some(span) = commits.next().await? {
-            for (number, files, gone) in span {
-                removed.extend(gone);
-                for file in files {
-                    let path = short_hash(&file.path);
-                    if removed.remove(&path) {
-                        known.gone.insert(path);
-                    } else if file.snapshot.is_some() {
+            for (number, files) in span {
+                for file in files.into_iter().filter(|file| !gone.contains(&short_hash(&file.path))) {
+                    if file.snapshot.is_some() {
                         known.snapshots.push(file);
                     } else {
-                        let last = known.stream.map_or(number, |(_, last)| last);
-                        known.stream = Some((number, last));
+                        let first = known.stream.map_or(number, |(first, _)| first);
+                        known.stream = Some((first, number));
                     }
                 }
             }
@@ -163,15 +163,19 @@ impl Known {
 impl InOrder {
     /// The files of a table in the commits up to `head`.
     async fn find(store: &Arc<dyn Store>, told: Told, head: u64, wanted: Wanted) -> Result<Self, Fault> {
-        let Known { gone, mut snapshots, stream } = Known::of(store, head, &wanted).await?;
+        let archives = Archives::find(&**store).await?;
+        let gone = removed(store, &archives, head).await?;
+        let Known { mut snapshots, stream } = Known::of(store, &archives, head, &gone, &wanted).await?;
         snapshots.sort_by_key(|file| (file.first_sequence, file.snapshot));
         let is_empty = snapshots.is_empty() && stream.is_none();
         let later = stream.map(|(first, last)| {
-            let pick = move |mut commit: CommitJson| {
-                commit.files.retain(|file| file.snapshot.is_none() && wanted(&file.table));
-                commit.files
+            let pick = move |mut deed: Deed| {
+                deed.files.retain(|file| file.snapshot.is_none() && wanted(&file.table));
+                deed.files
             };
-            Later { commits: Commits::new(store, first..=last, Order::OldestFirst, pick), gone }
+            // From the beginning of its archive, so that this is read.
+            let first = first - (first - 1) % ARCHIVED;
+            Later { commits: Deeds::new(store, &archives, first..=last, pick), gone }
         });
         Ok(Self {
             told,

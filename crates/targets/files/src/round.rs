@@ -377,10 +377,13 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, Fault> + S
     tokio::task::spawn_blocking(work).await.map_err(lost_task)?
 }
 
-/// A full disk is the disk's matter; all else is a mistake of ours.
+/// A store says itself what is wrong, and a full disk is the disk's matter; all else is a mistake of ours.
 fn encode_fault(table: &TableName, path: &str, error: EncodeError) -> Fault {
     match error {
-        EncodeError::Output(io) => of_io("write", path, io).into(),
+        EncodeError::Output(io) => match io.downcast::<Fault>() {
+            Ok(fault) => fault,
+            Err(io) => of_io("write", path, io).into(),
+        },
         EncodeError::Rows(cause) => Cause::Encode { table: table.to_string(), cause }.into(),
     }
 }

@@ -1,6 +1,6 @@
 //! Record batches to Avro object container files: row by row into a block, each block compressed for itself.
 //!
-//! Why not `arrow-avro`: it makes one block of a record batch, however large its rows (ADR 10).
+//! Why not `arrow-avro`: it makes one block of a record batch, however large its rows (ADR 12).
 
 mod schema;
 mod squeeze;

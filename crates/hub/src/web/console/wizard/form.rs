@@ -3,6 +3,8 @@
 //! Whatever a pipeline of the API has set beside what a form asks stays as it is, and what no form knows, a source or a
 //! target of a kind that no agent can run yet, is shown and kept whole.
 
+#![expect(clippy::let_underscore_must_use, reason = "askama's macro writes it so for an enum")]
+
 use askama::Template;
 use askama::filters::HtmlSafe;
 use millrace_protocol::wire;
