@@ -12,11 +12,11 @@
 
 mod frozen;
 mod in_progress;
+mod old;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use arrow_array::ArrayRef;
 use arrow_schema::ArrowError;
 
 pub use frozen::{Anew, AnewReason, Barrier, SchemaChange};
@@ -119,19 +119,6 @@ impl TableChanges {
         }
     }
 
-    /// Says what of the row that the current change deletes was there.
-    pub fn note_image(&mut self, image: Image) {
-        self.images.push((self.current_row(), image));
-    }
-
-    /// Starts the row before the current change, which is no delete; it is whole when each column has been appended to once.
-    pub fn begin_old(&mut self, image: Image) -> &mut Self {
-        self.note_image(image);
-        let old = self.old.get_or_insert_with(|| Box::new(Self::new(Arc::clone(&self.schema))));
-        old.ops.push(Op::Update);
-        old
-    }
-
     /// Takes the rows of a snapshot as a batch.
     pub fn take_snapshot(&mut self, id: u64, sequence: Sequence, position: Position) -> Result<Batch, ArrowError> {
         self.take(Origin::Snapshot { id, sequence, position })
@@ -155,14 +142,6 @@ impl TableChanges {
             origin,
             wire_bytes: std::mem::take(&mut self.wire_bytes),
         })
-    }
-
-    fn take_old(&mut self) -> Result<Vec<ArrayRef>, ArrowError> {
-        let Some(mut old) = self.old.take() else { return Ok(Vec::new()) };
-        let is_delete = |row: u32| self.ops.get(row as usize) == Some(&Op::Delete);
-        // Old rows that were cut off with their changes are still in the builders.
-        let rows = self.images.iter().filter(|image| !is_delete(image.0)).count();
-        old.columns.iter_mut().map(|column| Ok(column.finish()?.slice(0, rows))).collect()
     }
 }
 
