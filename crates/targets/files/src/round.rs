@@ -21,7 +21,7 @@ use crate::fault::{Cause, lost_task, of_io, rule};
 use crate::names::DataName;
 use crate::store::Upload;
 
-/// Small files that are encoded and made durable side by side.
+/// Small files that are encoded side by side.
 const LANES: usize = 4;
 /// Encoders that are open at once.
 const OPEN_FILES: usize = 3;
@@ -50,6 +50,11 @@ struct OpenFile {
     sequences: Option<(Sequence, Sequence)>,
     commits: Option<(Timestamp, Timestamp)>,
 }
+
+/// Small files that are being encoded.
+type Small = JoinSet<Result<(Box<dyn Upload>, StagedFile), Fault>>;
+/// Files that are being published.
+type Published = JoinSet<Result<(), Fault>>;
 
 /// A round of the files target.
 pub(crate) struct FilesRound {
@@ -118,8 +123,8 @@ impl FilesRound {
         self.open.remove(at)
     }
 
-    /// Encodes what waits, table by table, each into a file that is closed at once; a few at a time, because most of the
-    /// time of a small file goes into waiting for the disk.
+    /// Encodes what waits, table by table, each into a file that is closed at once. A few are encoded at a time, and as many
+    /// published as the store likes: most of the time of a small file goes into waiting for it.
     async fn encode_waiting(&mut self) -> Result<(), Fault> {
         self.waiting_bytes = 0;
         let mut waiting = std::mem::take(&mut self.waiting);
@@ -129,28 +134,38 @@ impl FilesRound {
             one.table.cmp(&other.table).then_with(|| order(one).cmp(&order(other)))
         });
         let mut waiting = waiting.into_iter().peekable();
-        let mut lanes = JoinSet::new();
+        let (mut encoding, mut publishing) = (JoinSet::new(), JoinSet::new());
         while let Some((share, batch)) = waiting.next() {
             let mut batches = vec![batch];
             while let Some((_, batch)) = waiting.next_if(|(next, _)| *next == share) {
                 batches.push(batch);
             }
-            if lanes.len() >= LANES {
-                self.take_staged(&mut lanes).await?;
+            if encoding.len() >= LANES {
+                self.publish_one(&mut encoding, &mut publishing).await?;
             }
             let path = self.next_path(&share);
-            lanes.spawn(encode_small(Arc::clone(&self.lake), share, path, batches));
+            encoding.spawn(encode_small(Arc::clone(&self.lake), share, path, batches));
         }
-        while !lanes.is_empty() {
-            self.take_staged(&mut lanes).await?;
+        while !encoding.is_empty() {
+            self.publish_one(&mut encoding, &mut publishing).await?;
+        }
+        while let Some(published) = publishing.join_next().await {
+            published.map_err(lost_task)??;
         }
         Ok(())
     }
 
-    async fn take_staged(&mut self, lanes: &mut JoinSet<Result<StagedFile, Fault>>) -> Result<(), Fault> {
-        if let Some(staged) = lanes.join_next().await {
-            self.staged.push(staged.map_err(lost_task)??);
+    /// Waits for one encoded file and, where the store has enough to do, for a published one.
+    async fn publish_one(&mut self, encoding: &mut Small, publishing: &mut Published) -> Result<(), Fault> {
+        let Some(encoded) = encoding.join_next().await else { return Ok(()) };
+        let (upload, staged) = encoded.map_err(lost_task)??;
+        self.staged.push(staged);
+        if publishing.len() >= self.lake.store.lanes()
+            && let Some(published) = publishing.join_next().await
+        {
+            published.map_err(lost_task)??;
         }
+        publishing.spawn(upload.publish());
         Ok(())
     }
 
@@ -257,9 +272,14 @@ impl RoundWriter for FilesRound {
 }
 
 /// Encodes batches of one file that are small together. Why not roll to a next part: what waits is far smaller than a part.
-async fn encode_small(lake: Arc<Lake>, share: Share, path: String, batches: Vec<Batch>) -> Result<StagedFile, Fault> {
+async fn encode_small(
+    lake: Arc<Lake>,
+    share: Share,
+    path: String,
+    batches: Vec<Batch>,
+) -> Result<(Box<dyn Upload>, StagedFile), Fault> {
     let upload = lake.store.begin(&path).await?;
-    let (upload, staged) = blocking(move || {
+    blocking(move || {
         let Some(first) = batches.first() else { return Err(rule("a file without rows")) };
         let mut file = OpenFile::new(&lake, share, path, first, upload)?;
         for batch in &batches {
@@ -267,9 +287,7 @@ async fn encode_small(lake: Arc<Lake>, share: Share, path: String, batches: Vec<
         }
         file.finish()
     })
-    .await?;
-    upload.publish().await?;
-    Ok(staged)
+    .await
 }
 
 impl OpenFile {

@@ -21,9 +21,6 @@ pub(crate) const FILE_FORMAT: &str = "parquet";
 /// Their `layout`.
 pub(crate) const LAYOUT: &str = "flat";
 
-/// State files that are written side by side.
-const LANES: usize = 8;
-
 #[derive(Debug, Serialize, Deserialize)]
 struct RegistryJson {
     format: String,
@@ -125,7 +122,7 @@ impl StateMemory {
             if self.lock().durable.contains(path) {
                 continue;
             }
-            if lanes.len() >= LANES {
+            if lanes.len() >= store.lanes() {
                 self.take_durable(&mut lanes).await?;
             }
             let (store, path, bytes) = (Arc::clone(store), path.clone(), Arc::clone(bytes));

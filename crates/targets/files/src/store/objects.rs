@@ -185,6 +185,11 @@ impl ObjectStore {
 
 #[async_trait]
 impl Store for ObjectStore {
+    /// A request takes some tens of milliseconds, whatever else there is to do.
+    fn lanes(&self) -> usize {
+        2 * LANES
+    }
+
     fn under(&self, prefix: &str) -> Arc<dyn Store> {
         Arc::new(Self { prefix: clean_prefix(&self.key(prefix)), ..self.clone() })
     }
