@@ -75,7 +75,8 @@ impl TargetKind {
     fn program(self) -> Option<Program> {
         match self {
             Self::Local => None,
-            Self::S3 => Some(Program::SeaweedFs),
+            // It keeps objects as files, so that one can watch.
+            Self::S3 => Some(Program::VersityGw),
             Self::Abs => Some(Program::Azurite),
             Self::Gcs => Some(Program::FakeGcs),
         }
