@@ -17,7 +17,6 @@ use crate::names::{sha256_hex, state_path};
 use crate::settings::{Form, Format, Layout};
 use crate::store::{Created, Store};
 
-
 #[derive(Debug, Serialize, Deserialize)]
 struct RegistryJson {
     format: String,
