@@ -338,19 +338,19 @@ async fn the_rows_before_changes_stand_in_the_envelope() {
 
 #[tokio::test]
 async fn files_of_every_form_end_at_the_limit_and_go_on_in_the_next_part() {
-    for form in forms().into_iter().filter(|form| form.format != Format::Parquet) {
+    for form in forms().into_iter().filter(|form| form.layout == Layout::Flat && form.format != Format::Parquet) {
         let (store, clock) = (MemoryStore::new(), SetClock::new());
         let limited = Settings { form, file_max_bytes: ByteSize::kib(64), ..settings("one") };
         let files = Files::new(limited, Arc::new(store.clone()), Arc::new(clock.clone()));
         let mut one = Writer::over(files.clone(), clock).await;
         let schema = crate::lake::table("orders");
-        let notes: Vec<String> = (0..40_000u64).map(|i| millrace_files::names::sha256_hex(&i.to_le_bytes())).collect();
+        let notes: Vec<String> = (0..20_000u64).map(|i| millrace_files::names::sha256_hex(&i.to_le_bytes())).collect();
         let rows: Vec<crate::lake::Row<'_>> =
             notes.iter().enumerate().map(|(i, note)| (Op::Create, i as i64, Some(note.as_str()))).collect();
         let staged = one.commit(&schema, &[&rows]).await;
         assert!(staged.len() > 1, "{form:?}: {}", staged.len());
         let report = fsck(&files).await.unwrap();
-        assert!(report.ok && report.rows == 40_000, "{form:?}: {report:?}");
+        assert!(report.ok && report.rows == 20_000, "{form:?}: {report:?}");
     }
 }
 
