@@ -8,19 +8,32 @@ use std::process::Command;
 
 use millrace_testkit::{Fault, Result, lake, stores};
 
-use crate::build;
 use crate::setup::{self, loud};
+use crate::{build, web};
 
-/// Programs that are compiled: what cargo calls a package with its version.
-const COMPILED: [&str; 1] = ["github.com/versity/versitygw/cmd/versitygw@v1.8.0"];
+/// Programs that are compiled, with their versions.
+const COMPILED: [&str; 2] =
+    ["github.com/versity/versitygw/cmd/versitygw@v1.8.0", "github.com/fsouza/fake-gcs-server@v1.56.1"];
 
 fn io(path: &Path) -> impl Fn(std::io::Error) -> Fault {
     let path = path.to_owned();
     move |cause| Fault::Io { path: path.clone(), cause }
 }
 
-/// The folder with all of them in `bin`.
+/// The folder with all of them.
 pub(crate) fn installed() -> Result<PathBuf> {
+    let folder = compiled()?;
+    if !web::answers("node") {
+        setup::install("Node.js", "apt-get install -y nodejs")?;
+    }
+    // The emulator of Azure, by its lockfile.
+    let azurite = Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates/testkit/azurite");
+    web::fetched(&azurite, "testkit/stores/azurite")?;
+    Ok(folder)
+}
+
+/// What comes from PyPI and from sources in Go, in `bin`.
+fn compiled() -> Result<PathBuf> {
     let folder = stores::folder_in(&build::folder()?);
     let list = lake::scripts().join("stores.txt");
     let wanted = fs::read_to_string(&list).map_err(io(&list))? + &COMPILED.join("\n");

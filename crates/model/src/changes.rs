@@ -393,12 +393,12 @@ impl Changes {
     /// Inside a transaction: takes everything out of memory. First the rows of transactions that have ended, then those of
     /// the open one, whose runs do not know their end yet (`Run::open`).
     pub fn take_open(&mut self) -> Result<(Vec<Batch>, Vec<Batch>), ArrowError> {
-        let open = self.transactions.len().saturating_sub(1);
         let (mut ended, mut unended) = (Vec::new(), Vec::new());
-        let mut tables = Vec::new();
+        // In the order in which they were set aside: of one table, whole transactions and such that came in pieces may lie
+        // there by turns.
         for aside in std::mem::take(&mut self.aside) {
             match aside.survivors {
-                None => tables.push(aside.rows),
+                None => take_parted(aside.rows, &self.transactions, (&mut ended, &mut unended))?,
                 Some(_) => ended.extend(resolve(aside, &self.transactions)?),
             }
         }
@@ -406,19 +406,7 @@ impl Changes {
             let Some(place) = self.tables.get_mut(slot) else { continue };
             if let Some(table) = place.take() {
                 *place = Some(TableChanges::new(Arc::clone(&table.schema)));
-                tables.push(table);
-            }
-        }
-        for mut table in tables {
-            let first_open = table.runs.last().filter(|&&(_, transaction)| transaction == open).map(|&(row, _)| row);
-            let mut batch = take_resolved(&mut table, &self.transactions)?;
-            if let Some(row) = first_open {
-                let base = self.transactions.get(open).map_or(0, |transaction| transaction.base);
-                let rest = batch.split_off(row, Run::open(base as i64));
-                unended.push(rest);
-            }
-            if batch.rows() > 0 {
-                ended.push(batch);
+                take_parted(table, &self.transactions, (&mut ended, &mut unended))?;
             }
         }
         self.held_bytes = 0;
@@ -459,6 +447,25 @@ impl TableChanges {
         self.exact.retain(|&(row, _, _)| (row as usize) < first_row);
         self.images.retain(|&(row, _)| (row as usize) < first_row);
     }
+}
+
+/// Takes the rows of a table, those of ended transactions apart from those of the open one.
+fn take_parted(
+    mut table: TableChanges,
+    transactions: &[Transaction],
+    (ended, unended): (&mut Vec<Batch>, &mut Vec<Batch>),
+) -> Result<(), ArrowError> {
+    let open = transactions.len().saturating_sub(1);
+    let first_open = table.runs.last().filter(|&&(_, transaction)| transaction == open).map(|&(row, _)| row);
+    let mut batch = take_resolved(&mut table, transactions)?;
+    if let Some(row) = first_open {
+        let base = transactions.get(open).map_or(0, |transaction| transaction.base);
+        unended.push(batch.split_off(row, Run::open(base as i64)));
+    }
+    if batch.rows() > 0 {
+        ended.push(batch);
+    }
+    Ok(())
 }
 
 /// `None` where nothing of it survived.

@@ -150,7 +150,7 @@ async fn carry(mut client: TcpStream, port: u16, fates: &Fates) -> std::io::Resu
 }
 
 /// A whole request that asks for the connection to be closed after its reply; `None` where none comes.
-async fn request(client: &mut TcpStream) -> std::io::Result<Option<Vec<u8>>> {
+pub(crate) async fn request(client: &mut TcpStream) -> std::io::Result<Option<Vec<u8>>> {
     let mut bytes = Vec::new();
     let end = loop {
         if let Some(end) = bytes.windows(4).position(|four| four == b"\r\n\r\n") {

@@ -15,6 +15,7 @@ pub mod lake;
 pub mod pipeline;
 pub mod postgres;
 pub mod process;
+pub mod resumable;
 pub mod scripted_source;
 pub mod scripted_target;
 pub mod spawn;

@@ -42,8 +42,8 @@ pub struct Draft {
 /// A target other than a local folder.
 #[derive(Clone, Debug)]
 pub struct Place {
-    /// Type and fields of the target, as they stand in the file.
-    pub fields: String,
+    /// Type and fields of the target, as they stand in the file; without those of the files' form.
+    pub fields: Map<String, Value>,
     /// The same place as a folder, for the independent reader.
     pub folder: PathBuf,
     /// The credentials.
@@ -124,16 +124,25 @@ impl Draft {
         if let (Some(variable), Value::Object(connection)) = (&self.password_variable, &mut connection) {
             connection.insert("password".into(), json!({"secretType": "env", "secretName": variable}));
         }
-        let [format, layout, _] = &self.form;
         json!({
             "name": self.name,
             "agentId": agent_id,
             "streamingSource": {"type": "postgres", "connection": connection, "tables": tables.collect::<Vec<_>>()},
-            "streamingTarget": {"type": "local", "path": folder.join("lake"), "format": format, "layout": layout},
+            "streamingTarget": self.target_fields(&folder.join("lake")),
             "advancedProperties": properties.collect::<Map<_, _>>(),
         })
     }
 
+    fn target_fields(&self, lake: &Path) -> Map<String, Value> {
+        let local = || Map::from_iter([("type".to_owned(), "local".into()), ("path".to_owned(), json!(lake))]);
+        let mut fields = self.target.as_ref().map_or_else(local, |place| place.fields.clone());
+        for (name, value) in ["format", "layout", "compression"].into_iter().zip(&self.form) {
+            fields.insert(name.into(), value.as_str().into());
+        }
+        fields
+    }
+
+    /// JSON is YAML too: the target is written as it is sent.
     fn text(&self) -> String {
         let tables = self.tables.iter().map(|table| format!("    - {{schema: public, table: \"{table}\"}}\n"));
         let properties = self.properties.iter().map(|(key, value)| format!("  {key}: \"{value}\"\n"));
@@ -141,18 +150,17 @@ impl Draft {
             .password_variable
             .iter()
             .map(|variable| format!("    password: {{secretType: env, secretName: {variable}}}\n"));
-        let [format, layout, compression] = &self.form;
         format!(
             "version: 1\nname: {}\nstreamingSource:\n  type: postgres\n  connection:\n    host: 127.0.0.1\n    port: {}\n    \
              database: {}\n    username: {SUPERUSER}\n{}    jdbcProperties: {{sslmode: disable}}\n  tables:\n{}\
-             streamingTarget: {{{}, format: {format}, layout: {layout}, compression: {compression}}}\n\
+             streamingTarget: {}\n\
              advancedProperties:\n{}",
             self.name,
             self.port,
             self.database,
             password.collect::<String>(),
             tables.collect::<String>(),
-            self.target.as_ref().map_or("type: local, path: ./lake", |place| place.fields.as_str()),
+            Value::from(self.target_fields(Path::new("./lake"))),
             properties.collect::<String>(),
         )
     }

@@ -13,6 +13,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use reqwest::blocking::Client;
+use serde_json::json;
 use tempfile::TempDir;
 
 use crate::fault::{Fault, Result};
@@ -66,6 +67,7 @@ pub struct StoreServer {
 
 impl StoreServer {
     /// The one of this test process; started when first asked for.
+    #[expect(clippy::panic, reason = "a test without its server fails with the line that brings it")]
     pub fn shared(program: Program) -> &'static Self {
         static SERVERS: [OnceLock<StoreServer>; 4] = [const { OnceLock::new() }; 4];
         let server = match program {
@@ -116,20 +118,19 @@ impl StoreServer {
         };
         let (fields, environment) = match self.program {
             Program::SeaweedFs | Program::VersityGw => (
-                format!("type: s3, bucket: {BUCKET}, endpoint: \"{address}\""),
+                json!({"type": "s3", "bucket": BUCKET, "endpoint": address}),
                 set(&[("AWS_ACCESS_KEY_ID", ACCESS_KEY), ("AWS_SECRET_ACCESS_KEY", SECRET_KEY)]),
             ),
             Program::Azurite => (
-                format!(
-                    "type: abs, container: {BUCKET}, accountName: {ACCOUNT}, accountKey: {{secretType: env, secretName: \
-                     LAKE_KEY}}, endpoint: \"{address}/{ACCOUNT}\""
-                ),
+                json!({"type": "abs", "container": BUCKET, "accountName": ACCOUNT, "endpoint": format!("{address}/{ACCOUNT}"),
+                    "accountKey": {"secretType": "env", "secretName": "LAKE_KEY"}}),
                 set(&[("LAKE_KEY", ACCOUNT_KEY)]),
             ),
-            Program::FakeGcs => (format!("type: gcs, bucket: {BUCKET}"), set(&[("STORAGE_EMULATOR_HOST", &address)])),
+            Program::FakeGcs => (json!({"type": "gcs", "bucket": BUCKET}), set(&[("STORAGE_EMULATOR_HOST", &address)])),
         };
-        let folder = self.folder.path().join("data").join(BUCKET).join(prefix);
-        Place { fields: format!("{fields}, prefix: {prefix}"), folder, environment }
+        let mut fields = fields.as_object().cloned().unwrap_or_default();
+        fields.insert("prefix".into(), prefix.into());
+        Place { fields, folder: self.folder.path().join("data").join(BUCKET).join(prefix), environment }
     }
 
     /// Where it listens, as a URL.

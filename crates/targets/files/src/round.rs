@@ -22,7 +22,7 @@ use crate::names::DataName;
 use crate::settings::Settings;
 use crate::store::Upload;
 
-/// Small files that are encoded and made durable side by side.
+/// Small files that are encoded side by side.
 const LANES: usize = 4;
 /// Encoders that are open at once.
 const OPEN_FILES: usize = 3;
@@ -57,6 +57,11 @@ struct OpenFile {
     sequences: Option<(Sequence, Sequence)>,
     commits: Option<(Timestamp, Timestamp)>,
 }
+
+/// Small files that are being encoded.
+type Small = JoinSet<Result<(Box<dyn Upload>, StagedFile), Fault>>;
+/// Files that are being published.
+type Published = JoinSet<Result<(), Fault>>;
 
 /// A round of the files target.
 pub(crate) struct FilesRound {
@@ -128,8 +133,8 @@ impl FilesRound {
         self.open.remove(at)
     }
 
-    /// Encodes what waits, table by table, each into a file that is closed at once; a few at a time, because most of the
-    /// time of a small file goes into waiting for the disk.
+    /// Encodes what waits, table by table, each into a file that is closed at once. A few are encoded at a time, and as many
+    /// published as the store likes: most of the time of a small file goes into waiting for it.
     async fn encode_waiting(&mut self) -> Result<(), Fault> {
         self.waiting_bytes = 0;
         let mut waiting = std::mem::take(&mut self.waiting);
@@ -139,28 +144,38 @@ impl FilesRound {
             one.table.cmp(&other.table).then_with(|| order(one).cmp(&order(other)))
         });
         let mut waiting = waiting.into_iter().peekable();
-        let mut lanes = JoinSet::new();
+        let (mut encoding, mut publishing) = (JoinSet::new(), JoinSet::new());
         while let Some((share, first)) = waiting.next() {
             let mut batches = vec![first];
             while let Some((_, more)) = waiting.next_if(|(next, _)| *next == share) {
                 batches.push(more);
             }
-            if lanes.len() >= LANES {
-                self.take_staged(&mut lanes).await?;
+            if encoding.len() >= LANES {
+                self.publish_one(&mut encoding, &mut publishing).await?;
             }
             let path = self.next_path(&share);
-            lanes.spawn(encode_small(Arc::clone(&self.lake), self.about(&path), share, path, batches));
+            encoding.spawn(encode_small(Arc::clone(&self.lake), self.about(&path), share, path, batches));
         }
-        while !lanes.is_empty() {
-            self.take_staged(&mut lanes).await?;
+        while !encoding.is_empty() {
+            self.publish_one(&mut encoding, &mut publishing).await?;
+        }
+        while let Some(published) = publishing.join_next().await {
+            published.map_err(lost_task)??;
         }
         Ok(())
     }
 
-    async fn take_staged(&mut self, lanes: &mut JoinSet<Result<StagedFile, Fault>>) -> Result<(), Fault> {
-        if let Some(staged) = lanes.join_next().await {
-            self.staged.push(staged.map_err(lost_task)??);
+    /// Waits for one encoded file and, where the store has enough to do, for a published one.
+    async fn publish_one(&mut self, encoding: &mut Small, publishing: &mut Published) -> Result<(), Fault> {
+        let Some(encoded) = encoding.join_next().await else { return Ok(()) };
+        let (upload, staged) = encoded.map_err(lost_task)??;
+        self.staged.push(staged);
+        if publishing.len() >= self.lake.store.lanes()
+            && let Some(published) = publishing.join_next().await
+        {
+            published.map_err(lost_task)??;
         }
+        publishing.spawn(upload.publish());
         Ok(())
     }
 
@@ -281,9 +296,9 @@ async fn encode_small(
     share: Share,
     path: String,
     batches: Vec<Arrived>,
-) -> Result<StagedFile, Fault> {
+) -> Result<(Box<dyn Upload>, StagedFile), Fault> {
     let upload = lake.store.begin(&path).await?;
-    let (upload, staged) = blocking(move || {
+    blocking(move || {
         let Some(first) = batches.first() else { return Err(rule("a file without rows")) };
         let mut file = OpenFile::new(&lake, about, (share, path), &first.batch, upload)?;
         for arrived in &batches {
@@ -291,9 +306,7 @@ async fn encode_small(
         }
         file.finish()
     })
-    .await?;
-    upload.publish().await?;
-    Ok(staged)
+    .await
 }
 
 impl OpenFile {

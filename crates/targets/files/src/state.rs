@@ -17,9 +17,6 @@ use crate::names::{sha256_hex, state_path};
 use crate::settings::{Form, Format, Layout};
 use crate::store::{Created, Store};
 
-/// State files that are written side by side.
-const LANES: usize = 8;
-
 #[derive(Debug, Serialize, Deserialize)]
 struct RegistryJson {
     format: String,
@@ -127,7 +124,7 @@ impl StateMemory {
             if self.lock().durable.contains(path) {
                 continue;
             }
-            if lanes.len() >= LANES {
+            if lanes.len() >= store.lanes() {
                 self.take_durable(&mut lanes).await?;
             }
             let (store, path, bytes) = (Arc::clone(store), path.clone(), Arc::clone(bytes));

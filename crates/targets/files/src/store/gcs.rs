@@ -22,7 +22,7 @@ use super::s3::sign::{encode, query};
 
 /// A multiple of 256 KiB, as the manual demands. Pieces go one by one, so a small one would wait for its reply too often.
 const PIECE: usize = 8 << 20;
-/// Times that a piece is sent, wholly or what is left of it.
+/// Times that what is left of a piece is sent without getting on.
 const ATTEMPTS: u32 = 5;
 
 /// Who millrace is on Google Cloud. Asked before each request; whoever implements it keeps what is still valid.
@@ -200,26 +200,28 @@ impl Objects for Gcs {
     async fn piece(&self, _key: &str, upload: &str, piece: &Piece) -> Result<String, Answer> {
         let end = piece.offset + piece.bytes.len() as u64;
         let total = piece.is_last.then_some(end);
-        let mut from = piece.offset;
-        for attempt in 0..ATTEMPTS {
+        let (mut from, mut idle) = (piece.offset, 0);
+        while idle < ATTEMPTS {
             let skipped = usize::try_from(from - piece.offset).unwrap_or_default();
-            let sent = match self.send(upload, from, piece.bytes.slice(skipped.min(piece.bytes.len())..), total).await {
-                Err(answer) if answer.is_later() && attempt + 1 < ATTEMPTS => {
-                    pause(attempt).await;
+            let rest = piece.bytes.slice(skipped.min(piece.bytes.len())..);
+            let sent = match self.send(upload, from, rest, total).await {
+                Err(answer) if answer.is_later() => {
+                    pause(idle).await;
                     // How much of it has come, and whether that was all.
-                    match self.send(upload, 0, Bytes::new(), total).await {
-                        Err(answer) if answer.is_later() => continue,
-                        other => other,
-                    }
+                    self.send(upload, 0, Bytes::new(), total).await
                 }
                 other => other,
             };
-            match sent? {
-                None => return Ok(String::new()),
-                Some(held) if held >= end && !piece.is_last => return Ok(String::new()),
+            match sent {
+                Ok(None) => return Ok(String::new()),
+                Ok(Some(held)) if held >= end && !piece.is_last => return Ok(String::new()),
                 // Less than was sent is no error: what it holds is a multiple of 256 KiB.
-                Some(held) if held >= piece.offset => from = held.min(end),
-                Some(held) => return Err(Answer::Refused(format!("an upload has lost bytes: it holds {held}"))),
+                Ok(Some(held)) if held > from => (from, idle) = (held.min(end), 0),
+                Ok(Some(held)) if held < piece.offset => {
+                    return Err(Answer::Refused(format!("an upload has lost bytes: it holds {held}")));
+                }
+                Err(answer) if !answer.is_later() => return Err(answer),
+                Ok(Some(_)) | Err(_) => idle += 1,
             }
         }
         Err(Answer::Later("an upload does not get on".into()))

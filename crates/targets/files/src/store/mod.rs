@@ -51,6 +51,11 @@ pub enum EntryKind {
 /// A place for files.
 #[async_trait]
 pub trait Store: Send + Sync {
+    /// Small files that it is best given side by side: most of their time goes into waiting for the store.
+    fn lanes(&self) -> usize {
+        8
+    }
+
     /// The part of this store below `prefix`, as a store.
     fn under(&self, prefix: &str) -> Arc<dyn Store>;
 

@@ -157,15 +157,10 @@ impl ObjectStore {
 
     /// What an answer that is no yes means for the lake.
     async fn fault(&self, deed: Deed, key: &str, answer: Answer) -> Fault {
-        let deed = match answer {
-            // A service that may not say what there is says of a missing name that one may not read it.
-            Answer::Denied { ref permission, .. }
-                if permission.is_none() && matches!(deed, Deed::Read | Deed::Size) && self.may_not_list(key).await =>
-            {
-                Deed::List
-            }
-            _ => deed,
-        };
+        // A service that may not say what there is says of a missing name that one may not read it.
+        let may_be_listing = matches!(answer, Answer::Denied { permission: None, .. });
+        let may_be_listing = may_be_listing && matches!(deed, Deed::Read | Deed::Size);
+        let deed = if may_be_listing && self.may_not_list(key).await { Deed::List } else { deed };
         answer.fault(deed, &format!("{}/{key}", self.objects.place()), &self.objects.grant(deed, key))
     }
 
@@ -185,6 +180,11 @@ impl ObjectStore {
 
 #[async_trait]
 impl Store for ObjectStore {
+    /// A request takes some tens of milliseconds, whatever else there is to do.
+    fn lanes(&self) -> usize {
+        2 * LANES
+    }
+
     fn under(&self, prefix: &str) -> Arc<dyn Store> {
         Arc::new(Self { prefix: clean_prefix(&self.key(prefix)), ..self.clone() })
     }

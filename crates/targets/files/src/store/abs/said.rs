@@ -74,7 +74,7 @@ fn object(node: Node<'_, '_>) -> Result<Object, Answer> {
 
 /// For `Put Block List`.
 pub(super) fn block_list(ids: &[String]) -> String {
-    let blocks: String = ids.iter().map(|id| format!("<Latest>{id}</Latest>")).collect();
+    let blocks = ids.iter().fold(String::new(), |blocks, id| blocks + "<Latest>" + id + "</Latest>");
     format!("<?xml version=\"1.0\" encoding=\"utf-8\"?><BlockList>{blocks}</BlockList>")
 }
 

@@ -12,7 +12,7 @@ use crate::store::objects::{Answer, Object, Page};
 pub(super) fn answer(reply: &Reply) -> Answer {
     let body: Value = serde_json::from_slice(&reply.body).unwrap_or_default();
     // Some errors, of downloads above all, are a plain text.
-    let message = body["error"]["message"].as_str().map(str::to_owned);
+    let message = body.pointer("/error/message").and_then(Value::as_str).map(str::to_owned);
     let message = message.unwrap_or_else(|| String::from_utf8_lossy(&reply.body).into_owned());
     let said = in_a_line(&format!("{} {message}", reply.status));
     match reply.status {

@@ -121,8 +121,11 @@ pub(super) fn upload_id(body: &[u8]) -> Result<String, Answer> {
     id.ok_or_else(|| Answer::Refused("an upload that was begun has no id".into()))
 }
 
-/// Of `ListMultipartUploads`: the uploads, and from which key and id on the next page goes.
-pub(super) fn uploads(body: &[u8]) -> Result<(Vec<Unfinished>, Option<(String, String)>), Answer> {
+/// Key and id after which a page of `ListMultipartUploads` begins.
+pub(super) type Marker = (String, String);
+
+/// Of `ListMultipartUploads`: the uploads, and where the next page begins.
+pub(super) fn uploads(body: &[u8]) -> Result<(Vec<Unfinished>, Option<Marker>), Answer> {
     let document = parse(body)?;
     let root = document.root_element();
     let uploads = root.children().filter(|node| node.tag_name().name() == "Upload");
@@ -138,14 +141,11 @@ pub(super) fn uploads(body: &[u8]) -> Result<(Vec<Unfinished>, Option<(String, S
 
 /// For `CompleteMultipartUpload`.
 pub(super) fn completion(tags: &[String]) -> String {
-    let parts: String = tags
-        .iter()
-        .enumerate()
-        .map(|(at, tag)| {
-            let tag = tag.replace('&', "&amp;").replace('<', "&lt;").replace('"', "&quot;");
-            format!("<Part><PartNumber>{}</PartNumber><ETag>{tag}</ETag></Part>", at + 1)
-        })
-        .collect();
+    let mut parts = String::new();
+    for (at, tag) in tags.iter().enumerate() {
+        let tag = tag.replace('&', "&amp;").replace('<', "&lt;").replace('"', "&quot;");
+        parts += &format!("<Part><PartNumber>{}</PartNumber><ETag>{tag}</ETag></Part>", at + 1);
+    }
     format!(
         "<CompleteMultipartUpload xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\">{parts}</CompleteMultipartUpload>"
     )

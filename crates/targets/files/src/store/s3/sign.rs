@@ -44,7 +44,7 @@ impl Signer<'_> {
             headers.iter().map(|(name, value)| (name.as_str(), value.trim())).chain([("host", request.host)]).collect();
         signed.sort_unstable();
         let names = signed.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(";");
-        let lines: String = signed.iter().map(|(name, value)| format!("{name}:{value}\n")).collect();
+        let lines = signed.iter().map(|(name, value)| format!("{name}:{value}")).collect::<Vec<_>>().join("\n") + "\n";
         let query = query(request.query);
         let canonical = format!("{}\n{}\n{query}\n{lines}\n{names}\n{body}", request.method, request.path);
         let scope = format!("{day}/{}/{}/aws4_request", self.region, self.service);
