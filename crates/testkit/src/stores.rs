@@ -67,7 +67,6 @@ pub struct StoreServer {
 
 impl StoreServer {
     /// The one of this test process; started when first asked for.
-    #[expect(clippy::panic, reason = "a test without its server fails with the line that brings it")]
     pub fn shared(program: Program) -> &'static Self {
         static SERVERS: [OnceLock<StoreServer>; 4] = [const { OnceLock::new() }; 4];
         let server = match program {
