@@ -78,7 +78,7 @@ impl Lake {
         let place = |commit: &Stored| commit.standing.checkpoint.position.as_ref().map(position_number);
         let pairs = state.chain.iter().zip(state.chain.iter().skip(1));
         let moved = pairs.filter(|(before, claim)| claim.kind == "claim" && place(before) != place(claim));
-        moved.last().and_then(|(_, claim)| place(claim)).unwrap_or(0)
+        moved.max_by_key(|(_, claim)| claim.claim).and_then(|(_, claim)| place(claim)).unwrap_or(0)
     }
 
     /// Number of files that no commit names.
