@@ -7,6 +7,7 @@
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use millrace_model::SecretReference;
 use millrace_protocol::{ConnectionSpec, SourcePart, SourceSpec, StoreSpec, TargetPart};
 use serde::Deserialize;
 
@@ -29,7 +30,8 @@ impl Policy {
     /// Reads the file; none allows everything.
     pub(crate) fn read(file: Option<&Path>) -> Result<Self, Cause> {
         let Some(path) = file else { return Ok(Self::default()) };
-        let text = std::fs::read_to_string(path).map_err(|error| Cause::File { path: path.to_owned(), error })?;
+        let failed = |error| Cause::File { variable: "POLICY_FILE", path: path.to_owned(), error };
+        let text = std::fs::read_to_string(path).map_err(failed)?;
         serde_saphyr::from_str(&text)
             .map_err(|error| Cause::Policy { path: path.to_owned(), reason: error.to_string() })
     }
@@ -46,8 +48,14 @@ impl Policy {
         let Some(target) = target else { return Ok(()) };
         let place = match &target.target.store {
             StoreSpec::Local { path } => path.display().to_string(),
-            StoreSpec::S3 { bucket } | StoreSpec::Gcs { bucket } => bucket.clone(),
-            StoreSpec::Abs { container } => container.clone(),
+            StoreSpec::S3(s3) => s3.bucket.clone(),
+            StoreSpec::Gcs(gcs) => gcs.bucket.clone(),
+            StoreSpec::Abs(abs) => {
+                if let Some(secret) = &abs.account_key {
+                    check(self.secrets.as_ref(), "allowedSecrets", &secret.name)?;
+                }
+                abs.container.clone()
+            }
         };
         check(self.targets.as_ref(), "allowedTargets", &place)
     }
@@ -57,11 +65,31 @@ impl Policy {
     fn binds(&self, source: SourcePart<'_>, bindings: &Bindings) -> Result<Option<(String, String)>, Cause> {
         let connection = connection(source);
         let Some(secret) = &connection.password else { return Ok(None) };
+        self.binds_to(secret, &connection.host, bindings)
+    }
+
+    /// The same for the key of a store's account.
+    fn binds_target(&self, target: TargetPart<'_>, bindings: &Bindings) -> Result<Option<(String, String)>, Cause> {
+        let StoreSpec::Abs(abs) = &target.target.store else { return Ok(None) };
+        let Some(secret) = &abs.account_key else { return Ok(None) };
+        let usual = || format!("{}.blob.core.windows.net", abs.account_name);
+        let written = abs.endpoint.as_deref().map(|url| reqwest::Url::parse(url).ok()?.host_str().map(str::to_owned));
+        // An endpoint without a host is refused later; until then it is bound as it is written.
+        let host = written.map_or_else(usual, |host| host.or_else(|| abs.endpoint.clone()).unwrap_or_default());
+        self.binds_to(secret, &host, bindings)
+    }
+
+    fn binds_to(
+        &self,
+        secret: &SecretReference,
+        host: &str,
+        bindings: &Bindings,
+    ) -> Result<Option<(String, String)>, Cause> {
         let name = match &secret.key {
             Some(key) => format!("{}:{}:{key}", secret.store, secret.name),
             None => format!("{}:{}", secret.store, secret.name),
         };
-        let host = connection.host.to_lowercase();
+        let host = host.to_lowercase();
         let Some(bound) = bindings.get(&name) else { return Ok(Some((name, host))) };
         if bound.contains(&host) {
             return Ok(None);
@@ -94,14 +122,20 @@ impl Guard {
     /// Whether these may be looked at, and run.
     pub(crate) fn allows(&self, source: Option<SourcePart<'_>>, target: Option<TargetPart<'_>>) -> Result<(), Cause> {
         self.policy.allows(source, target)?;
-        let Some(source) = source else { return Ok(()) };
-        self.policy.binds(source, &self.bindings()).map(drop)
+        if let Some(source) = source {
+            self.policy.binds(source, &self.bindings())?;
+        }
+        match target {
+            Some(target) => self.policy.binds_target(target, &self.bindings()).map(drop),
+            None => Ok(()),
+        }
     }
 
     /// The first run with a secret binds it to its host.
-    pub(crate) fn bind(&self, source: SourcePart<'_>, cache: &Cache) -> Result<(), Cause> {
+    pub(crate) fn bind(&self, source: SourcePart<'_>, target: TargetPart<'_>, cache: &Cache) -> Result<(), Cause> {
         let mut bindings = self.bindings();
-        if let Some((secret, host)) = self.policy.binds(source, &bindings)? {
+        let bound = [self.policy.binds(source, &bindings)?, self.policy.binds_target(target, &bindings)?];
+        for (secret, host) in bound.into_iter().flatten() {
             bindings.entry(secret).or_default().insert(host);
             cache.bind(&bindings)?;
         }
@@ -166,6 +200,30 @@ mod tests {
         assert!(wide.binds(spec("evil.example", "A").source_part(), &bindings).is_err());
         let named = Policy { hosts: Some(vec!["db2.internal".into()]), ..Policy::default() };
         assert!(named.binds(spec("db2.internal", "A").source_part(), &bindings).unwrap().is_some());
+    }
+
+    #[test]
+    fn the_key_of_a_stores_account_stays_with_its_host_too() {
+        let abs = |endpoint: &str| {
+            let target = format!(
+                "streamingTarget: {{type: abs, container: c, accountName: acme, accountKey: {{secretType: env, secretName: K}}{endpoint}}}"
+            );
+            let text = format!(
+                "version: 1\nname: shop\nstreamingSource:\n  type: postgres\n  connection: {{host: h, port: 5432, \
+                 database: shop, username: u}}\n  tables: [{{schema: public, table: t}}]\n{target}\n"
+            );
+            PipelineSpec::parse(&text, millrace_protocol::Notation::Yaml, "/".as_ref()).unwrap()
+        };
+        let open = Policy::default();
+        let mut bindings = Bindings::new();
+        let (secret, host) = open.binds_target(abs("").target_part(), &bindings).unwrap().unwrap();
+        assert_eq!(host, "acme.blob.core.windows.net");
+        bindings.entry(secret).or_default().insert(host);
+        assert_eq!(open.binds_target(abs("").target_part(), &bindings).unwrap(), None);
+        let elsewhere = abs(", endpoint: 'https://evil.example/acme'");
+        assert!(open.binds_target(elsewhere.target_part(), &bindings).is_err());
+        let listed = Policy { secrets: Some(vec!["L".into()]), ..Policy::default() };
+        assert!(listed.allows(None, Some(abs("").target_part())).is_err());
     }
 
     #[test]

@@ -112,7 +112,7 @@ impl Run {
 pub(crate) async fn wired(spec: &PipelineSpec, held: &HeldPipeline, folder: &Path) -> Result<Engine, Fault> {
     let source = wiring::source(spec, folder).await?;
     let identity = Identity { pipeline: held.pipeline_id.clone(), epoch: Some(held.epoch) };
-    wiring::engine(spec, &identity, source, false)
+    wiring::engine(spec, &identity, source, false, folder)
 }
 
 async fn shown_epoch(engine: &Engine) -> Option<u64> {

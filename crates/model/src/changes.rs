@@ -12,6 +12,7 @@
 
 mod frozen;
 mod in_progress;
+mod old;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -24,7 +25,7 @@ pub use in_progress::{Ended, Survivors};
 use frozen::Frozen;
 use in_progress::InProgress;
 
-use crate::batch::{Batch, Origin, Run};
+use crate::batch::{Batch, Image, Origin, Run};
 use crate::column::ColumnBuilder;
 use crate::position::{Position, Sequence};
 use crate::schema::{Op, TableSchema};
@@ -57,6 +58,9 @@ pub struct TableChanges {
     runs: Vec<(usize, usize)>,
     unavailable: Vec<(u32, u16)>,
     exact: Vec<(u32, u16, Box<str>)>,
+    images: Vec<(u32, Image)>,
+    /// Old rows, apart from the new ones; made with the first.
+    old: Option<Box<Self>>,
     wire_bytes: u64,
 }
 
@@ -72,6 +76,8 @@ impl TableChanges {
             runs: Vec::new(),
             unavailable: Vec::new(),
             exact: Vec::new(),
+            images: Vec::new(),
+            old: None,
             wire_bytes: 0,
         }
     }
@@ -124,12 +130,15 @@ impl TableChanges {
 
     fn take(&mut self, origin: Origin) -> Result<Batch, ArrowError> {
         self.runs.clear();
+        let old = self.take_old()?;
         Ok(Batch {
             schema: Arc::clone(&self.schema),
             columns: self.columns.iter_mut().map(ColumnBuilder::finish).collect::<Result<_, _>>()?,
             ops: std::mem::take(&mut self.ops),
             unavailable: std::mem::take(&mut self.unavailable),
             exact: std::mem::take(&mut self.exact),
+            images: std::mem::take(&mut self.images),
+            old,
             origin,
             wire_bytes: std::mem::take(&mut self.wire_bytes),
         })
@@ -436,6 +445,7 @@ impl TableChanges {
         self.sequences.truncate(first_row);
         self.unavailable.retain(|&(row, _)| (row as usize) < first_row);
         self.exact.retain(|&(row, _, _)| (row as usize) < first_row);
+        self.images.retain(|&(row, _)| (row as usize) < first_row);
     }
 }
 

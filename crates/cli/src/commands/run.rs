@@ -66,7 +66,7 @@ async fn pipeline(settings: &Settings, spec: &PipelineSpec, meter: &Arc<Meter>, 
         () = stop.requested() => spec.findings.clone(),
     };
     preflight::report(&of_file);
-    let engine = wiring::engine(spec, &Identity::of_name(spec), source, settings.until_now)?;
+    let engine = wiring::engine(spec, &Identity::of_name(spec), source, settings.until_now, folder_of(&settings.file))?;
     let asked = tokio::select! {
         findings = preflight::ask(&engine, meter) => findings?,
         () = stop.requested() => {

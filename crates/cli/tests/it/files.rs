@@ -62,13 +62,11 @@ fn every_problem_of_a_file_is_a_line_of_the_log_and_a_line_for_people() {
 
 #[test]
 fn what_is_not_built_is_refused_with_what_works_today() {
-    let text = SHOP.replace(", format: parquet, layout: flat", "");
+    let text = SHOP.replace("{type: local, path: ./lake, format: parquet, layout: flat}", "{type: iceberg}");
     let output = Place::new(&text).run("run", &[]);
     assert_eq!(code(&output), 64);
     let cures: Vec<String> = log(&output).iter().map(|line| line["cure"].as_str().unwrap().to_owned()).collect();
-    for cure in ["write `format: parquet`", "write `layout: flat`"] {
-        assert!(cures.iter().any(|it| it == cure), "{cure} in {cures:?}");
-    }
+    assert!(cures.iter().any(|cure| cure.starts_with("what works today: local")), "{cures:?}");
 }
 
 #[test]

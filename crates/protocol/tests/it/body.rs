@@ -228,7 +228,7 @@ fn the_words_of_a_field_say_which_of_them_work() {
         wire::words(path).into_iter().filter(|(_, built)| *built).map(|(word, _)| word).collect()
     };
     assert_eq!(built("streamingSource.type"), ["postgres"]);
-    assert_eq!(built("streamingTarget.format"), ["parquet"]);
+    assert_eq!(built("streamingTarget.format"), ["avro", "parquet", "json"]);
     assert!(built("streamingSource.connection.password.secretType").contains(&"env"));
     assert!(wire::words("streamingSource.type").contains(&("mysql", false)));
     assert!(wire::words("streamingSource.nothing").is_empty());

@@ -85,6 +85,10 @@ impl PostgresLog {
     pub(crate) fn new(shared: Arc<Shared>, grip: Grip, from: Lsn, registry: &Registry) -> Self {
         let known = Known::new(&shared.settings.database, registry);
         let counted = registry.entries().map(|entry| (entry.table.clone(), Some(entry.source_id.clone()))).collect();
+        let mut reading = Reading::new(known, from, counted);
+        if shared.settings.old_rows {
+            reading.keep_old();
+        }
         Self {
             shared,
             incoming: grip.incoming,
@@ -95,7 +99,7 @@ impl PostgresLog {
             catalogue: Some(grip.catalogue),
             lookup: None,
             bulk: Bulk::default(),
-            reading: Reading::new(known, from, counted),
+            reading,
             asked: None,
             progress: false,
         }

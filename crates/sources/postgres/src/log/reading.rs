@@ -89,6 +89,11 @@ pub(super) enum Step {
 }
 
 impl Reading {
+    /// Keeps the rows before changes too.
+    pub(super) fn keep_old(&mut self) {
+        self.scratch.keeps_old = true;
+    }
+
     pub(super) fn new(known: Known, from: Lsn, counted: HashMap<TableName, Option<String>>) -> Self {
         Self {
             known,

@@ -288,6 +288,7 @@ async fn every_kind_of_password_opens_the_door_and_a_wrong_one_does_not() {
 }
 
 #[tokio::test]
+#[expect(clippy::disallowed_methods, reason = "it is waited for")]
 async fn making_a_slot_waits_for_a_transaction_that_runs() {
     let database = Server::shared().database("CREATE TABLE t (id int PRIMARY KEY)");
     let source = database.source();
