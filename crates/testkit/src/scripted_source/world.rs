@@ -307,8 +307,11 @@ impl World {
         if let Some(column) = schema.columns.last_mut().filter(|_| shape.fills > 0) {
             column.type_name = format!("text{}", shape.fills);
         }
-        schema.key.truncate(usize::from(shape.keys % 3 != 2));
-        schema.key.extend((shape.keys % 3 == 1).then_some(1));
+        schema.key = match shape.keys % 3 {
+            0 => vec![0],
+            1 => vec![0, 1],
+            _ => Vec::new(),
+        };
         Arc::new(schema)
     }
 
