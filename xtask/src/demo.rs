@@ -42,7 +42,7 @@ const PACE: Pace = Pace { movers: 2, transactions_a_second: Some(60) };
 const UNASKED_KILL: Duration = Duration::from_secs(20);
 
 /// A run that nobody watches ends by itself, also if it was not told when.
-const UNWATCHED: Duration = Duration::from_secs(60);
+const UNWATCHED: Duration = Duration::from_mins(1);
 
 /// How long a start, a stop or a catching up may take before the demo gives up.
 const PATIENCE: Duration = Duration::from_mins(2);
@@ -124,7 +124,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     );
     match &store {
         Some(store) => {
-            println!("  the lake    in the bucket {BUCKET} of the store at {}; gone at the end", store.endpoint())
+            println!("  the lake    in the bucket {BUCKET} of the store at {}; gone at the end", store.endpoint());
         }
         None => println!("  the lake    {}; stays until the next demo", pipeline.lake.display()),
     }

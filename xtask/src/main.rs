@@ -34,6 +34,8 @@ enum Task {
     Test(test::Arguments),
     /// Measure Millrace and a yardstick alternately, and print their ratios.
     Bench(bench::Arguments),
+    /// Hold dependencies against `deny.toml`: bans, licences, sources. Needs cargo-deny.
+    Deny,
     /// Fetch what the console has from elsewhere: htmx and its fonts.
     Assets,
     /// Install what the others need: PostgreSQL, the independent reader's Python environment, object stores, what the console needs.
@@ -45,6 +47,7 @@ fn main() -> ExitCode {
         Task::Demo(arguments) => demo::run(&arguments),
         Task::Test(arguments) => test::run(&arguments),
         Task::Bench(arguments) => bench::run(&arguments),
+        Task::Deny => test::deny(),
         Task::Assets => web::parts(),
         Task::Setup => everything_installed(),
     };

@@ -31,6 +31,19 @@ pub(crate) fn small_programs() -> Result<()> {
     Ok(())
 }
 
+/// rustfmt and clippy, which a minimal toolchain lacks.
+pub(crate) fn lint_programs() -> Result<()> {
+    const LINE: [&str; 4] = ["component", "add", "rustfmt", "clippy"];
+    let is_there =
+        |name: &str| build::cargo().args([name, "--version"]).output().is_ok_and(|output| output.status.success());
+    if is_there("fmt") && is_there("clippy") {
+        return Ok(());
+    }
+    eprintln!("Installing rustfmt and clippy: rustup {}", LINE.join(" "));
+    let missing = |_| Fault::Missing { what: "rustfmt and clippy".into(), cure: format!("rustup {}", LINE.join(" ")) };
+    loud(Command::new("rustup").args(LINE)).map_err(missing)
+}
+
 /// The independent reader's Python environment, below the folder that cargo builds into; gives its Python.
 pub(crate) fn reader() -> Result<PathBuf> {
     let python = lake::python_in(&build::folder()?);

@@ -30,7 +30,8 @@ impl Policy {
     /// Reads the file; none allows everything.
     pub(crate) fn read(file: Option<&Path>) -> Result<Self, Cause> {
         let Some(path) = file else { return Ok(Self::default()) };
-        let text = std::fs::read_to_string(path).map_err(|error| Cause::File { path: path.to_owned(), error })?;
+        let failed = |error| Cause::File { variable: "POLICY_FILE", path: path.to_owned(), error };
+        let text = std::fs::read_to_string(path).map_err(failed)?;
         serde_saphyr::from_str(&text)
             .map_err(|error| Cause::Policy { path: path.to_owned(), reason: error.to_string() })
     }

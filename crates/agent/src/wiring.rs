@@ -8,8 +8,8 @@ use millrace_files::Files;
 use millrace_model::{Fault, Finding, SecretStore};
 use millrace_postgres::{Postgres, TableSelection};
 use millrace_protocol::{
-    Binary, Compression, PLAIN_CONNECTION, PipelineSpec, PublicationMode, SchemaChange, SnapshotMode, SourcePart,
-    SourceSpec, TargetPart,
+    Binary, Compression, DecimalMapping, Format, Layout, PLAIN_CONNECTION, PipelineSpec, PublicationMode, SchemaChange,
+    SnapshotMode, SourcePart, SourceSpec, TargetPart, TargetSpec,
 };
 use millrace_secrets::Secrets;
 use serde::Serialize;
@@ -74,6 +74,7 @@ pub async fn source<'a>(part: impl Into<SourcePart<'a>>, folder: &Path) -> Resul
             Binary::Off => millrace_postgres::Binary::Off,
         },
         streaming: part.advanced.pgoutput_streaming,
+        old_rows: part.old_rows,
     }))
 }
 
@@ -94,17 +95,9 @@ pub async fn file_findings(mut findings: Vec<Finding>, source: Option<&Postgres>
 pub fn target<'a>(part: impl Into<TargetPart<'a>>, identity: &Identity, folder: &Path) -> Result<Files, Fault> {
     let part = part.into();
     let store = stores::store(&part.target.store, part.advanced.memory_limit, folder)?;
-    let compression = match part.target.compression {
-        Compression::Zstd => millrace_files::Compression::Zstd,
-        Compression::Snappy => millrace_files::Compression::Snappy,
-        Compression::None => millrace_files::Compression::None,
-        Compression::Deflate | Compression::Gzip => {
-            return Err(Fault::defect(NOT_BUILT, "a compression that the format lacks was not refused"));
-        }
-    };
     let settings = millrace_files::Settings {
         prefix: part.target.prefix.clone(),
-        compression,
+        form: form(part.target),
         file_max_bytes: part.advanced.file_max_bytes,
         pipeline: identity.pipeline.clone(),
         // Made anew by each process: it tells the commits of two processes apart.
@@ -113,6 +106,32 @@ pub fn target<'a>(part: impl Into<TargetPart<'a>>, identity: &Identity, folder: 
         version: env!("CARGO_PKG_VERSION").to_owned(),
     };
     Ok(Files::new(settings, store, Arc::new(SystemClock)))
+}
+
+/// What the target's data files are.
+fn form(target: &TargetSpec) -> millrace_files::Form {
+    millrace_files::Form {
+        format: match target.format {
+            Format::Avro => millrace_files::Format::Avro,
+            Format::Parquet => millrace_files::Format::Parquet,
+            Format::Json => millrace_files::Format::Json,
+        },
+        layout: match target.layout {
+            Layout::Envelope => millrace_files::Layout::Envelope,
+            Layout::Flat => millrace_files::Layout::Flat,
+        },
+        compression: match target.compression {
+            Compression::Zstd => millrace_files::Compression::Zstd,
+            Compression::Snappy => millrace_files::Compression::Snappy,
+            Compression::Deflate => millrace_files::Compression::Deflate,
+            Compression::Gzip => millrace_files::Compression::Gzip,
+            Compression::None => millrace_files::Compression::None,
+        },
+        decimals: match target.decimals {
+            DecimalMapping::Logical => millrace_files::Decimals::Logical,
+            DecimalMapping::Legacy => millrace_files::Decimals::Legacy,
+        },
+    }
 }
 
 /// The engine between the two; files of secrets are relative to `folder`.

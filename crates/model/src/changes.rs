@@ -16,15 +16,16 @@ mod in_progress;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use arrow_array::ArrayRef;
 use arrow_schema::ArrowError;
 
-pub use frozen::SchemaChange;
+pub use frozen::{Anew, AnewReason, Barrier, SchemaChange};
 pub use in_progress::{Ended, Survivors};
 
 use frozen::Frozen;
 use in_progress::InProgress;
 
-use crate::batch::{Batch, Origin, Run};
+use crate::batch::{Batch, Image, Origin, Run};
 use crate::column::ColumnBuilder;
 use crate::position::{Position, Sequence};
 use crate::schema::{Op, TableSchema};
@@ -57,6 +58,9 @@ pub struct TableChanges {
     runs: Vec<(usize, usize)>,
     unavailable: Vec<(u32, u16)>,
     exact: Vec<(u32, u16, Box<str>)>,
+    images: Vec<(u32, Image)>,
+    /// Old rows, apart from the new ones; made with the first.
+    old: Option<Box<Self>>,
     wire_bytes: u64,
 }
 
@@ -72,6 +76,8 @@ impl TableChanges {
             runs: Vec::new(),
             unavailable: Vec::new(),
             exact: Vec::new(),
+            images: Vec::new(),
+            old: None,
             wire_bytes: 0,
         }
     }
@@ -113,6 +119,19 @@ impl TableChanges {
         }
     }
 
+    /// Says what of the row that the current change deletes was there.
+    pub fn note_image(&mut self, image: Image) {
+        self.images.push((self.current_row(), image));
+    }
+
+    /// Starts the row before the current change, which is no delete; it is whole when each column has been appended to once.
+    pub fn begin_old(&mut self, image: Image) -> &mut Self {
+        self.note_image(image);
+        let old = self.old.get_or_insert_with(|| Box::new(Self::new(Arc::clone(&self.schema))));
+        old.ops.push(Op::Update);
+        old
+    }
+
     /// Takes the rows of a snapshot as a batch.
     pub fn take_snapshot(&mut self, id: u64, sequence: Sequence, position: Position) -> Result<Batch, ArrowError> {
         self.take(Origin::Snapshot { id, sequence, position })
@@ -124,15 +143,26 @@ impl TableChanges {
 
     fn take(&mut self, origin: Origin) -> Result<Batch, ArrowError> {
         self.runs.clear();
+        let old = self.take_old()?;
         Ok(Batch {
             schema: Arc::clone(&self.schema),
             columns: self.columns.iter_mut().map(ColumnBuilder::finish).collect::<Result<_, _>>()?,
             ops: std::mem::take(&mut self.ops),
             unavailable: std::mem::take(&mut self.unavailable),
             exact: std::mem::take(&mut self.exact),
+            images: std::mem::take(&mut self.images),
+            old,
             origin,
             wire_bytes: std::mem::take(&mut self.wire_bytes),
         })
+    }
+
+    fn take_old(&mut self) -> Result<Vec<ArrayRef>, ArrowError> {
+        let Some(mut old) = self.old.take() else { return Ok(Vec::new()) };
+        let is_delete = |row: u32| self.ops.get(row as usize) == Some(&Op::Delete);
+        // Old rows that were cut off with their changes are still in the builders.
+        let rows = self.images.iter().filter(|image| !is_delete(image.0)).count();
+        old.columns.iter_mut().map(|column| Ok(column.finish()?.slice(0, rows))).collect()
     }
 }
 
@@ -236,7 +266,7 @@ impl Changes {
         if self.in_progress.is_current() {
             return self.in_progress.current()?.row(slot, op, wire_bytes);
         }
-        if self.frozen.is_on() && self.passes_over(slot) {
+        if self.passes_over(slot) {
             let schema = Arc::clone(&self.tables.get(slot)?.as_ref()?.schema);
             return Some(self.frozen.discard(schema, op));
         }
@@ -448,6 +478,7 @@ impl TableChanges {
         self.sequences.truncate(first_row);
         self.unavailable.retain(|&(row, _)| (row as usize) < first_row);
         self.exact.retain(|&(row, _, _)| (row as usize) < first_row);
+        self.images.retain(|&(row, _)| (row as usize) < first_row);
     }
 }
 

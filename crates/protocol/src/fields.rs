@@ -229,11 +229,10 @@ const PREFIX: Field = Field::optional("prefix", Shape::Text(FOLDER), "folder ins
 const ENDPOINT: Field = Field::optional("endpoint", Shape::Text(FILLED), "address of the store, if not the usual one");
 const STORAGE_CLASS: Field = Field::optional("storageClass", Shape::Text(FILLED), "storage class of data files");
 const FORMAT: Field =
-    Field::optional("format", Shape::Word(&[later("avro"), now("parquet"), later("json")]), "format of the files")
+    Field::optional("format", Shape::Word(&[now("avro"), now("parquet"), now("json")]), "format of the files")
         .default("avro");
-const LAYOUT: Field =
-    Field::optional("layout", Shape::Word(&[later("envelope"), now("flat")]), "layout of the records")
-        .default("envelope");
+const LAYOUT: Field = Field::optional("layout", Shape::Word(&[now("envelope"), now("flat")]), "layout of the records")
+    .default("envelope");
 const COMPRESSION: Field = Field::optional(
     "compression",
     Shape::Word(&[now("zstd"), now("snappy"), now("none"), now("deflate"), now("gzip")]),
@@ -241,7 +240,7 @@ const COMPRESSION: Field = Field::optional(
 );
 const DECIMALS: Field = Field::optional(
     "decimalMapping",
-    Shape::Word(&[now("logical"), later("legacy")]),
+    Shape::Word(&[now("logical"), now("legacy")]),
     "decimals as decimals, or as texts",
 )
 .default("logical");

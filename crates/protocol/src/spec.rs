@@ -86,6 +86,8 @@ pub struct TargetSpec {
     pub layout: Layout,
     /// Compression of the files; one that the format has.
     pub compression: Compression,
+    /// How decimals stand in the files.
+    pub decimals: DecimalMapping,
 }
 
 /// A place for files.
@@ -172,6 +174,16 @@ words! {
         Envelope = "envelope",
         /// Columns on top.
         Flat = "flat",
+    }
+}
+
+words! {
+    /// How decimals stand in the files.
+    DecimalMapping {
+        /// As decimals.
+        Logical = "logical",
+        /// As texts.
+        Legacy = "legacy",
     }
 }
 
@@ -340,6 +352,7 @@ pub(crate) fn target(node: &Node, folder: &Path, report: &mut Report) -> Option<
         format,
         layout: Layout::from_word(word("layout").as_deref().unwrap_or("envelope"))?,
         compression: Compression::from_word(&compression)?,
+        decimals: DecimalMapping::from_word(word("decimalMapping").as_deref().unwrap_or("logical"))?,
     })
 }
 

@@ -34,6 +34,8 @@ pub struct Draft {
     tables: Vec<String>,
     properties: Vec<(String, String)>,
     password_variable: Option<String>,
+    /// Format, layout and compression of the target.
+    form: [String; 3],
     target: Option<Place>,
 }
 
@@ -58,6 +60,7 @@ impl Draft {
             tables: tables.iter().map(|table| (*table).to_owned()).collect(),
             properties: vec![("commit.interval".to_owned(), "1s".to_owned())],
             password_variable: None,
+            form: ["parquet", "flat", "zstd"].map(str::to_owned),
             target: None,
         }
     }
@@ -74,6 +77,13 @@ impl Draft {
     pub fn property(mut self, key: &str, value: &str) -> Self {
         self.properties.retain(|(known, _)| known != key);
         self.properties.push((key.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Format, layout and compression of the target.
+    #[must_use]
+    pub fn form(mut self, (format, layout, compression): (&str, &str, &str)) -> Self {
+        self.form = [format, layout, compression].map(str::to_owned);
         self
     }
 
@@ -126,8 +136,8 @@ impl Draft {
     fn target_fields(&self, lake: &Path) -> Map<String, Value> {
         let local = || Map::from_iter([("type".to_owned(), "local".into()), ("path".to_owned(), json!(lake))]);
         let mut fields = self.target.as_ref().map_or_else(local, |place| place.fields.clone());
-        for (name, value) in [("format", "parquet"), ("layout", "flat"), ("compression", "zstd")] {
-            fields.insert(name.into(), value.into());
+        for (name, value) in ["format", "layout", "compression"].into_iter().zip(&self.form) {
+            fields.insert(name.into(), value.as_str().into());
         }
         fields
     }

@@ -38,8 +38,6 @@ fn the_second_example_parses_and_what_is_not_built_of_it_is_refused_with_what_wo
     let of = |path: &str| refused.iter().find(|problem| problem.path == path).unwrap().cure.clone();
     assert_eq!(of("streamingSource.type"), "what works today: postgres");
     assert!(!refused.iter().any(|problem| problem.path == "streamingTarget.type"));
-    assert_eq!(of("streamingTarget.format"), "write `format: parquet`");
-    assert_eq!(of("streamingTarget.layout"), "write `layout: flat`");
     assert!(of("streamingSource.connection.password.secretType").contains("secretType: env"));
 }
 
@@ -59,12 +57,23 @@ fn a_bucket_is_read_with_all_that_is_said_of_it() {
 }
 
 #[test]
-fn a_file_that_leaves_out_format_and_layout_is_told_what_to_write() {
-    let spec = parse(&SHOP.replace("format: parquet, layout: flat, ", "")).unwrap();
-    let refused = spec.runnable().unwrap_err();
-    let cures: Vec<&str> = refused.0.iter().map(|problem| problem.cure.as_str()).collect();
-    assert!(cures.contains(&"write `format: parquet`") && cures.contains(&"write `layout: flat`"), "{refused:?}");
-    let fault = millrace_model::Fault::from(refused);
+fn a_file_that_leaves_out_format_and_layout_means_avro_in_the_envelope() {
+    let target = |words: &str| {
+        let text = SHOP.replace("format: parquet, layout: flat, compression: zstd", words);
+        parse(&text.replace(", }", "}")).unwrap().runnable().unwrap().target
+    };
+    let of = |target: TargetSpec| (target.format, target.layout, target.compression, target.decimals);
+    assert_eq!(of(target("")), (Format::Avro, Layout::Envelope, Compression::Deflate, DecimalMapping::Logical));
+    assert_eq!(
+        of(target("format: json, layout: flat, decimalMapping: legacy")),
+        (Format::Json, Layout::Flat, Compression::Zstd, DecimalMapping::Legacy)
+    );
+}
+
+#[test]
+fn what_is_not_built_ends_with_64() {
+    let spec = parse(BILLING).unwrap();
+    let fault = millrace_model::Fault::from(spec.runnable().unwrap_err());
     assert_eq!((fault.code, fault.exit_code()), ("PL-003", 64));
 }
 

@@ -112,7 +112,7 @@ pub enum Cause {
         /// Which.
         what: String,
     },
-    /// A batch could not be written as Parquet.
+    /// A batch could not be written in the format of the lake.
     #[error("rows of `{table}` could not be encoded")]
     Encode {
         /// Whose.

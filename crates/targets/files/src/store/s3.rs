@@ -1,7 +1,7 @@
 //! Amazon S3, and whatever speaks its language, as a service for objects.
 //!
 //! An own client: of S3's 120 calls a lake needs nine, each signed (`sign`), each asked once, and each answer told apart as
-//! the protocol of the lake needs it (`said`). `docs/adr/0010-own-clients-of-the-stores.md` says why.
+//! the protocol of the lake needs it (`said`). `docs/adr/0013-own-clients-of-the-stores.md` says why.
 
 mod said;
 pub(crate) mod sign;
