@@ -218,7 +218,7 @@ fn a_part_of_a_pipeline_can_be_asked_about() {
         assert!(wire::question_body(body.clone()).is_err(), "{body}");
         assert!(Question::parse(&body).is_err(), "{body}");
     }
-    let later = Question::parse(&json!({"streamingTarget": {"type": "s3", "bucket": "b"}})).unwrap_err();
+    let later = Question::parse(&json!({"streamingTarget": {"type": "iceberg"}})).unwrap_err();
     assert_eq!(later.0.first().unwrap().code, millrace_protocol::NOT_BUILT);
 }
 

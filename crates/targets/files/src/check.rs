@@ -41,7 +41,10 @@ async fn prove(lake: &Lake) -> Result<(), Fault> {
 
 async fn prove_create_once(lake: &Lake, name: &str) -> Result<(), Fault> {
     let (first, second): (Arc<[u8]>, Arc<[u8]>) = (Arc::from(*b"first"), Arc::from(*b"second"));
-    if lake.store.create(name, Arc::clone(&first)).await? != Created::Created {
+    // A create that a store has asked itself twice, or that met another answer on its way, may find what it has made.
+    if lake.store.create(name, Arc::clone(&first)).await? != Created::Created
+        && lake.store.read(name).await?.as_deref() != Some(&*first)
+    {
         return Err(broken("a name that was not there could not be created"));
     }
     if lake.store.create(name, second).await? != Created::Exists {

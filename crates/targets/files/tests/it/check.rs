@@ -35,6 +35,20 @@ async fn a_store_that_creates_a_name_twice_is_refused() {
     assert!(!findings[0].cure.is_empty());
 }
 
+/// A create that was asked twice on its way meets itself.
+#[tokio::test]
+async fn a_store_that_says_of_a_new_name_that_it_is_there_with_the_same_bytes_keeps_its_promises() {
+    let store = MemoryStore::new();
+    let (there, first) = (store.clone(), AtomicBool::new(true));
+    let twice = store.with_hook(move |call| {
+        if (call.step, call.moment) == (Step::Create, Moment::Before) && first.swap(false, Ordering::SeqCst) {
+            there.put(&call.path, *b"first");
+        }
+        Answer::Go
+    });
+    assert_eq!(writer(&twice, "one").check().await.unwrap(), []);
+}
+
 #[tokio::test]
 async fn a_refusal_is_a_finding_and_a_missing_answer_is_none() {
     let refuses = MemoryStore::new().with_hook(|_| Answer::Refuse);

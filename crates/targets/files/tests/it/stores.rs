@@ -219,7 +219,7 @@ async fn uploads_arrive_whole_on_a_way_that_fails() {
         let way = Flaky::to(port, 10 + seed as u64, 2).unwrap();
         let store = bucket(program, way.port(), BUCKET, ACCESS_KEY, secret_of(program)).under(&new_place());
         for number in 0..3u64 {
-            let bytes: Vec<u8> = (0..number * 5_500_000).map(|at| (at / 7 + number) as u8).collect();
+            let bytes: Vec<u8> = (0..9_000_000 + number * 3_000_000).map(|at| (at / 7 + number) as u8).collect();
             let path = upload(&*store, number, &bytes).await;
             let found = loop {
                 match store.read(&path).await {
