@@ -38,7 +38,7 @@ pub(crate) enum Cause {
 
 impl From<Cause> for Fault {
     fn from(cause: Cause) -> Self {
-        let message = cause.to_string();
+        let message = bounded(&cause.to_string());
         let refused = |code, cure: String| Self::refused(code, Refusal::Permission, message.clone(), cure);
         match cause {
             Cause::None { cure, .. } => refused("ID-001", cure),
@@ -55,6 +55,17 @@ impl From<Cause> for Fault {
             Cause::NoClient(_) => Self::defect("ID-008", message),
             Cause::Of(fault) => fault,
         }
+    }
+}
+
+/// A message on one line and of a length that a person reads: services' own words stand in it, and whatever answers in the
+/// place of a service may say anything.
+pub fn bounded(message: &str) -> String {
+    const LONGEST: usize = 1200;
+    let line: String = message.split(char::is_control).filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" ");
+    match line.char_indices().nth(LONGEST) {
+        Some((at, _)) => format!("{}…", line.get(..at).unwrap_or_default()),
+        None => line,
     }
 }
 
@@ -84,5 +95,16 @@ impl From<Nothing> for Cause {
             },
             Nothing::Failed(cause) => cause,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_is_one_line_that_can_be_read() {
+        assert_eq!(bounded("a\r\nb\u{1b}[1mc"), "a b [1mc");
+        assert_eq!(bounded(&"ä".repeat(5000)).chars().count(), 1201);
     }
 }

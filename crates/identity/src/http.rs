@@ -44,6 +44,8 @@ pub struct Answer {
 impl Http {
     /// Trusts what the machine trusts, and the certificates of these PEM files.
     pub(crate) fn new(certificates: &[PathBuf]) -> Result<Self, Fault> {
+        // The client is built without one of its own; whoever else needs it in this process sets the same.
+        let _set_already = rustls::crypto::ring::default_provider().install_default();
         let mut trusted = Vec::new();
         for path in certificates {
             let wrong = |reason: String| Cause::Certificates { path: path.clone(), reason };

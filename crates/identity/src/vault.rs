@@ -14,6 +14,7 @@ use crate::fault::Cause;
 use crate::http::{Answer, hidden, send};
 use crate::kept::{Expiring, Kept};
 use crate::surroundings::Surroundings;
+use crate::text::SecretText;
 use login::Login;
 
 /// A token of Vault.
@@ -183,9 +184,6 @@ pub(crate) struct Held {
     pub(crate) policies: Vec<String>,
 }
 
-/// Read without an unwiped copy.
-type SecretText = zeroize::Zeroizing<String>;
-
 impl Server {
     /// Asks for a path below `/v1/`; a missing answer, and one that will be another one later, is a cause.
     pub(crate) async fn ask(
@@ -254,7 +252,7 @@ impl Server {
     fn token(&self, answer: &Answer) -> Option<VaultToken> {
         let auth = answer.json::<About>()?.auth?;
         Some(VaultToken {
-            value: SecretValue::new(auth.client_token.as_str()),
+            value: SecretValue::new(&*auth.client_token),
             expires: self.end(auth.lease_duration),
             is_renewable: auth.renewable,
             policies: auth.policies,

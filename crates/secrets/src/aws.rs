@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use millrace_identity::{AwsClient, AwsIdentity, Refusal, Surroundings, region};
+use millrace_identity::{AwsClient, AwsIdentity, Refusal, SecretText, Surroundings, region};
 use millrace_model::Fault;
 use serde::Deserialize;
 use serde_json::json;
@@ -26,9 +26,9 @@ pub(crate) struct AwsStore {
 #[derive(Deserialize)]
 struct Answer {
     #[serde(rename = "SecretString")]
-    text: Option<Zeroizing<String>>,
+    text: Option<SecretText>,
     #[serde(rename = "SecretBinary")]
-    binary: Option<Zeroizing<String>>,
+    binary: Option<SecretText>,
 }
 
 /// A reference, taken apart.
@@ -70,7 +70,7 @@ fn text(answer: &millrace_identity::Answer, name: &str) -> Result<Zeroizing<Stri
     let not_understood = |what| Cause::Answer { service: SERVICE, name: name.to_owned(), what };
     let answer: Answer = answer.json().ok_or_else(|| not_understood("it is no JSON object"))?;
     if let Some(text) = answer.text {
-        return Ok(text);
+        return Ok(text.into());
     }
     let binary = answer.binary.ok_or_else(|| not_understood("it has neither text nor bytes"))?;
     let bytes = STANDARD.decode(binary.as_bytes()).map_err(|_hidden| not_understood("its bytes are no base64"))?;

@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use millrace_identity::{Answer, Surroundings, Token, TokenIdentity, send};
+use millrace_identity::{Answer, SecretText, Surroundings, Token, TokenIdentity, send};
 use millrace_model::Fault;
 use reqwest::{Method, Url};
 use serde::Deserialize;
@@ -35,7 +35,7 @@ struct Challenge {
 
 #[derive(Deserialize)]
 struct Secret {
-    value: Zeroizing<String>,
+    value: SecretText,
 }
 
 #[derive(Default, Deserialize)]
@@ -82,7 +82,7 @@ impl AzureStore {
                 200 => {
                     let what = "it has no value";
                     let not_understood = || Cause::Answer { service: SERVICE, name: name.to_owned(), what };
-                    return Ok(answer.json::<Secret>().ok_or_else(not_understood)?.value);
+                    return Ok(answer.json::<Secret>().ok_or_else(not_understood)?.value.into());
                 }
                 401 if !is_new => {
                     self.identity.forget(&challenge.scope, &token);

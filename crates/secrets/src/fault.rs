@@ -2,6 +2,7 @@
 
 use std::io;
 
+use millrace_identity::bounded;
 use millrace_model::{Fault, Refusal};
 
 /// The causes that this room knows.
@@ -53,7 +54,7 @@ pub(crate) enum Cause {
 
 impl From<Cause> for Fault {
     fn from(cause: Cause) -> Self {
-        let message = cause.to_string();
+        let message = bounded(&cause.to_string());
         let (code, refusal, cure) = match &cause {
             Cause::StoreUnknown(_) => {
                 let cure =

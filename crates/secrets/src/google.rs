@@ -7,7 +7,7 @@ use std::sync::{Arc, OnceLock};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use millrace_identity::{CLOUD_PLATFORM, Surroundings, Token, TokenIdentity, project, send};
+use millrace_identity::{CLOUD_PLATFORM, SecretText, Surroundings, Token, TokenIdentity, project, send};
 use millrace_model::Fault;
 use reqwest::Method;
 use serde::Deserialize;
@@ -36,7 +36,7 @@ struct Accessed {
 #[serde(rename_all = "camelCase")]
 struct Payload {
     #[serde(default)]
-    data: Zeroizing<String>,
+    data: SecretText,
     /// A number, as text.
     data_crc32c: Option<String>,
 }

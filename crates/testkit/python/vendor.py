@@ -5,6 +5,9 @@ vendor.py aws-read URL NAME [STAGE]
 vendor.py vault-read URL TOKEN VERSION MOUNT PATH
 vendor.py azure-read URL CERTIFICATE TENANT CLIENT SECRET NAME VERSION
 vendor.py google-read URL TOKEN VERSION
+vendor.py aws-identity URL machine|container|web [TOKEN FILE]
+vendor.py azure-machine URL SCOPE, azure-platform ENDPOINT HEADER SCOPE
+vendor.py google-file FILE, google-machine HOST
 """
 
 import json
@@ -79,6 +82,56 @@ def google_read(url, token, version):
     client = secretmanager.SecretManagerServiceClient(credentials=Credentials(token), transport="rest",
                                                       client_options={"api_endpoint": url})
     return {"value": client.access_secret_version(name=version).payload.data.decode()}
+
+
+def aws_identity(url, kind, argument=""):
+    """Reads the secret `db` with nothing but what the platform gives, found by botocore's own chain."""
+    import os
+    import boto3
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        del os.environ[name]
+    os.environ.update(AWS_ENDPOINT_URL=url, AWS_EC2_METADATA_SERVICE_ENDPOINT=url, AWS_CONFIG_FILE=os.devnull,
+                      AWS_SHARED_CREDENTIALS_FILE=os.devnull)
+    if kind == "container":
+        os.environ.update(AWS_CONTAINER_CREDENTIALS_FULL_URI=url + "/v2/credentials/task",
+                          AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE=argument)
+    if kind == "web":
+        os.environ.update(AWS_ROLE_ARN="arn:aws:iam::123456789012:role/lake", AWS_WEB_IDENTITY_TOKEN_FILE=argument)
+    client = boto3.client("secretsmanager", region_name="eu-west-1")
+    return {"value": client.get_secret_value(SecretId="db")["SecretString"]}
+
+
+def azure_machine(url, scope):
+    import os
+    from azure.identity import ManagedIdentityCredential
+    os.environ["AZURE_POD_IDENTITY_AUTHORITY_HOST"] = url
+    return {"value": ManagedIdentityCredential().get_token(scope).token}
+
+
+def azure_platform(endpoint, header, scope):
+    import os
+    from azure.identity import ManagedIdentityCredential
+    os.environ.update(IDENTITY_ENDPOINT=endpoint, IDENTITY_HEADER=header)
+    return {"value": ManagedIdentityCredential().get_token(scope).token}
+
+
+def google_file(file):
+    import google.auth
+    from google.auth.transport.requests import Request
+    credentials, _ = google.auth.load_credentials_from_file(
+        file, scopes=["https://www.googleapis.com/auth/cloud-platform"])
+    credentials.refresh(Request())
+    return {"value": credentials.token}
+
+
+def google_machine(host):
+    import os
+    os.environ["GCE_METADATA_HOST"] = os.environ["GCE_METADATA_IP"] = host
+    from google.auth import compute_engine
+    from google.auth.transport.requests import Request
+    credentials = compute_engine.Credentials()
+    credentials.refresh(Request())
+    return {"value": credentials.token}
 
 
 def main():

@@ -10,6 +10,7 @@ use crate::aws::{AwsCredentials, Step};
 use crate::fault::{Cause, Nothing};
 use crate::http::{Answer, hidden, send};
 use crate::surroundings::Surroundings;
+use crate::text::SecretText;
 use crate::time::moment;
 
 /// Where ECS answers.
@@ -28,8 +29,8 @@ const ROLES: &str = "/latest/meta-data/iam/security-credentials/";
 #[serde(rename_all = "PascalCase")]
 struct Served {
     access_key_id: String,
-    secret_access_key: Zeroizing<String>,
-    token: Zeroizing<String>,
+    secret_access_key: SecretText,
+    token: SecretText,
     expiration: String,
     code: Option<String>,
     message: Option<String>,
@@ -44,8 +45,8 @@ fn credentials(answer: &Answer, from: &str, service: &str) -> Result<AwsCredenti
     }
     Ok(AwsCredentials {
         key_id: served.access_key_id,
-        secret_key: SecretValue::new(served.secret_access_key.as_str()),
-        session_token: Some(SecretValue::new(served.token.as_str())),
+        secret_key: SecretValue::new(&*served.secret_access_key),
+        session_token: Some(SecretValue::new(&*served.token)),
         expires: Some(moment(&served.expiration).ok_or_else(|| not_understood("its end is no time"))?),
         from: from.to_owned(),
     })
@@ -57,17 +58,9 @@ pub(super) struct Container;
 #[async_trait]
 impl Step for Container {
     async fn obtain(&self, around: &Surroundings) -> Result<AwsCredentials, Nothing> {
-        let (variable, address) = match (
-            around.variable("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI"),
-            around.variable("AWS_CONTAINER_CREDENTIALS_FULL_URI"),
-        ) {
-            (Some(path), _) => ("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", format!("{TASK}{path}")),
-            (None, Some(full)) => ("AWS_CONTAINER_CREDENTIALS_FULL_URI", full),
-            (None, None) => {
-                let reason =
-                    "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI and AWS_CONTAINER_CREDENTIALS_FULL_URI are not set";
-                return Err(Nothing::Absent(reason.into()));
-            }
+        let Some((variable, address)) = container(around) else {
+            let reason = "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI and AWS_CONTAINER_CREDENTIALS_FULL_URI are not set";
+            return Err(Nothing::Absent(reason.into()));
         };
         may_be_asked(variable, &address)?;
         let from = format!("the role of {variable}");
@@ -88,6 +81,13 @@ impl Step for Container {
             status => Err(unanswered(format!("status {status}")).into()),
         }
     }
+}
+
+/// The variable that is set, and the address that it means.
+fn container(around: &Surroundings) -> Option<(&'static str, String)> {
+    let (relative, full) = ("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "AWS_CONTAINER_CREDENTIALS_FULL_URI");
+    let of_task = around.variable(relative).map(|path| (relative, format!("{TASK}{path}")));
+    of_task.or_else(|| around.variable(full).map(|address| (full, address)))
 }
 
 /// Plain HTTP only to this machine and to the two services of AWS: whoever sets the variable could otherwise read the
@@ -193,6 +193,16 @@ pub(super) async fn region(around: &Surroundings) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_task_of_ecs_asks_the_address_of_ecs() {
+        let variable =
+            |name: &str| (name == "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI").then(|| "/v2/credentials/1".to_owned());
+        let around = Surroundings::new(variable, std::sync::Arc::new(crate::WallClock)).unwrap();
+        let (variable, address) = container(&around).unwrap();
+        assert_eq!(address, "http://169.254.170.2/v2/credentials/1");
+        assert!(may_be_asked(variable, &address).is_ok());
+    }
 
     #[test]
     fn plain_http_leads_only_to_this_machine_and_to_aws_s_own_services() {

@@ -16,6 +16,7 @@ use crate::fault::{Cause, Nothing};
 use crate::http::send;
 use crate::jwt::{Algorithm, Key, block};
 use crate::surroundings::Surroundings;
+use crate::text::SecretText;
 use crate::time::{after, unix};
 use crate::token::{Step, Token};
 
@@ -100,7 +101,7 @@ fn assertion(around: &Surroundings, application: &Application, pem: &str) -> Res
 
 #[derive(Deserialize)]
 struct Given {
-    access_token: Zeroizing<String>,
+    access_token: SecretText,
     expires_in: i64,
 }
 
@@ -142,7 +143,7 @@ impl Application {
             let what = "it has no token";
             let not_understood = || Cause::Answer { identity: from.clone(), service: self.address.clone(), what };
             let given: Given = answer.json().ok_or_else(not_understood)?;
-            let value = SecretValue::new(given.access_token.as_str());
+            let value = SecretValue::new(&*given.access_token);
             return Ok(Token { value, expires: after(around.now(), given.expires_in), from });
         }
         let Said { error, error_description } = answer.json().unwrap_or_default();

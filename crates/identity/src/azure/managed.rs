@@ -7,11 +7,11 @@ use millrace_model::{SecretValue, Timestamp};
 use reqwest::{Method, RequestBuilder, Url};
 use serde::Deserialize;
 use serde_json::Value;
-use zeroize::Zeroizing;
 
 use crate::fault::{Cause, Nothing};
 use crate::http::{hidden, send};
 use crate::surroundings::Surroundings;
+use crate::text::SecretText;
 use crate::token::{Step, Token};
 
 const MACHINE: &str = "http://169.254.169.254";
@@ -78,7 +78,7 @@ fn chosen(around: &Surroundings) -> String {
 /// Numbers come as texts.
 #[derive(Deserialize)]
 struct Given {
-    access_token: Zeroizing<String>,
+    access_token: SecretText,
     expires_on: Value,
 }
 
@@ -102,7 +102,7 @@ async fn ask(request: RequestBuilder, from: String) -> Result<Token, (Cause, boo
         let given: Given = answer.json().ok_or_else(|| not_understood("it has no token"))?;
         let end = given.expires_on.as_i64().or_else(|| given.expires_on.as_str()?.parse().ok());
         let end = end.ok_or_else(|| not_understood("its end is no time"))?;
-        let value = SecretValue::new(given.access_token.as_str());
+        let value = SecretValue::new(&*given.access_token);
         return Ok(Token { value, expires: Timestamp(end.saturating_mul(1_000_000)), from });
     }
     let said: Said = answer.json().unwrap_or_default();

@@ -17,6 +17,7 @@ use crate::fault::{Cause, Nothing};
 use crate::http::send;
 use crate::jwt::{Algorithm, Key};
 use crate::surroundings::Surroundings;
+use crate::text::SecretText;
 use crate::time::{after, unix};
 use crate::token::{Step, Token};
 use federated::Federated;
@@ -42,7 +43,7 @@ enum Content {
 #[derive(Deserialize)]
 struct ServiceAccount {
     client_email: String,
-    private_key: Zeroizing<String>,
+    private_key: SecretText,
     private_key_id: String,
     token_uri: Option<String>,
 }
@@ -50,8 +51,8 @@ struct ServiceAccount {
 #[derive(Deserialize)]
 struct User {
     client_id: String,
-    client_secret: Zeroizing<String>,
-    refresh_token: Zeroizing<String>,
+    client_secret: SecretText,
+    refresh_token: SecretText,
     token_uri: Option<String>,
 }
 
@@ -114,8 +115,8 @@ impl User {
         let form = [
             ("grant_type", "refresh_token"),
             ("client_id", self.client_id.as_str()),
-            ("client_secret", self.client_secret.as_str()),
-            ("refresh_token", self.refresh_token.as_str()),
+            ("client_secret", &*self.client_secret),
+            ("refresh_token", &*self.refresh_token),
         ];
         let from = "the login of `gcloud auth application-default login`".to_owned();
         let cure = "log in again with `gcloud auth application-default login`, or use a service account".into();
@@ -125,7 +126,7 @@ impl User {
 
 #[derive(Deserialize)]
 struct Given {
-    access_token: Zeroizing<String>,
+    access_token: SecretText,
     expires_in: i64,
 }
 
@@ -151,7 +152,7 @@ async fn exchange(
         let not_understood =
             || Cause::Answer { identity: from.clone(), service: address.to_owned(), what: "it has no token" };
         let given: Given = answer.json().ok_or_else(not_understood)?;
-        let value = SecretValue::new(given.access_token.as_str());
+        let value = SecretValue::new(&*given.access_token);
         return Ok(Token { value, expires: after(around.now(), given.expires_in), from });
     }
     let Said { error, error_description } = answer.json().unwrap_or_default();

@@ -4,11 +4,11 @@ use async_trait::async_trait;
 use millrace_model::{Fault, SecretValue};
 use reqwest::Method;
 use serde::Deserialize;
-use zeroize::Zeroizing;
 
 use crate::fault::{Cause, Nothing};
 use crate::http::{Answer, send};
 use crate::surroundings::Surroundings;
+use crate::text::SecretText;
 use crate::time::after;
 use crate::token::{Step, Token};
 
@@ -19,7 +19,7 @@ pub(super) struct Metadata;
 
 #[derive(Deserialize)]
 struct Given {
-    access_token: Zeroizing<String>,
+    access_token: SecretText,
     expires_in: i64,
 }
 
@@ -35,7 +35,7 @@ impl Step for Metadata {
                 let service = "the metadata server".to_owned();
                 let given: Given =
                     answer.json().ok_or_else(|| Cause::Answer { identity: from.clone(), service, what })?;
-                let value = SecretValue::new(given.access_token.as_str());
+                let value = SecretValue::new(&*given.access_token);
                 Ok(Token { value, expires: after(around.now(), given.expires_in), from })
             }
             404 => Err(Nothing::Absent("this machine has no service account (the metadata server answers 404)".into())),

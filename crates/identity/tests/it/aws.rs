@@ -6,6 +6,7 @@ use millrace_identity::{AwsClient, AwsIdentity, AwsSettings, aws, region};
 use millrace_model::Fault;
 use millrace_testkit::clouds::SetClock;
 use millrace_testkit::clouds::aws::FakeAws;
+use millrace_testkit::clouds::vendor;
 use serde_json::json;
 
 use crate::{around, refusal};
@@ -267,4 +268,19 @@ async fn credentials_that_a_service_calls_ended_are_got_anew() {
     house.aws.state().keys.get_mut(&first.key_id).unwrap().ends = Some(0);
     house.use_it(&identity).await.unwrap();
     assert_ne!(identity.credentials().await.unwrap().key_id, first.key_id);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_fake_is_an_identity_for_aws_s_own_client_too() {
+    let house = House::new();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("token");
+    std::fs::write(&file, "token.1").unwrap();
+    house.aws.state().machine_role = Some("machine".into());
+    house.aws.state().container_token = Some("token.1".into());
+    house.aws.state().web_identities.insert(ROLE.into(), "token.1".into());
+    for kind in ["machine", "container", "web"] {
+        let read = vendor::run(&["aws-identity", &house.aws.url(), kind, file.to_str().unwrap()]).unwrap();
+        assert_eq!(read["value"], "value", "{kind}: {read}");
+    }
 }

@@ -6,6 +6,7 @@ use millrace_identity::{TokenIdentity, azure};
 use millrace_testkit::clouds::SetClock;
 use millrace_testkit::clouds::azure::{CLIENT, FakeAzure, TENANT};
 use millrace_testkit::clouds::jwt::KeyPair;
+use millrace_testkit::clouds::vendor;
 
 use crate::{around, refusal};
 
@@ -129,4 +130,14 @@ async fn managed_identities_are_asked_for_with_the_header_that_their_service_dem
     {
         assert!(shown.contains(&format!("{place} is not set")), "{shown}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_fake_is_an_identity_for_azure_s_own_client_too() {
+    let house = House::new();
+    let machine = vendor::run(&["azure-machine", &house.azure.url(), SCOPE]).unwrap();
+    assert!(machine["value"].as_str().unwrap().starts_with("entra."), "{machine}");
+    let endpoint = format!("{}/msi/token", house.azure.url());
+    let platform = vendor::run(&["azure-platform", &endpoint, "the header", SCOPE]).unwrap();
+    assert!(platform["value"].as_str().unwrap().starts_with("entra."), "{platform}");
 }

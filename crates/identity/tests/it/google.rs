@@ -7,6 +7,7 @@ use millrace_identity::{CLOUD_PLATFORM, TokenIdentity, google, project};
 use millrace_testkit::clouds::SetClock;
 use millrace_testkit::clouds::google::{AUDIENCE, EMAIL, FakeGoogle, KEY_ID};
 use millrace_testkit::clouds::jwt::KeyPair;
+use millrace_testkit::clouds::vendor;
 use serde_json::{Value, json};
 
 use crate::{around, refusal};
@@ -108,6 +109,29 @@ async fn a_federated_identity_trades_another_issuer_s_token_and_may_take_a_servi
 }
 
 #[tokio::test]
+async fn a_role_of_aws_is_taken_for_its_word_by_a_signed_request() {
+    let house = House::new();
+    let source = json!({"environment_id": "aws1", "region_url": "http://169.254.169.254/latest/meta-data/placement/availability-zone",
+        "regional_cred_verification_url":
+            "https://sts.{region}.amazonaws.com?Action=GetCallerIdentity&Version=2011-06-15"});
+    let content = json!({"type": "external_account", "audience": AUDIENCE, "credential_source": source,
+        "subject_token_type": "urn:ietf:params:aws:token-type:aws4_request",
+        "token_url": format!("{}/v1/token", house.google.url())});
+    let file = house.folder.path().join("credentials.json");
+    std::fs::write(&file, content.to_string()).unwrap();
+    let of_secret = |secret: &str| {
+        house.identity(&[
+            ("GOOGLE_APPLICATION_CREDENTIALS", file.to_str().unwrap()),
+            ("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE"),
+            ("AWS_SECRET_ACCESS_KEY", secret),
+            ("AWS_REGION", "eu-west-1"),
+        ])
+    };
+    of_secret("example").token(CLOUD_PLATFORM).await.unwrap();
+    assert_eq!(refusal(of_secret("hidden").token(CLOUD_PLATFORM).await).0, "ID-002");
+}
+
+#[tokio::test]
 async fn the_metadata_server_is_believed_only_where_it_says_that_it_is_google_s() {
     let house = House::new();
     let identity = house.identity(&[]);
@@ -126,4 +150,25 @@ async fn the_metadata_server_is_believed_only_where_it_says_that_it_is_google_s(
     assert!(code == "ID-001" && shown.contains("no metadata server of Google"), "{shown}");
     house.google.state().is_down = true;
     assert!(project(&around).await.unwrap_err().is_retry());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_fake_is_an_identity_for_google_s_own_client_too() {
+    let house = House::new();
+    let pair = KeyPair::create(house.folder.path()).unwrap();
+    house.google.state().public = Some(pair.public.clone());
+    let file = house.folder.path().join("credentials.json");
+    let ask = |content: &Value| {
+        std::fs::write(&file, content.to_string()).unwrap();
+        let given = vendor::run(&["google-file", file.to_str().unwrap()]).unwrap();
+        assert!(given["value"].as_str().is_some_and(|token| token.starts_with("ya29.")), "{given}");
+    };
+    ask(&house.key_file(&pair.key));
+    let token = house.folder.path().join("subject");
+    std::fs::write(&token, "jwt.1").unwrap();
+    house.google.state().subject = Some("jwt.1".into());
+    ask(&json!({"type": "external_account", "audience": AUDIENCE, "credential_source": {"file": token},
+        "subject_token_type": "urn:ietf:params:oauth:token-type:jwt", "token_url": format!("{}/v1/token", house.google.url())}));
+    let machine = vendor::run(&["google-machine", &house.google.host()]).unwrap();
+    assert!(machine["value"].as_str().is_some_and(|token| token.starts_with("ya29.")), "{machine}");
 }

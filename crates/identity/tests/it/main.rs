@@ -12,7 +12,6 @@ use millrace_model::{Clock, Fault};
 
 /// Surroundings with these variables and no others.
 fn around(variables: &[(&str, &str)], clock: Arc<dyn Clock>) -> Surroundings {
-    drop(rustls::crypto::ring::default_provider().install_default());
     let variables: Vec<(String, String)> =
         variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
     let variable = move |name: &str| variables.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone());

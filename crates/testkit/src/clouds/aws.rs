@@ -249,6 +249,11 @@ impl State {
     }
 }
 
+/// Whether a request is signed for the token service with this secret key.
+pub(super) fn is_signed(asked: &Asked, secret: &str) -> bool {
+    signature::Signed::of(asked).is_some_and(|signed| signed.service == "sts" && signed.is_by(secret, asked))
+}
+
 fn xml_error(status: u16, code: &str, message: &str) -> Response {
     let status = axum::http::StatusCode::from_u16(status).unwrap_or_default();
     let body = format!(

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use axum::Router;
 use axum::extract::Request;
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -20,6 +20,9 @@ pub const EMAIL: &str = "millrace@project-1.iam.gserviceaccount.com";
 pub const KEY_ID: &str = "key-1";
 /// The provider that federated identities come through.
 pub const AUDIENCE: &str = "//iam.googleapis.com/projects/1/locations/global/workloadIdentityPools/p/providers/k";
+
+/// The public token endpoint.
+const PUBLIC: &str = "https://oauth2.googleapis.com/token";
 
 /// The fake.
 pub struct FakeGoogle {
@@ -192,7 +195,8 @@ impl State {
         header.get("kid").and_then(Value::as_str) == Some(KEY_ID)
             && header.get("alg").and_then(Value::as_str) == Some("RS256")
             && text("iss") == EMAIL
-            && text("aud") == format!("{}/token", self.address)
+            // Their own client names the public endpoint, whatever address the file gives.
+            && [format!("{}/token", self.address), PUBLIC.into()].contains(&text("aud"))
             && text("scope").starts_with("https://www.googleapis.com/auth/")
             && (issued - 60..end).contains(&now)
             && end - issued <= 3600
@@ -204,7 +208,10 @@ impl State {
             && field("audience") == AUDIENCE
             && field("requested_token_type") == "urn:ietf:params:oauth:token-type:access_token"
             && !field("subject_token_type").is_empty();
-        if !is_asked_well || self.subject.as_deref() != Some(field("subject_token")) {
+        let token = field("subject_token");
+        let is_aws = field("subject_token_type") == "urn:ietf:params:aws:token-type:aws4_request";
+        let is_trusted = if is_aws { is_word_of_aws(token) } else { self.subject.as_deref() == Some(token) };
+        if !is_asked_well || !is_trusted {
             let text = "The given credential is rejected by the attribute condition.";
             return answer(400, &json!({"error": "unauthorized_client", "error_description": text}));
         }
@@ -263,6 +270,31 @@ impl State {
             "payload": {"data": STANDARD.encode(value), "dataCrc32c": sum.to_string()}}),
         )
     }
+}
+
+/// A signed `GetCallerIdentity`, which the real service sends on to AWS: here it is signed with the key of the fake of AWS.
+fn is_word_of_aws(token: &str) -> bool {
+    let decoded = super::pairs(&format!("token={token}")).remove("token").unwrap_or_default();
+    let request: Value = serde_json::from_str(&decoded).unwrap_or_default();
+    let text = |value: &Value, name: &str| value.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let Ok(url) = reqwest::Url::parse(&text(&request, "url")) else { return false };
+    let headers: HeaderMap = request
+        .get("headers")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+        .filter_map(|header| Some((text(header, "key").parse().ok()?, text(header, "value").parse().ok()?)))
+        .collect();
+    let asked = Asked {
+        method: text(&request, "method").parse().unwrap_or_default(),
+        path: url.path().to_owned(),
+        query: url.query().unwrap_or_default().to_owned(),
+        headers,
+        body: axum::body::Bytes::new(),
+    };
+    asked.query == "Action=GetCallerIdentity&Version=2011-06-15"
+        && asked.header("x-goog-cloud-target-resource") == Some(AUDIENCE)
+        && super::aws::is_signed(&asked, "example")
 }
 
 /// CRC-32C by division, as its definition has it: the most significant bit first, on mirrored bytes.

@@ -17,6 +17,7 @@ use crate::google::CLOUD_PLATFORM;
 use crate::google::file::exchange;
 use crate::http::send;
 use crate::surroundings::Surroundings;
+use crate::text::SecretText;
 use crate::time::moment;
 use crate::token::Token;
 
@@ -56,7 +57,7 @@ struct Format {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Impersonated {
-    access_token: Zeroizing<String>,
+    access_token: SecretText,
     expire_time: String,
 }
 
@@ -164,5 +165,5 @@ async fn impersonate(around: &Surroundings, address: &str, scope: &str, token: &
     let not_understood = || Cause::Answer { identity: from.clone(), service: address.to_owned(), what };
     let given: Impersonated = answer.json().ok_or_else(not_understood)?;
     let expires = moment(&given.expire_time).ok_or_else(not_understood)?;
-    Ok(Token { value: SecretValue::new(given.access_token.as_str()), expires, from })
+    Ok(Token { value: SecretValue::new(&*given.access_token), expires, from })
 }
