@@ -43,6 +43,8 @@ pub(crate) enum Answer {
 /// The client.
 pub(crate) struct HubClient {
     settings: Settings,
+    /// Where the client secret is read.
+    secrets: Secrets,
     http: Client,
     token: Mutex<Option<Token>>,
 }
@@ -86,7 +88,7 @@ impl HubClient {
             }
         }
         let http = builder.build().map_err(|error| Cause::Settings(format!("no HTTP client: {error}")))?;
-        Ok(Self { settings: settings.clone(), http, token: Mutex::default() })
+        Ok(Self { settings: settings.clone(), secrets: Secrets::default(), http, token: Mutex::default() })
     }
 
     /// The time that the hub is told.
@@ -173,7 +175,7 @@ impl HubClient {
                 .map(|text| text.trim_end().to_owned())
                 .map_err(|error| Answer::Final(Cause::File { path: path.clone(), error })),
             ClientSecret::Reference(reference) => {
-                Secrets::default().read(reference).await.map(|value| value.reveal().to_owned()).map_err(|fault| {
+                self.secrets.read(reference).await.map(|value| value.reveal().to_owned()).map_err(|fault| {
                     if fault.is_retry() {
                         Answer::Later(fault.to_string(), None)
                     } else {

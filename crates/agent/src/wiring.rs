@@ -1,17 +1,15 @@
 //! Puts source, target and engine together from a pipeline's spec. The only room that knows which packages there are.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use millrace_engine::{Engine, Settings};
 use millrace_files::{Files, LocalStore};
-use millrace_model::{Fault, Finding, SecretStore};
-use millrace_postgres::{Postgres, TableSelection};
+use millrace_model::{Fault, Finding};
+use millrace_postgres::{Password, Postgres, TableSelection};
 use millrace_protocol::{
     Binary, Compression, PLAIN_CONNECTION, PipelineSpec, PublicationMode, SchemaChange, SnapshotMode, SourcePart,
     SourceSpec, StoreSpec, TargetPart,
 };
-use millrace_secrets::Secrets;
 use serde::Serialize;
 use serde_json::Value;
 use uuid::Uuid;
@@ -19,6 +17,7 @@ use uuid::Uuid;
 use crate::clock::SystemClock;
 
 pub use millrace_postgres::{CleanupPlan, DiscoveredTable};
+pub use millrace_secrets::Secrets;
 
 /// Code of what `millrace_protocol` should have refused.
 const NOT_BUILT: &str = "AG-011";
@@ -39,16 +38,13 @@ impl Identity {
     }
 }
 
-/// The source, its password read; files of secrets are relative to `folder`.
-pub async fn source<'a>(part: impl Into<SourcePart<'a>>, folder: &Path) -> Result<Postgres, Fault> {
+/// The source. Its password is read when it first connects, and again whenever it may have been rotated.
+pub fn source<'a>(part: impl Into<SourcePart<'a>>, secrets: &Secrets) -> Result<Postgres, Fault> {
     let part = part.into();
     let SourceSpec::Postgres { connection, database } = part.source else {
         return Err(Fault::defect(NOT_BUILT, "a source that is not built was not refused"));
     };
-    let password = match &connection.password {
-        Some(reference) => Some(Secrets::new(folder).read(reference).await?),
-        None => None,
-    };
+    let password = connection.password.as_ref().map(|reference| Password::of(secrets.keep(reference)));
     let select = |table: &millrace_protocol::TableSpec| TableSelection {
         schema: table.schema.clone(),
         table: table.table.clone(),

@@ -10,7 +10,7 @@ use crate::args::RestartArguments;
 use crate::console::Console;
 use crate::fault::Failure;
 use crate::interrupt::Interrupt;
-use crate::load::{folder_of, load};
+use crate::load::{load, secrets_of};
 use crate::shown::{counted, grouped};
 use millrace_agent::results;
 use millrace_agent::wiring::{self, Identity};
@@ -40,7 +40,7 @@ pub(crate) async fn restart(arguments: RestartArguments, console: &Console) -> R
         };
         console.ask(&format!("All files of {tables} of the pipeline `{}` will leave the lake.", spec.name))?;
     }
-    let source = wiring::source(&spec, folder_of(&settings.file)).await?;
+    let source = wiring::source(&spec, &secrets_of(&settings.file))?;
     let engine = wiring::engine(&spec, &Identity::of_name(&spec), source, false)?;
     let interrupt = Interrupt::listen()?;
     let (handle, stop) = Stop::new();

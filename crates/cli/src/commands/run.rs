@@ -17,7 +17,7 @@ use crate::console::Console;
 use crate::fault::{Cause, Failure};
 use crate::interrupt::Interrupt;
 use crate::live::Live;
-use crate::load::{folder_of, load};
+use crate::load::{load, secrets_of};
 use millrace_agent::listen::Listening;
 use millrace_agent::meter::Meter;
 use millrace_agent::preflight;
@@ -60,7 +60,7 @@ pub(crate) async fn run(arguments: RunArguments, console: &Console) -> Result<u8
 }
 
 async fn pipeline(settings: &Settings, spec: &PipelineSpec, meter: &Arc<Meter>, mut stop: Stop) -> Result<u8, Failure> {
-    let source = wiring::source(spec, folder_of(&settings.file)).await?;
+    let source = wiring::source(spec, &secrets_of(&settings.file))?;
     let of_file = tokio::select! {
         findings = wiring::file_findings(spec.findings.clone(), Some(&source)) => findings,
         () = stop.requested() => spec.findings.clone(),
