@@ -144,9 +144,8 @@ impl VaultClient {
                 Err(_signed_in_for_instead) => {}
             }
         }
-        self.login.obtain(&self.server).await.map_err(|cause| match cause {
-            Cause::Refused { said, .. } => self.refused(said).into(),
-            cause => cause.into(),
+        self.login.obtain(&self.server).await.map_err(|cause| {
+            if let Cause::Refused { said, .. } = cause { self.refused(said).into() } else { cause.into() }
         })
     }
 

@@ -116,10 +116,16 @@ def azure_platform(endpoint, header, scope):
 
 
 def google_file(file):
-    import google.auth
+    from google.auth import identity_pool
     from google.auth.transport.requests import Request
-    credentials, _ = google.auth.load_credentials_from_file(
-        file, scopes=["https://www.googleapis.com/auth/cloud-platform"])
+    from google.oauth2 import service_account
+    scopes = ["https://www.googleapis.com/auth/cloud-platform"]
+    with open(file) as opened:
+        kind = json.load(opened)["type"]
+    if kind == "service_account":
+        credentials = service_account.Credentials.from_service_account_file(file, scopes=scopes)
+    else:
+        credentials = identity_pool.Credentials.from_file(file, scopes=scopes)
     credentials.refresh(Request())
     return {"value": credentials.token}
 

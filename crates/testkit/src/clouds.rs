@@ -60,7 +60,6 @@ pub struct Served {
 
 impl Served {
     /// Serves these routes. Must be called within a runtime.
-    #[expect(clippy::expect_used, reason = "a test that cannot go on fails")]
     pub fn start(routes: Router) -> Self {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
         listener.set_nonblocking(true).expect("a socket for the runtime");

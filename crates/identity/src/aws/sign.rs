@@ -71,7 +71,7 @@ fn canonical(request: Signed<'_>, headers: &HeaderMap) -> (String, String) {
         .collect();
     lines.sort();
     let names = lines.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(";");
-    let lines: String = lines.iter().map(|(name, value)| format!("{name}:{value}\n")).collect();
+    let lines = lines.iter().fold(String::new(), |text, (name, value)| text + &format!("{name}:{value}\n"));
     let text = format!(
         "{}\n{}\n{}\n{lines}\n{names}\n{}",
         request.method,
@@ -124,7 +124,7 @@ fn sha256(bytes: &[u8]) -> String {
 }
 
 fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    bytes.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
 }
 
 #[cfg(test)]

@@ -47,11 +47,11 @@ impl Step for Machine {
         let endpoint = format!("{}/metadata/identity/oauth2/token", host.trim_end_matches('/'));
         let request = around.http.beside(Method::GET, &address(around, &endpoint, scope, "2018-02-01")?);
         let from = format!("the managed identity{} of this machine", chosen(around));
-        ask(request.header("metadata", "true"), from).await.map_err(|(cause, was_asked)| match cause {
-            Cause::Unanswered { said, .. } if !was_asked => {
-                Nothing::Absent(format!("the metadata service of Azure at {host} does not answer: {said}"))
+        ask(request.header("metadata", "true"), from).await.map_err(|(cause, was_asked)| {
+            if was_asked {
+                return Nothing::Failed(cause);
             }
-            cause => Nothing::Failed(cause),
+            Nothing::Absent(format!("the metadata service of Azure at {host} gives nothing: {cause}"))
         })
     }
 }

@@ -147,9 +147,18 @@ impl State {
         if asked.header("metadata-flavor") != Some("Google") {
             return StatusCode::FORBIDDEN.into_response();
         }
+        let is_token = |path: &str| {
+            let account = path.strip_prefix("instance/service-accounts/").and_then(|it| it.strip_suffix("/token"));
+            account.is_some_and(|account| account == "default" || account == EMAIL)
+        };
         let mut response = match path {
             "project/project-id" => "project-1".into_response(),
-            "instance/service-accounts/default/token" if self.has_account => {
+            "instance/service-accounts/default/" if self.has_account => answer(
+                200,
+                &json!({"aliases": ["default"],
+                "email": EMAIL, "scopes": ["https://www.googleapis.com/auth/cloud-platform"]}),
+            ),
+            _ if self.has_account && is_token(path) => {
                 let token = self.token();
                 answer(200, &json!({"access_token": token, "expires_in": self.life, "token_type": "Bearer"}))
             }
