@@ -9,6 +9,7 @@ use std::{env, fs};
 /// Files in `assets/.fetched`.
 const WANTED: [&str; 3] = ["htmx.js", "inter.woff2", "mono.woff2"];
 
+#[expect(clippy::unnecessary_debug_formatting, reason = "a path is written as Rust writes it")]
 fn main() {
     let root = env::var_os("CARGO_MANIFEST_DIR").expect("cargo says where the package is");
     let out = env::var_os("OUT_DIR").expect("cargo says where to write");
@@ -29,6 +30,7 @@ fn main() {
 }
 
 /// The pages of the documentation that the hub serves: those for people who use it.
+#[expect(clippy::unnecessary_debug_formatting, reason = "a path is written as Rust writes it")]
 fn documents(docs: &Path) -> String {
     println!("cargo:rerun-if-changed={}", docs.display());
     let mut list = Vec::new();

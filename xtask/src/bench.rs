@@ -5,6 +5,7 @@
 mod chain;
 mod cpu;
 mod drain;
+mod formats;
 mod hub;
 mod latency;
 mod memory;
@@ -43,6 +44,8 @@ pub(crate) struct Arguments {
 enum Name {
     /// Draining a backlog: wall time against pg_recvlogical, CPU time against the server's own decoding.
     Drain,
+    /// Draining a backlog into each format and layout, against flat Parquet.
+    Formats,
     /// From a commit in the source to the commit in the lake, at 5,000 changes a second.
     Latency,
     /// Reading the rows that are there already: wall time against two parallel COPYs.
@@ -65,9 +68,13 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         let stage = Stage::set(&millrace)?;
         drain::measure(&stage, arguments.rows, arguments.times, &mut report)?;
     }
+    if wanted(Name::Formats) {
+        let stage = Stage::set(&millrace)?;
+        formats::measure(&stage, arguments.rows.div_ceil(2), arguments.times, &mut report)?;
+    }
     if wanted(Name::Latency) {
         let stage = Stage::set(&millrace)?;
-        latency::measure(&stage, &mut report)?;
+        latency::measure(&stage, arguments.times, &mut report)?;
     }
     if wanted(Name::Snapshot) {
         let stage = Stage::set(&millrace)?;
@@ -86,5 +93,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         hub::measure(&millrace, &mut report)?;
     }
     report.print();
-    arguments.json.as_deref().map_or(Ok(()), |path| report.write(path))
+    if let Some(path) = &arguments.json {
+        report.write(path)?;
+    }
+    report.verdict()
 }

@@ -17,11 +17,12 @@ use millrace_testkit::lake::{Equal, state};
 use millrace_testkit::pipeline::{Draft, Pipeline};
 use millrace_testkit::postgres::{Database, Server};
 use millrace_testkit::process::{Invocation, Millrace};
+use millrace_testkit::stores::{BUCKET, Program, StoreServer};
 use millrace_testkit::workload::{self, Load, Mover, Pace};
 use millrace_testkit::{Fault, Result};
 
 use crate::build::{self, Profile};
-use crate::setup;
+use crate::{setup, stores};
 pub(crate) use view::commit_path;
 use view::{Tone, View, tone};
 
@@ -41,7 +42,7 @@ const PACE: Pace = Pace { movers: 2, transactions_a_second: Some(60) };
 const UNASKED_KILL: Duration = Duration::from_secs(20);
 
 /// A run that nobody watches ends by itself, also if it was not told when.
-const UNWATCHED: Duration = Duration::from_secs(60);
+const UNWATCHED: Duration = Duration::from_mins(1);
 
 /// How long a start, a stop or a catching up may take before the demo gives up.
 const PATIENCE: Duration = Duration::from_mins(2);
@@ -55,6 +56,31 @@ pub(crate) struct Arguments {
     /// Which kind of source.
     #[arg(long, value_enum, default_value = "postgres")]
     source: SourceKind,
+    /// Where the lake lies: in a folder, or in an object store that is started for it.
+    #[arg(long, value_enum, default_value = "local")]
+    target: TargetKind,
+}
+
+/// The targets that the demo can show.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum TargetKind {
+    Local,
+    S3,
+    Abs,
+    Gcs,
+}
+
+impl TargetKind {
+    /// The program that stands for the cloud's store.
+    fn program(self) -> Option<Program> {
+        match self {
+            Self::Local => None,
+            // It keeps objects as files, so that one can watch.
+            Self::S3 => Some(Program::VersityGw),
+            Self::Abs => Some(Program::Azurite),
+            Self::Gcs => Some(Program::FakeGcs),
+        }
+    }
 }
 
 /// The sources that the demo can show.
@@ -80,6 +106,11 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     workload::move_rows(&database, &mut Mover::new(SEED, OPENING_MOVER), OPENING_TRANSACTIONS)?;
     // The checkpoint follows the log closely also when the shop is quiet: at the end the demo waits for it.
     let draft = Draft::new("shop", &database, &workload::TABLES).property("heartbeat.interval", "1s");
+    let store = arguments.target.program().map(store).transpose()?;
+    let draft = match &store {
+        Some(store) => draft.to(store.place("shop", store.port())),
+        None => draft,
+    };
     let pipeline = draft.write(&folder)?;
     let hub = Hub::start(&millrace, &folder)?;
     let agent = agent_of(&hub, "demo", "Carries the shop's changes. It is killed once, and goes on.")?;
@@ -91,7 +122,12 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         server.port(),
         pipeline.tables.len()
     );
-    println!("  the lake    {}; stays until the next demo", pipeline.lake.display());
+    match &store {
+        Some(store) => {
+            println!("  the lake    in the bucket {BUCKET} of the store at {}; gone at the end", store.endpoint())
+        }
+        None => println!("  the lake    {}; stays until the next demo", pipeline.lake.display()),
+    }
     println!("  the hub     {}, with two agents and a pipeline, made through its API", hub.url);
     println!("  between     millrace agent, which has nothing but its environment\n");
     invitation(&hub, server.port());
@@ -116,9 +152,17 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let equal = demo.settle(load, running, &created)?;
     idle.stop(PATIENCE)?;
     hub.stop()?;
-    show_query(&pipeline, &folder)?;
+    if store.is_none() {
+        show_query(&pipeline, &folder)?;
+    }
     println!("{equal}");
     Ok(())
+}
+
+/// An object store, empty but for its bucket.
+fn store(program: Program) -> Result<StoreServer> {
+    stores::installed()?;
+    StoreServer::start(program)
 }
 
 /// A new agent that says what it is for.
@@ -239,7 +283,8 @@ impl Demo<'_> {
     /// Starts the agent from its environment, and waits until changes come.
     fn start_agent(&self) -> Result<Millrace> {
         // After a kill the server may take a moment to notice that the one before is gone, and so may the hub.
-        let agent = self.hub.agent(self.agent, self.state)?.allow("retrying").allow("PG-012");
+        let agent =
+            self.hub.agent(self.agent, self.state)?.for_pipeline(self.pipeline).allow("retrying").allow("PG-012");
         let agent = if self.watched { agent.allow_anything() } else { agent };
         let mut running = agent.start()?;
         running.wait_for("streaming", PATIENCE)?;
@@ -270,6 +315,7 @@ impl Demo<'_> {
     fn start(&self, command: &[&str]) -> Result<Millrace> {
         let (name, flags) = command.split_first().ok_or_else(|| Fault::Unexpected("no command".into()))?;
         let invocation = Invocation::of(self.millrace, ["--format", "json", name]).argument(&self.pipeline.file);
+        let invocation = invocation.for_pipeline(self.pipeline);
         flags.iter().fold(invocation, Invocation::argument).start()
     }
 }

@@ -9,6 +9,7 @@ mod bench;
 mod build;
 mod demo;
 mod setup;
+mod stores;
 mod test;
 mod web;
 
@@ -33,9 +34,11 @@ enum Task {
     Test(test::Arguments),
     /// Measure Millrace and a yardstick alternately, and print their ratios.
     Bench(bench::Arguments),
+    /// Hold dependencies against `deny.toml`: bans, licences, sources. Needs cargo-deny.
+    Deny,
     /// Fetch what the console has from elsewhere: htmx and its fonts.
     Assets,
-    /// Install what the others need: PostgreSQL, the independent reader's Python environment, what the console needs.
+    /// Install what the others need: PostgreSQL, the independent reader's Python environment, object stores, what the console needs.
     Setup,
 }
 
@@ -44,6 +47,7 @@ fn main() -> ExitCode {
         Task::Demo(arguments) => demo::run(&arguments),
         Task::Test(arguments) => test::run(&arguments),
         Task::Bench(arguments) => bench::run(&arguments),
+        Task::Deny => test::deny(),
         Task::Assets => web::parts(),
         Task::Setup => everything_installed(),
     };
@@ -60,5 +64,6 @@ fn everything_installed() -> Result<()> {
     setup::postgres()?;
     web::parts()?;
     web::browser()?;
+    stores::installed()?;
     setup::reader().map(drop)
 }

@@ -31,6 +31,19 @@ pub(crate) fn small_programs() -> Result<()> {
     Ok(())
 }
 
+/// rustfmt and clippy, which a minimal toolchain lacks.
+pub(crate) fn lint_programs() -> Result<()> {
+    const LINE: [&str; 4] = ["component", "add", "rustfmt", "clippy"];
+    let is_there =
+        |name: &str| build::cargo().args([name, "--version"]).output().is_ok_and(|output| output.status.success());
+    if is_there("fmt") && is_there("clippy") {
+        return Ok(());
+    }
+    eprintln!("Installing rustfmt and clippy: rustup {}", LINE.join(" "));
+    let missing = |_| Fault::Missing { what: "rustfmt and clippy".into(), cure: format!("rustup {}", LINE.join(" ")) };
+    loud(Command::new("rustup").args(LINE)).map_err(missing)
+}
+
 /// The independent reader's Python environment, below the folder that cargo builds into; gives its Python.
 pub(crate) fn reader() -> Result<PathBuf> {
     let python = lake::python_in(&build::folder()?);
@@ -42,9 +55,7 @@ pub(crate) fn reader() -> Result<PathBuf> {
     if fs::read(&installed).is_ok_and(|text| text == wanted_text) {
         return Ok(python);
     }
-    if Command::new("python3").args(["-c", "import venv, ensurepip"]).output().map_or(true, |o| !o.status.success()) {
-        install("Python", VENV_INSTALL)?;
-    }
+    venv()?;
     eprintln!("Making the independent reader's Python environment");
     loud(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&environment))?;
     loud(
@@ -54,6 +65,14 @@ pub(crate) fn reader() -> Result<PathBuf> {
     )?;
     fs::write(&installed, wanted_text).map_err(|cause| Fault::Io { path: installed, cause })?;
     Ok(python)
+}
+
+/// Python, with environments of its own.
+pub(crate) fn venv() -> Result<()> {
+    if Command::new("python3").args(["-c", "import venv, ensurepip"]).output().map_or(true, |o| !o.status.success()) {
+        install("Python", VENV_INSTALL)?;
+    }
+    Ok(())
 }
 
 pub(crate) fn install(what: &str, line: &str) -> Result<()> {

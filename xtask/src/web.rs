@@ -30,12 +30,12 @@ fn hub() -> PathBuf {
 }
 
 /// Whether a program is there.
-fn answers(program: &str) -> bool {
+pub(crate) fn answers(program: &str) -> bool {
     Command::new(program).arg("--version").output().is_ok_and(|output| output.status.success())
 }
 
 /// `npm ci` of one of the hub's lockfiles, in a folder of its own; does nothing where that was done for this lockfile.
-fn fetched(lockfile_of: &Path, name: &str) -> Result<PathBuf> {
+pub(crate) fn fetched(lockfile_of: &Path, name: &str) -> Result<PathBuf> {
     if !answers("npm") {
         install("npm", "apt-get install -y npm")?;
     }

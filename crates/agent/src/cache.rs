@@ -12,6 +12,8 @@ use tracing::warn;
 
 use crate::fault::Cause;
 
+/// The variable that names the folder.
+const FOLDER: &str = "STATE_DIR";
 const PIPELINE: &str = "pipeline.json";
 const BINDINGS: &str = "bindings.json";
 
@@ -38,7 +40,11 @@ impl Cache {
     /// In `folder`, which is made.
     pub(crate) fn open(folder: Option<&PathBuf>) -> Result<Self, Cause> {
         if let Some(folder) = folder {
-            std::fs::create_dir_all(folder).map_err(|error| Cause::File { path: folder.clone(), error })?;
+            std::fs::create_dir_all(folder).map_err(|error| Cause::File {
+                variable: FOLDER,
+                path: folder.clone(),
+                error,
+            })?;
         }
         Ok(Self { folder: folder.cloned() })
     }
@@ -81,7 +87,7 @@ impl Cache {
     pub(crate) fn bind(&self, bindings: &Bindings) -> Result<(), Cause> {
         let Some(folder) = &self.folder else { return Ok(()) };
         let path = folder.join(BINDINGS);
-        write(&path, bindings).map_err(|error| Cause::File { path, error })
+        write(&path, bindings).map_err(|error| Cause::File { variable: FOLDER, path, error })
     }
 }
 

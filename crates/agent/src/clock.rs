@@ -9,6 +9,7 @@ pub struct SystemClock;
 
 impl SystemClock {
     /// Now, for whoever has no clock at hand: the log.
+    #[expect(clippy::disallowed_methods, reason = "this is the clock")]
     pub fn time() -> Timestamp {
         let micros = SystemTime::now().duration_since(UNIX_EPOCH).map(|since| since.as_micros());
         // A machine whose clock stands before 1970 gets 1970: times are for people, nothing is decided by them.

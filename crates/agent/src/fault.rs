@@ -1,18 +1,29 @@
 //! What goes wrong in an agent beside its pipeline.
 
+use std::io::ErrorKind;
 use std::path::PathBuf;
 
 use millrace_model::{Fault, Refusal};
 
+/// What cures a variable that is missing.
+pub(crate) const FROM_THE_CONSOLE: &str = "copy the environment variables from the agent's page in the console";
+
 /// The causes that this crate knows.
 #[derive(Debug, thiserror::Error)]
 pub enum Cause {
-    /// The environment.
-    #[error("{0}")]
-    Settings(String),
+    /// The environment: everything that is wrong with it.
+    #[error("{message}")]
+    Settings {
+        /// Each variable by its name, and what is wrong with it.
+        message: String,
+        /// What to write instead.
+        cure: String,
+    },
     /// A file of the agent.
-    #[error("`{path}`: {error}")]
+    #[error("{variable}: `{path}` {}", trouble(error))]
     File {
+        /// Which variable of the environment names it.
+        variable: &'static str,
         /// Which.
         path: PathBuf,
         /// Why.
@@ -63,14 +74,45 @@ pub enum Cause {
     },
 }
 
+/// What is wrong with a file, as it follows its name.
+#[expect(clippy::wildcard_enum_match_arm, reason = "the system's kinds of error are many, and more will come")]
+fn trouble(error: &std::io::Error) -> String {
+    match error.kind() {
+        ErrorKind::NotFound => "does not exist".into(),
+        ErrorKind::PermissionDenied => "may not be used by the user that the agent runs as".into(),
+        _ => format!("cannot be used: {error}"),
+    }
+}
+
+/// What to do about it. A folder that is missing is made: there is one above it that cannot be.
+#[expect(clippy::wildcard_enum_match_arm, reason = "the system's kinds of error are many, and more will come")]
+fn file_cure(variable: &str, error: &std::io::Error) -> String {
+    match error.kind() {
+        ErrorKind::NotFound => format!("set {variable} to a path that exists in the agent's container or machine"),
+        ErrorKind::PermissionDenied => format!("let the agent's user read and write what {variable} names"),
+        _ => format!("look at what {variable} names, and at the disk below it"),
+    }
+}
+
+impl Cause {
+    /// One setting that cannot be.
+    pub fn setting(name: &str, why: &str, cure: impl Into<String>) -> Self {
+        Self::Settings { message: format!("{name} {why}"), cure: cure.into() }
+    }
+}
+
 impl From<Cause> for Fault {
     fn from(cause: Cause) -> Self {
         let message = cause.to_string();
+        if let Cause::Settings { cure, .. } = cause {
+            return Self::refused("AG-002", Refusal::Settings, message, cure);
+        }
+        if let Cause::File { variable, error, .. } = &cause {
+            return Self::refused("AG-003", Refusal::Settings, message, file_cure(variable, error));
+        }
         let (code, refusal, cure) = match &cause {
             Cause::NoAnswer(_) => return Self::retry("AG-001", message),
-            Cause::Settings(_) => {
-                ("AG-002", Refusal::Settings, "copy the environment variables from the agent's page in the console")
-            }
+            Cause::Settings { .. } => ("AG-002", Refusal::Settings, FROM_THE_CONSOLE),
             Cause::File { .. } => ("AG-003", Refusal::Settings, "let the agent's user read and write it"),
             Cause::Policy { .. } => ("AG-004", Refusal::Settings, "correct the policy file"),
             Cause::SignInRefused { .. } => (

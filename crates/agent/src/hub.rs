@@ -3,6 +3,7 @@
 //! It says what the hub answered and decides nothing. The secret is read anew for each sign-in, so that a rotated one needs
 //! no restart.
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use millrace_model::{SecretStore, Timestamp};
@@ -22,6 +23,8 @@ use crate::settings::{ClientSecret, Settings};
 const PATIENCE: Duration = Duration::from_secs(20);
 /// A new token is asked for when this part of its life is left.
 const RENEW_AT: f64 = 0.1;
+
+const CERTIFICATES: &str = "CUSTOM_CERT_LOCATION";
 
 /// What the hub answered instead of what was asked for.
 #[derive(Debug, thiserror::Error)]
@@ -78,16 +81,14 @@ impl HubClient {
             .redirect(reqwest::redirect::Policy::none())
             .user_agent(concat!("millrace-agent/", env!("CARGO_PKG_VERSION")));
         if let Some(path) = &settings.certificates {
-            let failed = |error| Cause::File { path: path.clone(), error };
-            let pem = std::fs::read(path).map_err(failed)?;
-            let certificates = Certificate::from_pem_bundle(&pem).map_err(|error| {
-                Cause::Settings(format!("CUSTOM_CERT_LOCATION: `{}` holds no certificates: {error}", path.display()))
-            })?;
-            for certificate in certificates {
+            for certificate in certificates(path)? {
                 builder = builder.add_root_certificate(certificate);
             }
         }
-        let http = builder.build().map_err(|error| Cause::Settings(format!("no HTTP client: {error}")))?;
+        let http = builder.build().map_err(|error| {
+            let why = format!("or the system's own certificates cannot be used: {}", plain(error));
+            Cause::setting(CERTIFICATES, &why, "name PEM certificates, and install the system's (ca-certificates)")
+        })?;
         Ok(Self { settings: settings.clone(), secrets: Secrets::default(), http, token: Mutex::default() })
     }
 
@@ -171,20 +172,36 @@ impl HubClient {
     async fn secret(&self) -> Result<String, Answer> {
         match &self.settings.client_secret {
             ClientSecret::Value(value) => Ok(value.clone()),
-            ClientSecret::File(path) => std::fs::read_to_string(path)
-                .map(|text| text.trim_end().to_owned())
-                .map_err(|error| Answer::Final(Cause::File { path: path.clone(), error })),
+            ClientSecret::File(path) => {
+                std::fs::read_to_string(path).map(|text| text.trim_end().to_owned()).map_err(|error| {
+                    Answer::Final(Cause::File { variable: "OAUTH_CLIENT_SECRET_FILE", path: path.clone(), error })
+                })
+            }
             ClientSecret::Reference(reference) => {
                 self.secrets.read(reference).await.map(|value| value.reveal().to_owned()).map_err(|fault| {
                     if fault.is_retry() {
                         Answer::Later(fault.to_string(), None)
                     } else {
-                        Answer::Final(Cause::Settings(fault.to_string()))
+                        let cure = fault.cure.clone();
+                        Answer::Final(Cause::Settings { message: format!("OAUTH_CLIENT_SECRET_REF: {fault}"), cure })
                     }
                 })
             }
         }
     }
+}
+
+/// The certificates in a PEM file, at least one.
+fn certificates(path: &Path) -> Result<Vec<Certificate>, Cause> {
+    let failed = |error| Cause::File { variable: CERTIFICATES, path: path.to_owned(), error };
+    let refused = |why: &str| {
+        let why = format!("names `{}`, which {why}", path.display());
+        Cause::setting(CERTIFICATES, &why, "name a PEM file: its blocks begin with -----BEGIN CERTIFICATE-----")
+    };
+    let pem = std::fs::read(path).map_err(failed)?;
+    let found =
+        Certificate::from_pem_bundle(&pem).map_err(|error| refused(&format!("cannot be read: {}", plain(error))))?;
+    if found.is_empty() { Err(refused("holds no certificate")) } else { Ok(found) }
 }
 
 /// The answer, if it is a good one; else what it means.
@@ -215,4 +232,28 @@ fn plain(error: reqwest::Error) -> String {
         cause = beneath.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use millrace_model::Fault;
+
+    use super::*;
+
+    #[test]
+    fn a_file_without_a_certificate_is_refused_by_the_name_of_its_variable() {
+        let folder = tempfile::tempdir().unwrap();
+        for (name, text) in [("empty.pem", ""), ("key.pem", "just text"), ("der.crt", "\u{1}\u{2}")] {
+            let path = folder.path().join(name);
+            std::fs::write(&path, text).unwrap();
+            let refused = Fault::from(certificates(&path).unwrap_err());
+            assert_eq!(refused.code, "AG-002");
+            assert!(refused.message.contains(CERTIFICATES) && refused.message.contains(name), "{refused:?}");
+            assert!(refused.cure.contains("BEGIN CERTIFICATE"), "{refused:?}");
+        }
+        let refused = Fault::from(certificates(&folder.path().join("none")).unwrap_err());
+        assert_eq!(refused.code, "AG-003");
+        assert!(refused.message.contains("CUSTOM_CERT_LOCATION") && refused.message.contains("does not exist"));
+        assert!(refused.cure.contains("CUSTOM_CERT_LOCATION"), "{refused:?}");
+    }
 }

@@ -22,6 +22,7 @@ mod run;
 mod session;
 mod settings;
 mod standing;
+mod stores;
 mod supervisor;
 mod told;
 pub mod wiring;

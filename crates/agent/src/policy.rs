@@ -8,12 +8,16 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use millrace_model::SecretReference;
 use millrace_protocol::{ConnectionSpec, SourcePart, SourceSpec, StoreSpec, TargetPart};
 use millrace_secrets::known_as;
 use serde::Deserialize;
 
 use crate::cache::{Bindings, Cache};
 use crate::fault::Cause;
+
+/// The names of a secret, and the host that it is bound to.
+type Binding = (Vec<String>, String);
 
 /// The three lists.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -31,7 +35,8 @@ impl Policy {
     /// Reads the file; none allows everything.
     pub(crate) fn read(file: Option<&Path>) -> Result<Self, Cause> {
         let Some(path) = file else { return Ok(Self::default()) };
-        let text = std::fs::read_to_string(path).map_err(|error| Cause::File { path: path.to_owned(), error })?;
+        let failed = |error| Cause::File { variable: "POLICY_FILE", path: path.to_owned(), error };
+        let text = std::fs::read_to_string(path).map_err(failed)?;
         serde_saphyr::from_str(&text)
             .map_err(|error| Cause::Policy { path: path.to_owned(), reason: error.to_string() })
     }
@@ -48,19 +53,40 @@ impl Policy {
         let Some(target) = target else { return Ok(()) };
         let place = match &target.target.store {
             StoreSpec::Local { path } => path.display().to_string(),
-            StoreSpec::S3 { bucket } | StoreSpec::Gcs { bucket } => bucket.clone(),
-            StoreSpec::Abs { container } => container.clone(),
+            StoreSpec::S3(s3) => s3.bucket.clone(),
+            StoreSpec::Gcs(gcs) => gcs.bucket.clone(),
+            StoreSpec::Abs(abs) => {
+                if let Some(secret) = &abs.account_key {
+                    check_secret(self.secrets.as_ref(), &secret.name)?;
+                }
+                abs.container.clone()
+            }
         };
         check(self.targets.as_ref(), "allowedTargets", &place)
     }
 
     /// Whether the secret goes to a host that it is bound to, or that the operator wrote down as it stands. The binding
     /// that a run of it would add, if it would.
-    fn binds(&self, source: SourcePart<'_>, bindings: &Bindings) -> Result<Option<(Vec<String>, String)>, Cause> {
+    fn binds(&self, source: SourcePart<'_>, bindings: &Bindings) -> Result<Option<Binding>, Cause> {
         let connection = connection(source);
         let Some(secret) = &connection.password else { return Ok(None) };
+        self.binds_to(secret, &connection.host, bindings)
+    }
+
+    /// The same for the key of a store's account.
+    fn binds_target(&self, target: TargetPart<'_>, bindings: &Bindings) -> Result<Option<Binding>, Cause> {
+        let StoreSpec::Abs(abs) = &target.target.store else { return Ok(None) };
+        let Some(secret) = &abs.account_key else { return Ok(None) };
+        let usual = || format!("{}.blob.core.windows.net", abs.account_name);
+        let written = abs.endpoint.as_deref().map(|url| reqwest::Url::parse(url).ok()?.host_str().map(str::to_owned));
+        // An endpoint without a host is refused later; until then it is bound as it is written.
+        let host = written.map_or_else(usual, |host| host.or_else(|| abs.endpoint.clone()).unwrap_or_default());
+        self.binds_to(secret, &host, bindings)
+    }
+
+    fn binds_to(&self, secret: &SecretReference, host: &str, bindings: &Bindings) -> Result<Option<Binding>, Cause> {
         let names = known_as(secret);
-        let host = connection.host.to_lowercase();
+        let host = host.to_lowercase();
         // What was bound with a key of the secret binds all of it: without a key all of it would be sent.
         let is_of = |bound: &str, name: &str| {
             bound.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with(':'))
@@ -101,14 +127,20 @@ impl Guard {
     /// Whether these may be looked at, and run.
     pub(crate) fn allows(&self, source: Option<SourcePart<'_>>, target: Option<TargetPart<'_>>) -> Result<(), Cause> {
         self.policy.allows(source, target)?;
-        let Some(source) = source else { return Ok(()) };
-        self.policy.binds(source, &self.bindings()).map(drop)
+        if let Some(source) = source {
+            self.policy.binds(source, &self.bindings())?;
+        }
+        match target {
+            Some(target) => self.policy.binds_target(target, &self.bindings()).map(drop),
+            None => Ok(()),
+        }
     }
 
     /// The first run with a secret binds it to its host.
-    pub(crate) fn bind(&self, source: SourcePart<'_>, cache: &Cache) -> Result<(), Cause> {
+    pub(crate) fn bind(&self, source: SourcePart<'_>, target: TargetPart<'_>, cache: &Cache) -> Result<(), Cause> {
         let mut bindings = self.bindings();
-        if let Some((names, host)) = self.policy.binds(source, &bindings)? {
+        let bound = [self.policy.binds(source, &bindings)?, self.policy.binds_target(target, &bindings)?];
+        for (names, host) in bound.into_iter().flatten() {
             for name in names {
                 bindings.entry(name).or_default().insert(host.clone());
             }
@@ -226,6 +258,30 @@ mod tests {
         assert!(check_secret(Some(&list), "/run/secrets/a").is_ok());
         assert!(check_secret(Some(&list), "/run/secrets/../../etc/shadow").is_err());
         assert!(check_secret(Some(&list), "../beside").is_ok());
+    }
+
+    #[test]
+    fn the_key_of_a_stores_account_stays_with_its_host_too() {
+        let abs = |endpoint: &str| {
+            let target = format!(
+                "streamingTarget: {{type: abs, container: c, accountName: acme, accountKey: {{secretType: env, secretName: K}}{endpoint}}}"
+            );
+            let text = format!(
+                "version: 1\nname: shop\nstreamingSource:\n  type: postgres\n  connection: {{host: h, port: 5432, \
+                 database: shop, username: u}}\n  tables: [{{schema: public, table: t}}]\n{target}\n"
+            );
+            PipelineSpec::parse(&text, millrace_protocol::Notation::Yaml, "/".as_ref()).unwrap()
+        };
+        let open = Policy::default();
+        let mut bindings = Bindings::new();
+        let (names, host) = open.binds_target(abs("").target_part(), &bindings).unwrap().unwrap();
+        assert_eq!(host, "acme.blob.core.windows.net");
+        bindings.entry(names[0].clone()).or_default().insert(host);
+        assert_eq!(open.binds_target(abs("").target_part(), &bindings).unwrap(), None);
+        let elsewhere = abs(", endpoint: 'https://evil.example/acme'");
+        assert!(open.binds_target(elsewhere.target_part(), &bindings).is_err());
+        let listed = Policy { secrets: Some(vec!["L".into()]), ..Policy::default() };
+        assert!(listed.allows(None, Some(abs("").target_part())).is_err());
     }
 
     #[test]

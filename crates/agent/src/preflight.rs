@@ -60,7 +60,7 @@ pub async fn look(asked: Asked<'_>, secrets: &Secrets) -> Result<Vec<Finding>, F
     findings.extend(refused.into_iter().flat_map(|fault| answers("source", Err(fault))));
     match (source, asked.target) {
         (Some(source), Some(target)) => {
-            let engine = wiring::engine(target, identity, source, false)?;
+            let engine = wiring::engine(target, identity, source, false, secrets)?;
             findings.extend(answers("source", engine.source.check().await));
             findings.extend(answers("target", engine.target.check().await));
             let stands = findings.iter().any(|finding| finding.severity == Severity::Error);
@@ -69,7 +69,9 @@ pub async fn look(asked: Asked<'_>, secrets: &Secrets) -> Result<Vec<Finding>, F
             }
         }
         (Some(source), None) => findings.extend(answers("source", millrace_model::Source::check(&source).await)),
-        (None, Some(target)) => findings.extend(answers("target", wiring::target(target, identity)?.check().await)),
+        (None, Some(target)) => {
+            findings.extend(answers("target", wiring::target(target, identity, secrets)?.check().await));
+        }
         (None, None) => {}
     }
     Ok(findings)

@@ -110,7 +110,7 @@ impl Run {
 pub(crate) fn wired(spec: &PipelineSpec, held: &HeldPipeline, secrets: &Secrets) -> Result<Engine, Fault> {
     let source = wiring::source(spec, secrets)?;
     let identity = Identity { pipeline: held.pipeline_id.clone(), epoch: Some(held.epoch) };
-    wiring::engine(spec, &identity, source, false)
+    wiring::engine(spec, &identity, source, false, secrets)
 }
 
 async fn shown_epoch(engine: &Engine) -> Option<u64> {

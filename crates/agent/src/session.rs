@@ -217,7 +217,7 @@ impl Session {
                 Ok(())
             }
             // A secret that was good is being rotated, or the hub was set back: that passes.
-            Answer::Final(cause @ (Cause::SignInRefused { .. } | Cause::File { .. } | Cause::Settings(_)))
+            Answer::Final(cause @ (Cause::SignInRefused { .. } | Cause::File { .. } | Cause::Settings { .. }))
                 if self.signed_in =>
             {
                 self.wait(&cause.to_string(), None).await

@@ -4,9 +4,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use millrace_model::SecretReference;
+use reqwest::Url;
 use serde::Deserialize;
+use uuid::Uuid;
 
-use crate::fault::Cause;
+use crate::fault::{Cause, FROM_THE_CONSOLE};
 
 /// How an agent runs.
 #[derive(Clone, Debug)]
@@ -76,10 +78,10 @@ impl Settings {
     pub fn read(variable: impl Fn(&str) -> Option<String>) -> Result<Self, Cause> {
         let variable = |name: &str| variable(name).filter(|text| !text.is_empty());
         let seconds = |name: &str| Some(Duration::from_secs(variable(name)?.parse().ok()?));
-        let mut wrong = Vec::new();
+        let mut wrong = Wrong::default();
         let mut required = |name: &str| {
             variable(name).unwrap_or_else(|| {
-                wrong.push(format!("{name} is not set"));
+                wrong.add(format!("{name} is not set"), FROM_THE_CONSOLE);
                 String::new()
             })
         };
@@ -87,18 +89,21 @@ impl Settings {
         let account_id = required("ACCOUNT_ID");
         let agent_id = required("AGENT_ID");
         let client_id = required("OAUTH_CLIENT_ID");
-        if !hub_url.is_empty() && !hub_url.starts_with("https://") && !is_local(&hub_url) {
-            wrong.push("HUB_URL must begin with https:// (http:// is for a hub on this machine only)".into());
+        wrong.look_at_address(&hub_url);
+        wrong.look_at_id("ACCOUNT_ID", &account_id);
+        wrong.look_at_id("AGENT_ID", &agent_id);
+        for name in ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"] {
+            wrong.look_at_proxy(name, variable(name).as_deref());
         }
         let client_secret = match client_secret(&variable) {
             Ok(secret) => Some(secret),
             Err(reason) => {
-                wrong.push(reason);
+                wrong.add(reason, FROM_THE_CONSOLE);
                 None
             }
         };
-        match client_secret {
-            Some(client_secret) if wrong.is_empty() => Ok(Self {
+        match (client_secret, wrong.said()) {
+            (Some(client_secret), None) => Ok(Self {
                 hub_url,
                 account_id,
                 agent_id,
@@ -112,7 +117,63 @@ impl Settings {
                 duplicate_patience: seconds("AGENT_TEST_PATIENCE_SECONDS").unwrap_or(DUPLICATE_PATIENCE),
                 clock_ahead: seconds("AGENT_TEST_CLOCK_AHEAD_SECONDS").unwrap_or_default(),
             }),
-            _ => Err(Cause::Settings(wrong.join("; "))),
+            (_, said) => {
+                Err(said.unwrap_or_else(|| Cause::setting("OAUTH_CLIENT_SECRET", "is not set", FROM_THE_CONSOLE)))
+            }
+        }
+    }
+}
+
+/// Everything that is wrong, each with its cure.
+#[derive(Default)]
+struct Wrong {
+    messages: Vec<String>,
+    cures: Vec<String>,
+}
+
+impl Wrong {
+    fn add(&mut self, message: impl Into<String>, cure: &str) {
+        self.messages.push(message.into());
+        if !self.cures.iter().any(|known| known == cure) {
+            self.cures.push(cure.to_owned());
+        }
+    }
+
+    fn said(&self) -> Option<Cause> {
+        let (message, cure) = (self.messages.join("; "), self.cures.join("; "));
+        (!message.is_empty()).then_some(Cause::Settings { message, cure })
+    }
+
+    /// One that is missing has been said.
+    fn look_at_address(&mut self, url: &str) {
+        let cure = "write HUB_URL like https://hub.example.com, as the agent's page in the console shows it";
+        let has_host = || Url::parse(url).is_ok_and(|url| url.host_str().is_some_and(|host| !host.is_empty()));
+        if url.is_empty() {
+        } else if !url.starts_with("https://") && !is_local(url) {
+            self.add("HUB_URL must begin with https:// (http:// is for a hub on this machine only)", cure);
+        } else if !has_host() {
+            self.add("HUB_URL is not the address of a hub", cure);
+        }
+    }
+
+    /// Not quoted: it may be a secret that went into the wrong variable.
+    fn look_at_id(&mut self, name: &str, id: &str) {
+        if !id.is_empty() && Uuid::try_parse(id).is_err() {
+            let cure = format!("copy {name} from the agent's page in the console: it is a UUID");
+            self.add(format!("{name} is no id"), &cure);
+        }
+    }
+
+    /// As the HTTP client reads it, which passes over one that it cannot use. Never quoted: it may hold a password.
+    fn look_at_proxy(&mut self, name: &str, text: Option<&str>) {
+        let Some(text) = text else { return };
+        let whole = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
+        let is_proxy = Url::parse(&whole).is_ok_and(|url| {
+            matches!(url.scheme(), "http" | "https") && url.host_str().is_some_and(|host| !host.is_empty())
+        });
+        if !is_proxy {
+            let cure = format!("write {name} like http://proxy.example.com:3128, or leave it out");
+            self.add(format!("{name} is not the address of a proxy"), &cure);
         }
     }
 }
@@ -156,6 +217,8 @@ fn is_local(url: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use millrace_model::Fault;
+
     use super::*;
 
     fn read(pairs: &[(&str, &str)]) -> Result<Settings, Cause> {
@@ -164,8 +227,8 @@ mod tests {
 
     const WHOLE: [(&str, &str); 5] = [
         ("HUB_URL", "https://hub.example/"),
-        ("ACCOUNT_ID", "a"),
-        ("AGENT_ID", "b"),
+        ("ACCOUNT_ID", "0198c2a4-0000-7000-8000-000000000001"),
+        ("AGENT_ID", "0198c2a4-0000-4000-8000-000000000002"),
         ("OAUTH_CLIENT_ID", "c"),
         ("OAUTH_CLIENT_SECRET", "hidden"),
     ];
@@ -175,6 +238,30 @@ mod tests {
         let said = read(&[("HUB_URL", "http://hub.example")]).unwrap_err().to_string();
         for name in ["ACCOUNT_ID", "AGENT_ID", "OAUTH_CLIENT_ID", "OAUTH_CLIENT_SECRET", "https://"] {
             assert!(said.contains(name), "{said}");
+        }
+    }
+
+    #[test]
+    fn a_value_that_cannot_be_is_refused_by_its_name_with_a_cure_of_its_own() {
+        for (name, value) in [
+            ("HUB_URL", "hub.example"),
+            ("HUB_URL", "https://"),
+            ("HUB_URL", "https://:8443"),
+            ("ACCOUNT_ID", "hidden"),
+            ("AGENT_ID", "hidden"),
+            ("HTTPS_PROXY", ":::"),
+            ("https_proxy", "ftp://ann:hidden@proxy.example"),
+            ("ALL_PROXY", "http://"),
+        ] {
+            let mut pairs: Vec<_> = WHOLE.into_iter().filter(|(known, _)| *known != name).collect();
+            pairs.push((name, value));
+            let refused = Fault::from(read(&pairs).unwrap_err());
+            assert_eq!((refused.code, refused.exit_code()), ("AG-002", 78));
+            assert!(refused.message.contains(name) && refused.cure.contains(name), "{refused:?}");
+            assert!(!refused.message.contains("hidden"), "{refused:?}");
+        }
+        for proxy in ["http://ann:secret@proxy.example:3128", "proxy.example:3128", "https://proxy", "127.0.0.1:3128"] {
+            assert!(read(&[&WHOLE[..], &[("HTTPS_PROXY", proxy)]].concat()).is_ok(), "{proxy}");
         }
     }
 

@@ -261,7 +261,7 @@ impl Supervisor {
 
     fn start(&mut self, wish: DesiredPipeline, spec: PipelineSpec) {
         let held = wish.held.clone();
-        if let Err(cause) = self.guard.bind(spec.source_part(), &self.cache) {
+        if let Err(cause) = self.guard.bind(spec.source_part(), spec.target_part(), &self.cache) {
             let reason = failed("policy", &cause.into());
             self.shared.rests(idle(&held, SystemClock::time(), Some(reason)));
             return;

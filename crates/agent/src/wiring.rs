@@ -3,18 +3,19 @@
 use std::sync::Arc;
 
 use millrace_engine::{Engine, Settings};
-use millrace_files::{Files, LocalStore};
+use millrace_files::Files;
 use millrace_model::{Fault, Finding};
 use millrace_postgres::{Password, Postgres, TableSelection};
 use millrace_protocol::{
-    Binary, Compression, PLAIN_CONNECTION, PipelineSpec, PublicationMode, SchemaChange, SnapshotMode, SourcePart,
-    SourceSpec, StoreSpec, TargetPart,
+    Binary, Compression, DecimalMapping, Format, Layout, PLAIN_CONNECTION, PipelineSpec, PublicationMode, SchemaChange,
+    SnapshotMode, SourcePart, SourceSpec, TargetPart, TargetSpec,
 };
 use serde::Serialize;
 use serde_json::Value;
 use uuid::Uuid;
 
 use crate::clock::SystemClock;
+use crate::stores;
 
 pub use millrace_postgres::{CleanupPlan, DiscoveredTable};
 pub use millrace_secrets::Secrets;
@@ -69,6 +70,7 @@ pub fn source<'a>(part: impl Into<SourcePart<'a>>, secrets: &Secrets) -> Result<
             Binary::Off => millrace_postgres::Binary::Off,
         },
         streaming: part.advanced.pgoutput_streaming,
+        old_rows: part.old_rows,
     }))
 }
 
@@ -86,22 +88,12 @@ pub async fn file_findings(mut findings: Vec<Finding>, source: Option<&Postgres>
 }
 
 /// The target. Opens nothing yet.
-pub fn target<'a>(part: impl Into<TargetPart<'a>>, identity: &Identity) -> Result<Files, Fault> {
+pub fn target<'a>(part: impl Into<TargetPart<'a>>, identity: &Identity, secrets: &Secrets) -> Result<Files, Fault> {
     let part = part.into();
-    let StoreSpec::Local { path } = &part.target.store else {
-        return Err(Fault::defect(NOT_BUILT, "a target that is not built was not refused"));
-    };
-    let compression = match part.target.compression {
-        Compression::Zstd => millrace_files::Compression::Zstd,
-        Compression::Snappy => millrace_files::Compression::Snappy,
-        Compression::None => millrace_files::Compression::None,
-        Compression::Deflate | Compression::Gzip => {
-            return Err(Fault::defect(NOT_BUILT, "a compression that the format lacks was not refused"));
-        }
-    };
+    let store = stores::store(&part.target.store, part.advanced.memory_limit, secrets)?;
     let settings = millrace_files::Settings {
         prefix: part.target.prefix.clone(),
-        compression,
+        form: form(part.target),
         file_max_bytes: part.advanced.file_max_bytes,
         pipeline: identity.pipeline.clone(),
         // Made anew by each process: it tells the commits of two processes apart.
@@ -109,7 +101,33 @@ pub fn target<'a>(part: impl Into<TargetPart<'a>>, identity: &Identity) -> Resul
         epoch: identity.epoch,
         version: env!("CARGO_PKG_VERSION").to_owned(),
     };
-    Ok(Files::new(settings, Arc::new(LocalStore::new(path.clone())), Arc::new(SystemClock)))
+    Ok(Files::new(settings, store, Arc::new(SystemClock)))
+}
+
+/// What the target's data files are.
+fn form(target: &TargetSpec) -> millrace_files::Form {
+    millrace_files::Form {
+        format: match target.format {
+            Format::Avro => millrace_files::Format::Avro,
+            Format::Parquet => millrace_files::Format::Parquet,
+            Format::Json => millrace_files::Format::Json,
+        },
+        layout: match target.layout {
+            Layout::Envelope => millrace_files::Layout::Envelope,
+            Layout::Flat => millrace_files::Layout::Flat,
+        },
+        compression: match target.compression {
+            Compression::Zstd => millrace_files::Compression::Zstd,
+            Compression::Snappy => millrace_files::Compression::Snappy,
+            Compression::Deflate => millrace_files::Compression::Deflate,
+            Compression::Gzip => millrace_files::Compression::Gzip,
+            Compression::None => millrace_files::Compression::None,
+        },
+        decimals: match target.decimals {
+            DecimalMapping::Logical => millrace_files::Decimals::Logical,
+            DecimalMapping::Legacy => millrace_files::Decimals::Legacy,
+        },
+    }
 }
 
 /// The engine between the two.
@@ -118,12 +136,13 @@ pub fn engine<'a>(
     identity: &Identity,
     source: Postgres,
     until_now: bool,
+    secrets: &Secrets,
 ) -> Result<Engine, Fault> {
     let part = part.into();
     let advanced = part.advanced;
     Ok(Engine {
         source: Arc::new(source),
-        target: Arc::new(target(part, identity)?),
+        target: Arc::new(target(part, identity, secrets)?),
         clock: Arc::new(SystemClock),
         settings: Settings {
             commit_interval: advanced.commit_interval,

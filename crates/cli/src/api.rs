@@ -1,5 +1,7 @@
 //! A client of the hub's REST API, as any other program would be one.
 
+#![expect(clippy::indexing_slicing, reason = "JSON answers null for what it lacks")]
+
 use millrace_model::{Fault, Refusal};
 use reqwest::{Client, Method, StatusCode};
 use serde_json::Value;
@@ -126,6 +128,7 @@ fn refused(refusal: Refusal, message: impl Into<String>, cure: impl Into<String>
     Failure::Fault(Fault::refused("CL-011", refusal, message, cure))
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "it stands in `map_err`")]
 fn no_answer(error: reqwest::Error) -> Failure {
     let mut message = format!("the hub gives no answer: {error}");
     let mut cause = std::error::Error::source(&error);

@@ -11,9 +11,9 @@ pub(crate) struct Arguments {
     /// How to print: human on a terminal, else json
     #[arg(long, global = true, value_enum)]
     pub(crate) format: Option<Format>,
-    /// What to log
-    #[arg(long, global = true, value_enum, default_value_t = LogLevel::Info)]
-    pub(crate) log_level: LogLevel,
+    /// What to log: info unless told otherwise; `agent` also takes it from `LOG_LEVEL`
+    #[arg(long, global = true, value_enum)]
+    pub(crate) log_level: Option<LogLevel>,
     #[command(subcommand)]
     pub(crate) command: Command,
 }
@@ -35,6 +35,22 @@ pub(crate) enum LogLevel {
     Trace,
 }
 
+impl Arguments {
+    /// What to log: the flag's word, for an agent also its environment's.
+    pub(crate) fn log_level(
+        &self,
+        variable: impl Fn(&str) -> Option<String>,
+    ) -> Result<LogLevel, millrace_agent::Cause> {
+        const NAME: &str = "LOG_LEVEL";
+        let word = if let (None, Command::Agent) = (self.log_level, &self.command) { variable(NAME) } else { None };
+        let Some(word) = word else { return Ok(self.log_level.unwrap_or(LogLevel::Info)) };
+        LogLevel::from_str(&word, true).map_err(|_unknown| {
+            let cure = "write LOG_LEVEL as error, warn, info, debug or trace";
+            millrace_agent::Cause::setting(NAME, &format!("is `{word}`, which is no level"), cure)
+        })
+    }
+}
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Run a pipeline until it is stopped
@@ -53,7 +69,7 @@ pub(crate) enum Command {
     Restart(RestartArguments),
     /// Drop what the pipeline made in the source; the lake stays
     Cleanup(CleanupArguments),
-    /// Ask a running pipeline whether it is ready
+    /// Ask a running pipeline, agent or hub whether it is ready
     Health(HealthArguments),
     /// Print the JSON Schema of the pipeline file
     Schema,
@@ -271,7 +287,7 @@ pub(crate) struct RunArguments {
 
 #[derive(Debug, Args)]
 pub(crate) struct HealthArguments {
-    /// Where it listens
+    /// Where it listens; else `LISTEN` or `HUB_LISTEN`
     #[arg(long, value_name = "HOST:PORT", default_value = millrace_agent::listen::DEFAULT_ADDRESS)]
     pub(crate) listen: String,
 }

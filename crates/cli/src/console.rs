@@ -105,8 +105,12 @@ impl Console {
             }
             (Format::Json, Failure::File { file, problems }) => {
                 let lines = problems.0.iter().map(|problem| {
-                    let more = json!({"file": file.display().to_string(), "path": problem.path, "line": problem.line,
+                    let mut more = json!({"file": file.display().to_string(), "path": problem.path,
                         "exit": failure.exit_code()});
+                    // What is missing stands in no line.
+                    if let (Some(fields), 1..) = (more.as_object_mut(), problem.line) {
+                        fields.insert("line".into(), problem.line.into());
+                    }
                     json_line(problem.code, &problem.to_string(), &problem.cure, more)
                 });
                 lines.collect::<Vec<_>>().join("\n")

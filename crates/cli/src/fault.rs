@@ -68,9 +68,11 @@ impl From<Cause> for Fault {
                 Refusal::Spec,
                 "give `--listen` an address of this machine and a port that is free, such as 127.0.0.1:9464",
             ),
-            Cause::NoHealth { .. } => {
-                ("CL-010", Refusal::Check, "start the pipeline with `--listen` and the same address")
-            }
+            Cause::NoHealth { .. } => (
+                "CL-010",
+                Refusal::Check,
+                "start it with the same address: `run --listen`, LISTEN of an agent, HUB_LISTEN of a hub",
+            ),
             Cause::NoRuntime(_) => ("CL-006", Refusal::Check, "raise the limits on threads and open files"),
         };
         Self::refused(code, refusal, message, cure)

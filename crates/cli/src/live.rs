@@ -30,6 +30,7 @@ impl Live {
     }
 
     /// Draws from now on, beside the run.
+    #[expect(clippy::disallowed_methods, reason = "whoever drops the view ends its task")]
     pub(crate) fn start(screen: Arc<Screen>, meter: Arc<Meter>) -> Self {
         let mut view = View::new(Paint::of(&std::io::stderr()));
         let drawn = Arc::clone(&screen);

@@ -39,7 +39,10 @@ fn main() -> ExitCode {
         Err(mistake) => return ExitCode::from(Console::before_arguments().report(&mistake.into())),
     };
     let console = Console::new(arguments.format);
-    telemetry::start(&console, arguments.log_level);
+    match arguments.log_level(commands::variable) {
+        Ok(level) => telemetry::start(&console, level),
+        Err(cause) => return ExitCode::from(console.report(&Failure::Fault(cause.into()))),
+    }
     let ended =
         tokio::runtime::Runtime::new().map_err(|error| Failure::from(Cause::NoRuntime(error))).and_then(|runtime| {
             let ended = runtime.block_on(dispatch(arguments.command, &console));
@@ -65,6 +68,6 @@ async fn dispatch(command: Command, console: &Console) -> Result<u8, Failure> {
         Command::Agent => agent::agent().await,
         Command::Agents(arguments) => agents::agents(arguments, console).await,
         Command::Pipelines(arguments) => pipelines::pipelines(arguments, console).await,
-        Command::Hub(arguments) => hub::hub(arguments, console).await,
+        Command::Hub(arguments) => Box::pin(hub::hub(arguments, console)).await,
     }
 }

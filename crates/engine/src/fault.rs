@@ -1,6 +1,6 @@
 //! What the engine itself finds wrong: the refusals of S2 and *Reconnect*, and the fence.
 
-use millrace_model::{ByteSize, Column, Fault, Refusal, SchemaChange};
+use millrace_model::{Anew, AnewReason, ByteSize, Column, Fault, Refusal, SchemaChange};
 use thiserror::Error;
 
 const CURE_GAP: &str =
@@ -60,6 +60,8 @@ pub(crate) enum Cause {
     SchemaChanged { change: Box<SchemaChange>, position: String },
     #[error("rows of table {table}, which the pipeline does not carry")]
     NotCarried { table: String },
+    #[error("table {} starts anew: {}", .0.table, reason(&.0.reason))]
+    StartsAnew(Anew),
     #[error("a batch could not be built: {0}")]
     Batch(String),
 }
@@ -139,8 +141,23 @@ impl From<Cause> for Fault {
                 "prepare the readers of the lake, then run with `schema.change: evolve`, which goes on from here; once the new columns are in the lake `stop` may be set again",
             ),
             Cause::NotCarried { .. } => Fault::defect("EN-022", message),
+            Cause::StartsAnew(_) => Fault::retry("EN-023", message).cure(
+                "nothing: the log is opened anew without the table, and its rows are read again beside the stream; its files so far leave the lake with that",
+            ),
             Cause::Batch(_) => Fault::defect("EN-011", message),
         }
+    }
+}
+
+/// Why a table starts anew, in words.
+fn reason(reason: &AnewReason) -> String {
+    let named = |key: &[String]| match key {
+        [] => "all columns".to_owned(),
+        names => names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", "),
+    };
+    match reason {
+        AnewReason::Key { before, after } => format!("its key was {} and is {}", named(before), named(after)),
+        AnewReason::Values => "rows of it have other values, which the log does not say, and it has no key".into(),
     }
 }
 
@@ -208,6 +225,7 @@ mod tests {
                 position: text(),
             },
             Cause::NotCarried { table: text() },
+            Cause::StartsAnew(Anew { table: TableName::new(["d", "s", "t"]), reason: AnewReason::Values }),
             Cause::Batch(text()),
         ]
     }
@@ -228,6 +246,15 @@ mod tests {
         let mut written: Vec<&str> = written.collect();
         written.sort_unstable();
         assert_eq!(written, codes);
+    }
+
+    #[test]
+    fn what_a_key_was_and_is_stands_in_the_fault_of_a_table_that_starts_anew() {
+        let anew = |reason| Fault::from(Cause::StartsAnew(Anew { table: TableName::new(["d", "s", "t"]), reason }));
+        let (before, after) = (vec!["a".into(), "b".into()], Vec::new());
+        let fault = anew(AnewReason::Key { before, after });
+        assert_eq!(fault.message, "table d.s.t starts anew: its key was `a`, `b` and is all columns");
+        assert!(fault.is_retry() && anew(AnewReason::Values).message.contains("the log does not say"));
     }
 
     fn column(id: u32, name: &str, type_name: &str) -> Column {

@@ -11,8 +11,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use millrace_model::{
-    Batch, Changes, Checkpoint, Clock, Fault, Gulp, Log, Mark, Opened, Position, SchemaChange, SourceIdentity,
-    TableName, Timestamp,
+    Anew, Barrier, Batch, Changes, Checkpoint, Clock, Fault, Gulp, Log, Mark, Opened, Position, SchemaChange,
+    SourceIdentity, TableName, Timestamp,
 };
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
@@ -93,6 +93,9 @@ pub(crate) enum Last {
     Asked,
     /// The transaction behind it sees a table with other columns.
     SchemaChanged(SchemaChange),
+    /// The transaction behind it sees a table under another key, or otherwise as it never was: the table has left, so the
+    /// log has to be opened anew, without it.
+    Anew(Anew),
 }
 
 /// The ends of the channels that a reader uses.
@@ -117,6 +120,7 @@ impl<'a> Reader<'a> {
         let confirmed = &writing.confirmed;
         let mut changes = Changes::new(confirmed.checkpoint.sequence, engine.settings.batch_limit());
         changes.reached(opened.position.clone());
+        changes.hold_keys(&confirmed.registry);
         if engine.settings.stop_at_schema_change {
             changes.freeze(&confirmed.registry);
         }
@@ -205,8 +209,10 @@ pub(crate) async fn run(mut reader: Reader<'_>, log: &mut dyn Log) -> Result<Las
             }
         }
         reader.wait(log).await?;
-        if let Some(change) = reader.changes.schema_change().cloned() {
-            return reader.stop_before(change).await;
+        match reader.changes.barrier().cloned() {
+            None => {}
+            Some(Barrier::Columns(change)) => return reader.stop_before(change).await,
+            Some(Barrier::Anew(anew)) => return reader.start_anew(anew).await,
         }
         if reader.first_change.is_none() && (reader.has_content() || reader.changes.in_transaction()) {
             reader.first_change = Some(Instant::now());
@@ -254,7 +260,7 @@ impl Reader<'_> {
             gulp = log.read(&mut self.changes), if !self.held => match gulp? {
                 Gulp::Read => {}
                 // Nothing joins a round that has ended.
-                Gulp::Mark(_) | Gulp::Passed(_) if self.changes.schema_change().is_some() => {}
+                Gulp::Mark(_) | Gulp::Passed(_) if self.changes.barrier().is_some() => {}
                 Gulp::Mark(mark) => self.reached(mark, false).await?,
                 Gulp::Passed(mark) => self.reached(mark, true).await?,
             }
@@ -339,7 +345,7 @@ impl Reader<'_> {
                     let known = self.pending.join(table, &position, anchor);
                     joined.push(known.ok_or_else(|| not_carried(&name))?);
                 }
-                self.hold_to_columns();
+                self.hold();
                 // The entries stand from this commit on, even with nothing done.
                 self.close_after(commits).await?;
                 let _gone = reply.send(joined);
@@ -348,8 +354,9 @@ impl Reader<'_> {
         Ok(())
     }
 
-    /// With `schema.change: stop`: the columns that the next commits will say are those that tables are held to.
-    fn hold_to_columns(&mut self) {
+    /// Tables are held to the keys, and with `schema.change: stop` to the columns, that the next commits will say.
+    fn hold(&mut self) {
+        self.changes.hold_keys(&self.pending.registry);
         if self.settings.stop_at_schema_change {
             self.changes.freeze(&self.pending.registry);
         }
@@ -357,13 +364,28 @@ impl Reader<'_> {
 
     /// Hands over what came before a schema change, as the last round.
     async fn stop_before(&mut self, change: SchemaChange) -> Result<Last, Fault> {
+        self.close_before().await?;
+        Ok(Last::SchemaChanged(change))
+    }
+
+    /// Hands over what came before the transaction from which on a table starts anew, and lets it leave in a commit behind
+    /// that: wherever this process dies, its changes count up to there and then no more. It joins by itself.
+    async fn start_anew(&mut self, anew: Anew) -> Result<Last, Fault> {
+        self.close_before().await?;
+        self.pending.leave(std::slice::from_ref(&anew.table));
+        self.close().await?;
+        Ok(Last::Anew(anew))
+    }
+
+    /// The last round before a barrier.
+    async fn close_before(&mut self) -> Result<(), Fault> {
         self.changes.drop_in_progress();
         self.spilled.drop_open();
         self.unspill().await?;
         if self.has_content() || self.moved() {
             self.close().await?;
         }
-        Ok(Last::SchemaChanged(change))
+        Ok(())
     }
 
     async fn close_and_settle(&mut self, reply: oneshot::Sender<Known>) -> Result<(), Fault> {
@@ -393,7 +415,7 @@ impl Reader<'_> {
             self.pending.note_batch(&batch);
             let version = self.pending.registry.version_of(&batch.schema);
             let schema_version = version.ok_or_else(|| not_carried(&batch.schema.table))?;
-            self.send(Work::Batch { round, opened_at, batch, schema_version }).await?;
+            self.send(Work::Batch { round, opened_at, batch: Box::new(batch), schema_version }).await?;
         }
         Ok(())
     }

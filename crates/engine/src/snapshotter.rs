@@ -12,7 +12,7 @@ mod workers;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
-use millrace_model::{Fault, Member, Registry, Snapshot, Stager, TableName};
+use millrace_model::{Fault, Member, Registry, Snapshot, Stager, TableEntry, TableName};
 
 use crate::requests::{Known, Request, Requests};
 use crate::retry::Backoff;
@@ -96,12 +96,16 @@ impl Snapshotter<'_> {
     }
 }
 
-/// Tables of the registry that nobody asks for, or whose membership is another one by now.
+/// Tables of the registry that nobody asks for, or whose membership or key is another one by now. The log may not have come
+/// to where the key changed, and may never say so where no row changes: what it still says under the old one is not needed,
+/// since the table is read anew.
 fn leaving(registry: &Registry, members: &[Member]) -> Vec<TableName> {
-    let stays = |table: &TableName, source_id: &str| {
-        members.iter().any(|m| m.published && m.schema.table == *table && m.schema.source_id == source_id)
+    let is_it = |member: &Member, entry: &TableEntry| {
+        let schema = &member.schema;
+        member.published && schema.source_id == entry.source_id && entry.has_key_of(schema)
     };
-    registry.entries().filter(|e| !stays(&e.table, &e.source_id)).map(|e| e.table.clone()).collect()
+    let stays = |entry: &TableEntry| members.iter().any(|it| it.schema.table == entry.table && is_it(it, entry));
+    registry.entries().filter(|entry| !stays(entry)).map(|entry| entry.table.clone()).collect()
 }
 
 /// Tables that are asked for and not in the registry.

@@ -9,11 +9,11 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::Path;
 use std::sync::Arc;
 
-use arrow_array::{Int64Array, RecordBatch, UInt8Array};
+use arrow_array::{ArrayRef, Int64Array, RecordBatch, UInt8Array};
 use arrow_ipc::reader::StreamReader;
 use arrow_ipc::writer::StreamWriter;
 use arrow_schema::{ArrowError, DataType, Field, Schema};
-use millrace_model::{Batch, Fault, Op, Origin, Run, TableSchema};
+use millrace_model::{Batch, Fault, Image, Op, Origin, Run, TableSchema};
 
 use crate::fault::Cause;
 
@@ -108,17 +108,24 @@ fn write(mut file: &File, offset: u64, batch: &Batch) -> io::Result<u64> {
         out.write_all(&(text.len() as u32).to_le_bytes())?;
         out.write_all(text.as_bytes())?;
     }
+    out.write_all(&(batch.images.len() as u64).to_le_bytes())?;
+    for (row, image) in &batch.images {
+        out.write_all(&row.to_le_bytes())?;
+        out.write_all(&[u8::from(*image == Image::Full)])?;
+    }
+    out.write_all(&[u8::from(!batch.old.is_empty())])?;
+    if !batch.old.is_empty() {
+        let records = records_of(&batch.old).map_err(io::Error::other)?;
+        let mut writer = StreamWriter::try_new(&mut out, &records.schema()).map_err(io::Error::other)?;
+        writer.write(&records).and_then(|()| writer.finish()).map_err(io::Error::other)?;
+    }
     Ok(out.finish()?.bytes)
 }
 
 fn read(mut file: &File, entry: &Entry) -> io::Result<Batch> {
     file.seek(SeekFrom::Start(entry.offset))?;
     let mut input = zstd::stream::read::Decoder::new(file.take(entry.length))?;
-    let mut reader = StreamReader::try_new(&mut input, None).map_err(io::Error::other)?;
-    let records = reader.next().ok_or(io::ErrorKind::UnexpectedEof)?.map_err(io::Error::other)?;
-    // The end of the stream is read, too, so that what follows begins where it should.
-    let None = reader.next() else { return Err(io::ErrorKind::InvalidData.into()) };
-    drop(reader);
+    let records = read_records(&mut input)?;
     let mut unavailable = Vec::new();
     for _ in 0..u64::from_le_bytes(bytes(&mut input)?) {
         unavailable.push((u32::from_le_bytes(bytes(&mut input)?), u16::from_le_bytes(bytes(&mut input)?)));
@@ -131,16 +138,38 @@ fn read(mut file: &File, entry: &Entry) -> io::Result<Batch> {
         let text = String::from_utf8(text).map_err(io::Error::other)?;
         exact.push((row, column, text.into_boxed_str()));
     }
+    let mut images = Vec::new();
+    for _ in 0..u64::from_le_bytes(bytes(&mut input)?) {
+        let (row, [is_full]) = (u32::from_le_bytes(bytes(&mut input)?), bytes(&mut input)?);
+        images.push((row, if is_full == 0 { Image::Key } else { Image::Full }));
+    }
+    let [has_old] = bytes(&mut input)?;
+    let old = if has_old == 0 { Vec::new() } else { read_records(&mut input)?.columns().to_vec() };
     let (columns, ops, sequences) = from_records(&records).ok_or(io::ErrorKind::InvalidData)?;
     let origin = Origin::Stream { sequences, runs: vec![Run::open(entry.base)] };
     let schema = Arc::clone(&entry.schema);
-    Ok(Batch { schema, columns, ops, unavailable, exact, origin, wire_bytes: entry.wire_bytes })
+    Ok(Batch { schema, columns, ops, unavailable, exact, images, old, origin, wire_bytes: entry.wire_bytes })
+}
+
+fn read_records(input: &mut impl Read) -> io::Result<RecordBatch> {
+    let mut reader = StreamReader::try_new(input, None).map_err(io::Error::other)?;
+    let records = reader.next().ok_or(io::ErrorKind::UnexpectedEof)?.map_err(io::Error::other)?;
+    // The end of the stream is read, too, so that what follows begins where it should.
+    let None = reader.next() else { return Err(io::ErrorKind::InvalidData.into()) };
+    Ok(records)
 }
 
 fn bytes<const N: usize>(input: &mut impl Read) -> io::Result<[u8; N]> {
     let mut bytes = [0; N];
     input.read_exact(&mut bytes)?;
     Ok(bytes)
+}
+
+/// Columns by number.
+fn records_of(columns: &[ArrayRef]) -> Result<RecordBatch, ArrowError> {
+    let numbered = columns.iter().enumerate();
+    let fields = numbered.map(|(number, column)| Field::new(number.to_string(), column.data_type().clone(), true));
+    RecordBatch::try_new(Arc::new(Schema::new(fields.collect::<Vec<_>>())), columns.to_vec())
 }
 
 /// The columns by number, then ops and sequences.
@@ -192,6 +221,8 @@ impl Write for Counted<'_> {
 
 #[cfg(test)]
 mod tests {
+    use arrow_array::Array;
+
     use super::*;
     use millrace_model::{
         ByteSize, Changes, Column, ColumnBuilder, Kind, Position, Sequence, TableName, Timestamp, TransactionEnd,
@@ -218,6 +249,13 @@ mod tests {
                 0 => row.append_unavailable(1),
                 1 => row.append_exact(1, format!("exact {id}")),
                 _ => row.columns[1].append_null(),
+            }
+            if id % 4 == 0 {
+                let old = row.begin_old(if id == 4 { Image::Full } else { Image::Key });
+                if let ColumnBuilder::Int64(builder) = &mut old.columns[0] {
+                    builder.append_value(-id);
+                }
+                old.columns[1].append_null();
             }
         }
     }
@@ -251,6 +289,9 @@ mod tests {
             batch.exact.iter().map(|cell| (cell.0, &*cell.2)).collect::<Vec<_>>(),
             [(1, "exact 4"), (4, "exact 7")]
         );
+        assert_eq!(batch.images, [(1, Image::Full), (5, Image::Key)]);
+        let old: &Int64Array = batch.old[0].as_any().downcast_ref().unwrap();
+        assert_eq!((old.values().to_vec(), batch.old[1].null_count()), (vec![-4, -8], 2));
         let Origin::Stream { sequences, runs } = &batch.origin else { panic!("from the stream") };
         assert_eq!((sequences.as_slice(), &*runs[0].position, runs[0].base), (&[4, 5, 6, 7, 8, 9, 10][..], "b", 3));
         let rest = changes.take_all().unwrap();

@@ -94,6 +94,7 @@ pub(crate) async fn stream(engine: &Engine, writing: &mut Writing, stop: &mut St
                     let position = position.unwrap_or_default();
                     Ended::Failed(Cause::SchemaChanged { change: Box::new(change), position }.into())
                 }
+                Last::Anew(anew) => Ended::Lost(Cause::StartsAnew(anew).into()),
             }
         }
         // The writer's and the snapshotter's words count more: the reader may only have seen that they are gone.

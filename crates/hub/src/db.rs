@@ -72,7 +72,7 @@ impl Place {
 
 /// The open database.
 #[derive(Clone)]
-pub struct Db {
+pub(crate) struct Db {
     pool: AnyPool,
     /// Queue of SQLite's writers; PostgreSQL needs none.
     writer: Option<Arc<Mutex<()>>>,
@@ -95,7 +95,7 @@ pub(crate) struct Writing {
 
 impl Db {
     /// Opens it and brings its tables up to date.
-    pub async fn open(place: &Place) -> Result<Self, Cause> {
+    pub(crate) async fn open(place: &Place) -> Result<Self, Cause> {
         let db = Self::connect(place).await?;
         migrate::migrate(&db.pool, place).await?;
         Ok(db)

@@ -4,7 +4,7 @@ use millrace_model::{Fault, Refusal};
 
 /// Why something was not done. `web` makes a response of it.
 #[derive(Debug, thiserror::Error)]
-pub enum Refused {
+pub(crate) enum Refused {
     /// The body or a parameter is not valid.
     #[error("the request is not valid")]
     Invalid(Vec<Violation>),
@@ -49,26 +49,26 @@ pub enum Refused {
 
 /// One thing that is wrong with a request.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, utoipa::ToSchema)]
-pub struct Violation {
+pub(crate) struct Violation {
     /// Path of the member: `streamingSource.connection.port`.
-    pub field: String,
+    pub(crate) field: String,
     /// What is wrong with it, and what to write instead.
-    pub message: String,
+    pub(crate) message: String,
 }
 
 impl Refused {
     /// A single violation.
-    pub fn invalid(field: impl Into<String>, message: impl Into<String>) -> Self {
+    pub(crate) fn invalid(field: impl Into<String>, message: impl Into<String>) -> Self {
         Self::Invalid(vec![Violation { field: field.into(), message: message.into() }])
     }
 
     /// A conflict.
-    pub fn conflict(code: &'static str, message: impl Into<String>) -> Self {
+    pub(crate) fn conflict(code: &'static str, message: impl Into<String>) -> Self {
         Self::Conflict { code, message: message.into() }
     }
 
     /// Something of ours that went wrong without an error beneath.
-    pub fn failed(message: impl Into<String>) -> Self {
+    pub(crate) fn failed(message: impl Into<String>) -> Self {
         Self::Failed(message.into().into())
     }
 }
@@ -78,6 +78,11 @@ impl From<sqlx::Error> for Refused {
         Self::Failed(Box::new(error))
     }
 }
+
+/// The variable with the hub's address.
+pub(crate) const LISTEN: &str = "HUB_LISTEN";
+/// The variable with the address of its metrics.
+pub(crate) const METRICS_LISTEN: &str = "HUB_METRICS_LISTEN";
 
 /// What ends the hub before its time.
 #[derive(Debug, thiserror::Error)]
@@ -124,6 +129,14 @@ pub enum Cause {
         /// Why.
         error: std::io::Error,
     },
+    /// Another hub has the folder.
+    #[error("{process} serves a hub from the folder `{folder}`")]
+    SecondHub {
+        /// Which.
+        folder: std::path::PathBuf,
+        /// `process 4711`, or `a process`.
+        process: String,
+    },
     /// The database.
     #[error("the hub's database: {0}")]
     Database(#[from] sqlx::Error),
@@ -133,6 +146,8 @@ pub enum Cause {
     /// The address.
     #[error("cannot listen at {address}: {error}")]
     Listen {
+        /// The variable that names it.
+        variable: &'static str,
         /// Which.
         address: String,
         /// Why.
@@ -149,6 +164,11 @@ impl From<Cause> for Fault {
         if let Cause::Setting { cure, .. } = &cause {
             return Self::refused("HB-001", Refusal::Settings, message, cure);
         }
+        if let Cause::Listen { variable, .. } = &cause {
+            let flag = if *variable == LISTEN { "--listen, or the variable " } else { "" };
+            let cure = format!("set {flag}{variable} to an address of this machine and a free port");
+            return Self::refused("HB-005", Refusal::Settings, message, cure);
+        }
         let (code, refusal, cure) = match &cause {
             Cause::Settings(_) | Cause::Setting { .. } => {
                 ("HB-001", Refusal::Settings, "correct the setting and start again")
@@ -156,13 +176,17 @@ impl From<Cause> for Fault {
             Cause::File { .. } => {
                 ("HB-002", Refusal::Settings, "give --data a folder that the hub's user may write to")
             }
+            Cause::SecondHub { .. } => (
+                "HB-018",
+                Refusal::Busy,
+                "stop that hub first, or give this one a folder of its own by --data; hubs side by side need one PostgreSQL \
+                 (HUB_DATABASE_URL)",
+            ),
             Cause::Database(_) => {
                 ("HB-003", Refusal::Check, "look at the disk, or at the server that HUB_DATABASE_URL names")
             }
             Cause::SetUpAlready => ("HB-004", Refusal::Check, "use the credentials that were printed then"),
-            Cause::Listen { .. } => {
-                ("HB-005", Refusal::Settings, "give --listen an address of this machine and a free port")
-            }
+            Cause::Listen { .. } => ("HB-005", Refusal::Settings, "choose an address of this machine and a free port"),
             Cause::Insecure { .. } => (
                 "HB-007",
                 Refusal::Settings,

@@ -19,7 +19,9 @@ use tokio::net::TcpListener;
 use tracing::info;
 
 use app::App;
+use fault::{LISTEN, METRICS_LISTEN};
 use serve::Certificate;
+use settings::folder::Tenancy;
 
 pub use app::backup::{Backup, back_up};
 pub use app::doctor::doctor;
@@ -46,6 +48,8 @@ pub struct Hub {
     metrics: Option<TcpListener>,
     router: axum::Router,
     app: Arc<App>,
+    /// Until the hub ends.
+    _tenancy: Option<Tenancy>,
 }
 
 impl Hub {
@@ -58,19 +62,24 @@ impl Hub {
             Some(files) => Some(Certificate::open(files)?),
             None => None,
         };
+        settings.prepare()?;
+        // Before the tables are touched, which another hub may be using.
+        let tenancy = settings.occupy().await?;
         let app = Arc::new(App::open(settings, clock).await?);
         app.show_owner_link().await.map_err(|refused| Cause::Damaged(refused.to_string()))?;
-        let listener = listen(&address).await?;
+        let listener = listen(LISTEN, &address).await?;
         let metrics = match metrics {
-            Some(address) => Some(listen(&address).await?),
+            Some(address) => Some(listen(METRICS_LISTEN, &address).await?),
             None => None,
         };
-        Ok(Self { listener, certificate, metrics, router: web::router(Arc::clone(&app)), app })
+        Ok(Self { listener, certificate, metrics, router: web::router(Arc::clone(&app)), app, _tenancy: tenancy })
     }
 
     /// Where it listens.
     pub fn address(&self) -> Result<SocketAddr, Fault> {
-        self.listener.local_addr().map_err(|error| Cause::Listen { address: String::new(), error }.into())
+        self.listener
+            .local_addr()
+            .map_err(|error| Cause::Listen { variable: LISTEN, address: String::new(), error }.into())
     }
 
     /// Where its metrics are.
@@ -100,10 +109,11 @@ impl Hub {
             () = self.app.keep_figures() => Ok(()),
         };
         self.app.write_down().await;
-        served.map_err(|error| Cause::Listen { address: address.to_string(), error }.into())
+        served.map_err(|error| Cause::Listen { variable: LISTEN, address: address.to_string(), error }.into())
     }
 }
 
-async fn listen(address: &str) -> Result<TcpListener, Cause> {
-    TcpListener::bind(address).await.map_err(|error| Cause::Listen { address: address.to_owned(), error })
+async fn listen(variable: &'static str, address: &str) -> Result<TcpListener, Cause> {
+    let failed = |error| Cause::Listen { variable, address: address.to_owned(), error };
+    TcpListener::bind(address).await.map_err(failed)
 }

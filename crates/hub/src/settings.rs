@@ -1,6 +1,7 @@
 //! The hub's settings, from flags and the environment (`docs/reference/cli.md`). What cannot work is refused here, each with its
 //! cure, before anything is opened.
 
+pub(crate) mod folder;
 mod network;
 
 use std::net::{IpAddr, SocketAddr};
@@ -10,6 +11,7 @@ use std::time::Duration;
 use crate::db::Place;
 use crate::fault::Cause;
 
+use folder::Tenancy;
 pub use network::Networks;
 
 /// How a hub runs.
@@ -200,10 +202,21 @@ impl Settings {
         self.key_file.clone().unwrap_or_else(|| self.data.join("hub.key"))
     }
 
-    /// Makes the folder.
+    /// Makes the folder, for the hub's user alone.
     pub(crate) fn prepare(&self) -> Result<(), Cause> {
-        std::fs::create_dir_all(&self.data)
-            .map_err(|error| Cause::File { path: self.data.display().to_string(), error })
+        folder::prepare(&self.data)?;
+        match self.place() {
+            Place::Sqlite(_) => folder::prepare_database(&self.data),
+            Place::Copy(_) | Place::Postgres(_) => Ok(()),
+        }
+    }
+
+    /// Waits until no other hub process has the folder. Those on one PostgreSQL hear of each other.
+    pub(crate) async fn occupy(&self) -> Result<Option<Tenancy>, Cause> {
+        match self.place() {
+            Place::Sqlite(_) => Tenancy::take(&self.data).await.map(Some),
+            Place::Copy(_) | Place::Postgres(_) => Ok(None),
+        }
     }
 }
 

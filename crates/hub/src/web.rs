@@ -12,6 +12,7 @@ mod members;
 mod openapi;
 mod problem;
 mod request;
+mod strict_json;
 pub(crate) mod trace;
 
 use std::sync::Arc;
@@ -64,6 +65,9 @@ fn contract() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(api::webhooks::list, api::webhooks::create))
         .routes(routes!(api::webhooks::read, api::webhooks::replace, api::webhooks::remove))
         .routes(routes!(api::webhooks::test))
+        .routes(routes!(api::email_recipients::list, api::email_recipients::create))
+        .routes(routes!(api::email_recipients::read, api::email_recipients::replace, api::email_recipients::remove))
+        .routes(routes!(api::email_recipients::test))
         .routes(routes!(api::users::roles))
         .routes(routes!(api::users::list, api::users::invite))
         .routes(routes!(api::users::read, api::users::change, api::users::remove))

@@ -24,10 +24,24 @@ pub struct Batch {
     pub unavailable: Vec<(u32, u16)>,
     /// Cells that the type cannot hold, as (row, column, source's text), in row order; the arrays hold null there.
     pub exact: Vec<(u32, u16, Box<str>)>,
+    /// Rows of which the log carried something of the row before, and what, in row order; empty where nobody asks for it. Of
+    /// a delete it lies in `columns`, of other changes in `old`.
+    pub images: Vec<(u32, Image)>,
+    /// One array a column, or none at all: the rows before the changes that `images` has, save deletes, in this order.
+    pub old: Vec<ArrayRef>,
     /// Where the rows come from.
     pub origin: Origin,
     /// How many bytes of the log or of the snapshot it was read from.
     pub wire_bytes: u64,
+}
+
+/// What the log carried of a row before its change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Image {
+    /// The columns of the key.
+    Key,
+    /// Every column.
+    Full,
 }
 
 /// Where the rows of a batch come from.
@@ -88,6 +102,15 @@ impl Batch {
         let first = first_row as u32;
         let unavailable = self.unavailable.split_off(self.unavailable.partition_point(|cell| cell.0 < first));
         let exact = self.exact.split_off(self.exact.partition_point(|cell| cell.0 < first));
+        let kept = self.images.partition_point(|image| image.0 < first);
+        let old = self.old_rows().filter(|row| *row < first).count();
+        let images = self.images.split_off(kept);
+        let split = |column: &mut ArrayRef| {
+            let rest = column.slice(old, column.len() - old);
+            *column = column.slice(0, old);
+            rest
+        };
+        let old = self.old.iter_mut().map(split).collect();
         let wire_bytes = self.wire_bytes * (rows - first_row) as u64 / rows.max(1) as u64;
         self.wire_bytes -= wire_bytes;
         Self {
@@ -96,6 +119,8 @@ impl Batch {
             ops: self.ops.split_off(first_row),
             unavailable: unavailable.into_iter().map(|(row, column)| (row - first, column)).collect(),
             exact: exact.into_iter().map(|(row, column, text)| (row - first, column, text)).collect(),
+            images: images.into_iter().map(|(row, image)| (row - first, image)).collect(),
+            old,
             origin: Origin::Stream { sequences, runs: vec![run] },
             wire_bytes,
         }
@@ -115,6 +140,11 @@ impl Batch {
         };
         let places: Vec<Option<u32>> = keep.values().iter().map(|stays| stays.then(&mut count)).collect();
         let place = |row: u32| places.get(row as usize).copied().flatten();
+        let old_stays: BooleanArray = self.old_rows().map(|row| Some(place(row).is_some())).collect();
+        for column in &mut self.old {
+            *column = arrow_select::filter::filter(column, &old_stays)?;
+        }
+        self.images = self.images.iter().filter_map(|&(row, image)| Some((place(row)?, image))).collect();
         let mut stays = keep.values().iter();
         self.ops.retain(|_| stays.next().unwrap_or(false));
         if let Origin::Stream { sequences, .. } = &mut self.origin {
@@ -136,6 +166,12 @@ impl Batch {
                 run.commit = end.commit;
             }
         }
+    }
+
+    /// The rows whose row before lies in `old`, in its order.
+    pub fn old_rows(&self) -> impl Iterator<Item = u32> {
+        let is_delete = |row: u32| self.ops.get(row as usize) == Some(&Op::Delete);
+        self.images.iter().map(|image| image.0).filter(move |row| !is_delete(*row))
     }
 
     /// Number of rows.
@@ -160,5 +196,77 @@ impl Batch {
             Origin::Stream { .. } => None,
             Origin::Snapshot { id, .. } => Some(*id),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow_array::cast::AsArray;
+    use arrow_array::types::Int64Type;
+
+    use super::*;
+    use crate::changes::Changes;
+    use crate::column::ColumnBuilder;
+    use crate::schema::{Column, Kind, TableName};
+    use crate::size::ByteSize;
+
+    fn schema() -> Arc<TableSchema> {
+        let id = Column { name: "id".into(), id: 1, kind: Kind::Int64, type_name: "int8".into(), nullable: false };
+        let table = TableName::new(["t"]);
+        Arc::new(TableSchema { table, source_id: "1".into(), columns: vec![id], key: vec![0] })
+    }
+
+    fn append(columns: &mut [ColumnBuilder], id: i64) {
+        if let Some(ColumnBuilder::Int64(ids)) = columns.first_mut() {
+            ids.append_value(id);
+        }
+    }
+
+    /// A row, and the one before it.
+    fn change(changes: &mut Changes, op: Op, id: i64, old: Option<i64>) {
+        let row = changes.row(0, op, 10).unwrap();
+        append(&mut row.columns, id);
+        match (op, old) {
+            (Op::Delete, _) => row.note_image(Image::Key),
+            (_, Some(old)) => append(&mut row.begin_old(Image::Full).columns, old),
+            (_, None) => {}
+        }
+    }
+
+    /// Rows with an old one, and its value.
+    fn old(batch: &Batch) -> Vec<(u32, i64)> {
+        let values = batch.old.first().map(|ids| ids.as_primitive::<Int64Type>().values().to_vec());
+        batch.old_rows().zip(values.into_iter().flatten()).collect()
+    }
+
+    #[test]
+    fn an_old_row_goes_where_its_change_goes() {
+        let mut changes = Changes::new(Sequence(0), ByteSize::mib(1));
+        changes.define(0, schema());
+        let end = |position| TransactionEnd { position: Position::new(position), id: "1".into(), commit: Timestamp(0) };
+        changes.begin();
+        change(&mut changes, Op::Create, 1, None);
+        change(&mut changes, Op::Update, 2, Some(20));
+        change(&mut changes, Op::Delete, 3, None);
+        changes.commit(end("a"));
+        changes.begin();
+        change(&mut changes, Op::Delete, 4, None);
+        change(&mut changes, Op::Create, 5, Some(50));
+        change(&mut changes, Op::Update, 6, Some(60));
+        let (ended, mut open) = changes.take_open().unwrap();
+        assert_eq!((old(&ended[0]), ended[0].images.len()), (vec![(1, 20)], 2));
+        assert_eq!(old(&open[0]), [(1, 50), (2, 60)]);
+        open[0].retain(&BooleanArray::from(vec![true, false, true])).unwrap();
+        assert_eq!((old(&open[0]), &open[0].images[..]), (vec![(1, 60)], &[(0, Image::Key), (1, Image::Full)][..]));
+        changes.commit(end("b"));
+        // What was cut off with its transaction is gone.
+        changes.begin();
+        change(&mut changes, Op::Update, 7, Some(70));
+        changes.commit(end("c"));
+        changes.begin();
+        change(&mut changes, Op::Update, 8, Some(80));
+        changes.cut_open_transaction();
+        let all = changes.take_all().unwrap();
+        assert_eq!((old(&all[0]), all[0].old[0].len(), all[0].rows()), (vec![(0, 70)], 1, 1));
     }
 }

@@ -12,19 +12,20 @@
 
 mod frozen;
 mod in_progress;
+mod old;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
 use arrow_schema::ArrowError;
 
-pub use frozen::SchemaChange;
+pub use frozen::{Anew, AnewReason, Barrier, SchemaChange};
 pub use in_progress::{Ended, Survivors};
 
 use frozen::Frozen;
 use in_progress::InProgress;
 
-use crate::batch::{Batch, Origin, Run};
+use crate::batch::{Batch, Image, Origin, Run};
 use crate::column::ColumnBuilder;
 use crate::position::{Position, Sequence};
 use crate::schema::{Op, TableSchema};
@@ -57,6 +58,9 @@ pub struct TableChanges {
     runs: Vec<(usize, usize)>,
     unavailable: Vec<(u32, u16)>,
     exact: Vec<(u32, u16, Box<str>)>,
+    images: Vec<(u32, Image)>,
+    /// Old rows, apart from the new ones; made with the first.
+    old: Option<Box<Self>>,
     wire_bytes: u64,
 }
 
@@ -72,6 +76,8 @@ impl TableChanges {
             runs: Vec::new(),
             unavailable: Vec::new(),
             exact: Vec::new(),
+            images: Vec::new(),
+            old: None,
             wire_bytes: 0,
         }
     }
@@ -124,12 +130,15 @@ impl TableChanges {
 
     fn take(&mut self, origin: Origin) -> Result<Batch, ArrowError> {
         self.runs.clear();
+        let old = self.take_old()?;
         Ok(Batch {
             schema: Arc::clone(&self.schema),
             columns: self.columns.iter_mut().map(ColumnBuilder::finish).collect::<Result<_, _>>()?,
             ops: std::mem::take(&mut self.ops),
             unavailable: std::mem::take(&mut self.unavailable),
             exact: std::mem::take(&mut self.exact),
+            images: std::mem::take(&mut self.images),
+            old,
             origin,
             wire_bytes: std::mem::take(&mut self.wire_bytes),
         })
@@ -236,7 +245,7 @@ impl Changes {
         if self.in_progress.is_current() {
             return self.in_progress.current()?.row(slot, op, wire_bytes);
         }
-        if self.frozen.is_on() && self.passes_over(slot) {
+        if self.passes_over(slot) {
             let schema = Arc::clone(&self.tables.get(slot)?.as_ref()?.schema);
             return Some(self.frozen.discard(schema, op));
         }
@@ -384,12 +393,12 @@ impl Changes {
     /// Inside a transaction: takes everything out of memory. First the rows of transactions that have ended, then those of
     /// the open one, whose runs do not know their end yet (`Run::open`).
     pub fn take_open(&mut self) -> Result<(Vec<Batch>, Vec<Batch>), ArrowError> {
-        let open = self.transactions.len().saturating_sub(1);
         let (mut ended, mut unended) = (Vec::new(), Vec::new());
-        let mut tables = Vec::new();
+        // In the order in which they were set aside: of one table, whole transactions and such that came in pieces may lie
+        // there by turns.
         for aside in std::mem::take(&mut self.aside) {
             match aside.survivors {
-                None => tables.push(aside.rows),
+                None => take_parted(aside.rows, &self.transactions, (&mut ended, &mut unended))?,
                 Some(_) => ended.extend(resolve(aside, &self.transactions)?),
             }
         }
@@ -397,19 +406,7 @@ impl Changes {
             let Some(place) = self.tables.get_mut(slot) else { continue };
             if let Some(table) = place.take() {
                 *place = Some(TableChanges::new(Arc::clone(&table.schema)));
-                tables.push(table);
-            }
-        }
-        for mut table in tables {
-            let first_open = table.runs.last().filter(|&&(_, transaction)| transaction == open).map(|&(row, _)| row);
-            let mut batch = take_resolved(&mut table, &self.transactions)?;
-            if let Some(row) = first_open {
-                let base = self.transactions.get(open).map_or(0, |transaction| transaction.base);
-                let rest = batch.split_off(row, Run::open(base as i64));
-                unended.push(rest);
-            }
-            if batch.rows() > 0 {
-                ended.push(batch);
+                take_parted(table, &self.transactions, (&mut ended, &mut unended))?;
             }
         }
         self.held_bytes = 0;
@@ -448,7 +445,27 @@ impl TableChanges {
         self.sequences.truncate(first_row);
         self.unavailable.retain(|&(row, _)| (row as usize) < first_row);
         self.exact.retain(|&(row, _, _)| (row as usize) < first_row);
+        self.images.retain(|&(row, _)| (row as usize) < first_row);
     }
+}
+
+/// Takes the rows of a table, those of ended transactions apart from those of the open one.
+fn take_parted(
+    mut table: TableChanges,
+    transactions: &[Transaction],
+    (ended, unended): (&mut Vec<Batch>, &mut Vec<Batch>),
+) -> Result<(), ArrowError> {
+    let open = transactions.len().saturating_sub(1);
+    let first_open = table.runs.last().filter(|&&(_, transaction)| transaction == open).map(|&(row, _)| row);
+    let mut batch = take_resolved(&mut table, transactions)?;
+    if let Some(row) = first_open {
+        let base = transactions.get(open).map_or(0, |transaction| transaction.base);
+        unended.push(batch.split_off(row, Run::open(base as i64)));
+    }
+    if batch.rows() > 0 {
+        ended.push(batch);
+    }
+    Ok(())
 }
 
 /// `None` where nothing of it survived.

@@ -18,8 +18,8 @@ pub mod size;
 pub mod snapshot;
 pub mod time;
 
-pub use batch::{Batch, Origin, Run};
-pub use changes::{Changes, Ended, SchemaChange, Survivors, TableChanges, TransactionEnd};
+pub use batch::{Batch, Image, Origin, Run};
+pub use changes::{Anew, AnewReason, Barrier, Changes, Ended, SchemaChange, Survivors, TableChanges, TransactionEnd};
 pub use column::ColumnBuilder;
 pub use commit::{CommitKind, Head, OpCounts, Round, SourceIdentity, StagedFile, Standing};
 pub use fault::{Fault, Refusal, Remedy};

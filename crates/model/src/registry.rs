@@ -58,6 +58,24 @@ impl TableEntry {
             versions: Vec::new(),
         }
     }
+
+    /// Whether rows of `schema` are told apart by the key that the rows so far were: by the same columns, whatever they are
+    /// called by now, with values that compare with the earlier ones.
+    pub fn has_key_of(&self, schema: &TableSchema) -> bool {
+        let Some(newest) = self.versions.last() else { return self.key == schema.key_names() };
+        let before = self.key.iter().map(|name| newest.columns.iter().find(|column| column.name == *name));
+        let after = schema.key.iter().map(|&at| schema.columns.get(at));
+        let by_id = |columns: &mut Vec<&Column>| columns.sort_unstable_by_key(|column| column.id);
+        let (Some(mut before), Some(mut after)) =
+            (before.collect::<Option<Vec<_>>>(), after.collect::<Option<Vec<_>>>())
+        else {
+            return false;
+        };
+        by_id(&mut before);
+        by_id(&mut after);
+        let is_same = |(one, other): (&&Column, &&Column)| one.id == other.id && one.kind.compares_with(other.kind);
+        before.len() == after.len() && before.iter().zip(&after).all(is_same)
+    }
 }
 
 impl Registry {
@@ -95,6 +113,8 @@ impl Registry {
         }
         let entry = Arc::make_mut(entry);
         let version = entry.versions.last().map_or(1, |newest| newest.version + 1);
+        // The same columns (`TableEntry::has_key_of`), as they are called now.
+        entry.key = schema.key_names();
         entry.versions.push(SchemaVersion { version, columns: schema.columns.clone() });
         Some(version)
     }
@@ -119,6 +139,41 @@ mod tests {
             columns: columns.iter().zip(1..).map(column).collect(),
             key: vec![0],
         }
+    }
+
+    /// The key of `schema` is that of a table which came with `a` and `b` and the key `a`.
+    fn is_same_key(schema: &TableSchema) -> bool {
+        let mut registry = Registry::default();
+        registry.put(TableEntry::new(&self::schema(&["a", "b"])));
+        registry.version_of(&self::schema(&["a", "b"]));
+        registry.get(&schema.table).is_some_and(|entry| entry.has_key_of(schema))
+    }
+
+    #[test]
+    fn a_key_is_the_same_while_its_columns_are_and_their_values_compare() {
+        let keyed = |columns: &[&str], key: &[usize]| TableSchema { key: key.to_vec(), ..schema(columns) };
+        assert!(is_same_key(&keyed(&["a", "b"], &[0])) && is_same_key(&keyed(&["renamed", "b", "c"], &[0])));
+        for key in [&[1][..], &[0, 1], &[]] {
+            assert!(!is_same_key(&keyed(&["a", "b"], key)), "{key:?}");
+        }
+        let with = |change: fn(&mut Column)| {
+            let mut other = schema(&["a", "b"]);
+            other.columns.iter_mut().take(1).for_each(change);
+            is_same_key(&other)
+        };
+        assert!(with(|column| column.type_name = "varchar".into()));
+        assert!(!with(|column| column.kind = Kind::Int64), "a text and a number are never equal");
+        assert!(!with(|column| column.id = 7), "dropped and added again under its name");
+    }
+
+    #[test]
+    fn a_key_column_that_is_renamed_has_its_new_name_in_the_key() {
+        let mut registry = Registry::default();
+        let before = schema(&["a"]);
+        registry.put(TableEntry::new(&before));
+        registry.version_of(&before);
+        registry.version_of(&schema(&["z"]));
+        assert_eq!(registry.get(&before.table).map(|entry| entry.key.clone()), Some(vec!["z".to_owned()]));
     }
 
     #[test]

@@ -137,6 +137,12 @@ impl Kind {
         }
     }
 
+    /// Whether equal values of both kinds are written alike, so that a key of one finds the rows of the other.
+    pub fn compares_with(self, other: Self) -> bool {
+        let is_integer = |kind| matches!(kind, Self::Int8 | Self::Int16 | Self::Int32 | Self::Int64 | Self::UInt64);
+        self == other || (is_integer(self) && is_integer(other))
+    }
+
     /// Reads what `Display` writes.
     pub fn parse(text: &str) -> Option<Self> {
         Some(match text {

@@ -1,7 +1,7 @@
 //! The fields of the pipeline file: the table that `shape` describes.
 
 use crate::fault::Wrong;
-use crate::shape::{Case, Field, Shape, TextRule, Word, later, now};
+use crate::shape::{Case, Field, Shape, TextRule, Word, now};
 
 /// The whole file.
 pub(crate) const FILE: Shape = Shape::Map(&[
@@ -123,7 +123,7 @@ const TARGETS: &[Case] = &[
     },
     Case {
         word: "s3",
-        built: false,
+        built: true,
         fields: &[
             BUCKET,
             PREFIX,
@@ -131,9 +131,13 @@ const TARGETS: &[Case] = &[
             LAYOUT,
             COMPRESSION,
             DECIMALS,
-            Field::optional("region", Shape::Text(FILLED), "region of the bucket"),
+            Field::optional("region", Shape::Text(FILLED), "region of the bucket; left out: `AWS_REGION`"),
             ENDPOINT,
-            Field::optional("pathStyle", Shape::Bool, "address the bucket in the path"),
+            Field::optional(
+                "pathStyle",
+                Shape::Bool,
+                "address the bucket in the path; left out: where there is an `endpoint`",
+            ),
             Field::optional("kmsKeyId", Shape::Text(FILLED), "key to encrypt with"),
             STORAGE_CLASS,
             Field::optional("requesterPays", Shape::Bool, "the requester pays"),
@@ -144,7 +148,7 @@ const TARGETS: &[Case] = &[
     },
     Case {
         word: "abs",
-        built: false,
+        built: true,
         fields: &[
             Field::required("container", Shape::Text(FILLED), "name of the container"),
             Field::required("accountName", Shape::Text(FILLED), "storage account"),
@@ -159,7 +163,7 @@ const TARGETS: &[Case] = &[
     },
     Case {
         word: "gcs",
-        built: false,
+        built: true,
         fields: &[
             BUCKET,
             PREFIX,
@@ -223,13 +227,12 @@ const AUTHENTICATIONS: &[Case] = &[Case {
 const BUCKET: Field = Field::required("bucket", Shape::Text(FILLED), "name of the bucket");
 const PREFIX: Field = Field::optional("prefix", Shape::Text(FOLDER), "folder inside; empty for the root");
 const ENDPOINT: Field = Field::optional("endpoint", Shape::Text(FILLED), "address of the store, if not the usual one");
-const STORAGE_CLASS: Field = Field::optional("storageClass", Shape::Text(FILLED), "storage class of every object");
+const STORAGE_CLASS: Field = Field::optional("storageClass", Shape::Text(FILLED), "storage class of data files");
 const FORMAT: Field =
-    Field::optional("format", Shape::Word(&[later("avro"), now("parquet"), later("json")]), "format of the files")
+    Field::optional("format", Shape::Word(&[now("avro"), now("parquet"), now("json")]), "format of the files")
         .default("avro");
-const LAYOUT: Field =
-    Field::optional("layout", Shape::Word(&[later("envelope"), now("flat")]), "layout of the records")
-        .default("envelope");
+const LAYOUT: Field = Field::optional("layout", Shape::Word(&[now("envelope"), now("flat")]), "layout of the records")
+    .default("envelope");
 const COMPRESSION: Field = Field::optional(
     "compression",
     Shape::Word(&[now("zstd"), now("snappy"), now("none"), now("deflate"), now("gzip")]),
@@ -237,7 +240,7 @@ const COMPRESSION: Field = Field::optional(
 );
 const DECIMALS: Field = Field::optional(
     "decimalMapping",
-    Shape::Word(&[now("logical"), later("legacy")]),
+    Shape::Word(&[now("logical"), now("legacy")]),
     "decimals as decimals, or as texts",
 )
 .default("logical");

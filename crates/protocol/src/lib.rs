@@ -12,6 +12,7 @@ pub mod gateway;
 mod measure;
 mod name;
 mod nearest;
+mod plain_secret;
 mod properties;
 mod question;
 mod schema;
@@ -28,6 +29,7 @@ pub use name::default_slot_name;
 pub use question::{Question, SourcePart, TargetPart};
 pub use schema::{advanced_table, format_table, json_schema};
 pub use spec::{
-    Compression, ConnectionSpec, Format, Layout, PipelineSpec, SourceSpec, StoreSpec, TableSpec, TargetSpec,
+    AbsSpec, Compression, ConnectionSpec, DecimalMapping, Format, GcsSpec, Layout, PipelineSpec, S3Spec, SourceSpec,
+    StoreSpec, TableSpec, TargetSpec,
 };
 pub use tree::Notation;

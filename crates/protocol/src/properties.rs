@@ -7,12 +7,13 @@ use std::time::Duration;
 use millrace_model::{ByteSize, Finding};
 
 use crate::advanced::{self, AdvancedProperties, KEYS, Key, Rule, Translate};
-use crate::fault::{HONOURED, MEANINGLESS, NOT_BUILT, PLAIN_SECRET, Problem, Wrong};
+use crate::fault::{HONOURED, MEANINGLESS, NOT_BUILT, Problem, Wrong};
 use crate::measure::{parse_duration, parse_size, shown_duration, shown_size};
 use crate::name::{refuse_publication_name, refuse_slot_name};
 use crate::nearest::nearest;
+use crate::plain_secret;
 use crate::tree::Node;
-use crate::validate::{Report, sounds_secret};
+use crate::validate::Report;
 
 const PATH: &str = "advancedProperties";
 
@@ -39,7 +40,13 @@ pub(crate) fn read(node: Option<&Node>, source: &str, report: &mut Report) -> Pr
             report.problem(Wrong::new(wrong, cure).at(path, value.line));
             continue;
         };
-        let Some((key, text)) = find(name, text, &path, value.line, report) else { continue };
+        let is_ours = KEYS.iter().any(|key| key.name == name || key.aliases.iter().any(|alias| alias.name == name));
+        // Our own keys have rules of their own, and no place for a secret.
+        if let Some(problem) = plain_secret::refuse(name, text, &path, value.line).filter(|_| !is_ours) {
+            report.problem(problem);
+            continue;
+        }
+        let Some((key, text)) = find(name, text, &path, report) else { continue };
         if !key.source.is_empty() && key.source != source {
             let about = format!("`{name}` means nothing for a {source} source and is kept as it is");
             report.finding(Finding::warning(MEANINGLESS, &path, about, "remove it, or leave it: it changes nothing"));
@@ -63,7 +70,7 @@ pub(crate) fn read(node: Option<&Node>, source: &str, report: &mut Report) -> Pr
 }
 
 /// The key that is meant, and its value in our words; nothing where there is none, which is then reported.
-fn find(name: &str, text: &str, path: &str, line: u64, report: &mut Report) -> Option<(&'static Key, String)> {
+fn find(name: &str, text: &str, path: &str, report: &mut Report) -> Option<(&'static Key, String)> {
     if let Some(key) = KEYS.iter().find(|key| key.name == name) {
         let theirs = advanced::SNAPSHOT_MODES.iter().find(|(theirs, _)| name == "snapshot.mode" && *theirs == text);
         return Some((key, theirs.map_or(text, |(_, ours)| ours).to_owned()));
@@ -81,12 +88,6 @@ fn find(name: &str, text: &str, path: &str, line: u64, report: &mut Report) -> O
         };
         report.finding(Finding::info(HONOURED, path, format!("honoured as `{}: {ours}`", key.name)));
         return Some((key, ours));
-    }
-    if sounds_secret(name) {
-        let wrong = "looks like a secret, and secrets do not belong in the file";
-        let cure = "remove it; a password is a reference: `password: {secretType: env, secretName: NAME}`";
-        report.problem(Problem::new(PLAIN_SECRET, path, wrong, cure).line(line));
-        return None;
     }
     let cure = match nearest(name, KEYS.iter().map(|key| key.name)) {
         Some(meant) => format!("did you mean `{meant}`? Otherwise leave it: it changes nothing"),

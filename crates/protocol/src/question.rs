@@ -13,7 +13,7 @@ use crate::fields::BODY;
 use crate::name::default_slot_name;
 use crate::properties;
 use crate::spec::{
-    PipelineSpec, SourceSpec, TableSpec, TargetSpec, child, source, tables, target, text_of, unreadable,
+    Layout, PipelineSpec, SourceSpec, TableSpec, TargetSpec, child, source, tables, target, text_of, unreadable,
 };
 use crate::tree::{Node, Notation};
 use crate::validate::{Report, validate};
@@ -48,6 +48,8 @@ pub struct SourcePart<'a> {
     pub tables: &'a [TableSpec],
     /// Fine tuning.
     pub advanced: &'a AdvancedProperties,
+    /// Whether the target has a place for the rows before changes.
+    pub old_rows: bool,
     name: &'a str,
 }
 
@@ -75,7 +77,8 @@ impl SourcePart<'_> {
 impl PipelineSpec {
     /// What its source needs.
     pub fn source_part(&self) -> SourcePart<'_> {
-        SourcePart { source: &self.source, tables: &self.tables, advanced: &self.advanced, name: &self.name }
+        let old_rows = self.target.layout == Layout::Envelope;
+        SourcePart { source: &self.source, tables: &self.tables, advanced: &self.advanced, old_rows, name: &self.name }
     }
 
     /// What its target needs.
@@ -129,7 +132,7 @@ impl Question {
     /// What its source needs, if one is asked about.
     pub fn source_part(&self) -> Option<SourcePart<'_>> {
         let source = self.source.as_ref()?;
-        Some(SourcePart { source, tables: &self.tables, advanced: &self.advanced, name: &self.name })
+        Some(SourcePart { source, tables: &self.tables, advanced: &self.advanced, old_rows: false, name: &self.name })
     }
 
     /// What its target needs, if one is asked about.

@@ -7,7 +7,7 @@ use millrace_model::{Finding, SecretReference};
 
 use crate::advanced::{AdvancedProperties, words};
 use crate::connection::check_postgres;
-use crate::fault::{NOT_VALID, Problem, Problems, Wrong};
+use crate::fault::{NOT_BUILT, NOT_VALID, Problem, Problems, Wrong};
 use crate::fields::{FILE, FORMATS};
 use crate::properties;
 use crate::tree::{Node, Notation};
@@ -86,6 +86,8 @@ pub struct TargetSpec {
     pub layout: Layout,
     /// Compression of the files; one that the format has.
     pub compression: Compression,
+    /// How decimals stand in the files.
+    pub decimals: DecimalMapping,
 }
 
 /// A place for files.
@@ -97,20 +99,60 @@ pub enum StoreSpec {
         path: PathBuf,
     },
     /// Amazon S3 and what speaks its language.
-    S3 {
-        /// Name of the bucket.
-        bucket: String,
-    },
+    S3(S3Spec),
     /// Azure Blob Storage.
-    Abs {
-        /// Name of the container.
-        container: String,
-    },
+    Abs(AbsSpec),
     /// Google Cloud Storage.
-    Gcs {
-        /// Name of the bucket.
-        bucket: String,
-    },
+    Gcs(GcsSpec),
+}
+
+/// A bucket of S3.
+#[derive(Clone, Debug)]
+pub struct S3Spec {
+    /// Its name.
+    pub bucket: String,
+    /// Its region; where it is left out, the environment says it.
+    pub region: Option<String>,
+    /// Address of a service that is not Amazon's.
+    pub endpoint: Option<String>,
+    /// Whether the bucket stands in the path of addresses; left out: if there is an endpoint.
+    pub path_style: Option<bool>,
+    /// Key to encrypt with.
+    pub kms_key_id: Option<String>,
+    /// Storage class of data files.
+    pub storage_class: Option<String>,
+    /// Whether the requester pays.
+    pub requester_pays: bool,
+    /// Tags of every object.
+    pub tags: Vec<(String, String)>,
+}
+
+/// A container of Azure Blob Storage.
+#[derive(Clone, Debug)]
+pub struct AbsSpec {
+    /// Its name.
+    pub container: String,
+    /// Its storage account.
+    pub account_name: String,
+    /// Where the account's key is to be found; without it the environment says who millrace is.
+    pub account_key: Option<SecretReference>,
+    /// Address of the account, if not the usual one.
+    pub endpoint: Option<String>,
+}
+
+/// A bucket of Google Cloud Storage.
+#[derive(Clone, Debug)]
+pub struct GcsSpec {
+    /// Its name.
+    pub bucket: String,
+    /// Address of a service that is not Google's.
+    pub endpoint: Option<String>,
+    /// Key to encrypt with.
+    pub kms_key_name: Option<String>,
+    /// Storage class of data files.
+    pub storage_class: Option<String>,
+    /// Project that pays for requests.
+    pub user_project: Option<String>,
 }
 
 words! {
@@ -132,6 +174,16 @@ words! {
         Envelope = "envelope",
         /// Columns on top.
         Flat = "flat",
+    }
+}
+
+words! {
+    /// How decimals stand in the files.
+    DecimalMapping {
+        /// As decimals.
+        Logical = "logical",
+        /// As texts.
+        Legacy = "legacy",
     }
 }
 
@@ -213,15 +265,12 @@ pub(crate) fn text_of(node: &Node, name: &str) -> String {
 
 pub(crate) fn source(node: &Node, kind: &str) -> Option<SourceSpec> {
     let written = child(node, &["streamingSource", "connection"])?;
-    let properties = written.get("jdbcProperties").into_iter().flat_map(Node::entries);
     let connection = ConnectionSpec {
         host: text_of(written, "host"),
         port: written.get("port").and_then(Node::as_whole).and_then(|port| u16::try_from(port).ok())?,
         username: text_of(written, "username"),
         password: written.get("password").map(secret),
-        jdbc_properties: properties
-            .map(|(name, value)| (name.to_owned(), value.as_text().unwrap_or_default().to_owned()))
-            .collect(),
+        jdbc_properties: texts(written.get("jdbcProperties")),
     };
     match kind {
         "postgres" => Some(SourceSpec::Postgres { connection, database: text_of(written, "database") }),
@@ -281,9 +330,20 @@ pub(crate) fn target(node: &Node, folder: &Path, report: &mut Report) -> Option<
     check_compression(node, report);
     let store = match word("type")?.as_str() {
         "local" => StoreSpec::Local { path: folder.join(text_of(node, "path")) },
-        "s3" => StoreSpec::S3 { bucket: text_of(node, "bucket") },
-        "abs" => StoreSpec::Abs { container: text_of(node, "container") },
-        "gcs" => StoreSpec::Gcs { bucket: text_of(node, "bucket") },
+        "s3" => StoreSpec::S3(s3(node, report)),
+        "abs" => StoreSpec::Abs(AbsSpec {
+            container: text_of(node, "container"),
+            account_name: text_of(node, "accountName"),
+            account_key: node.get("accountKey").map(secret),
+            endpoint: optional(node, "endpoint"),
+        }),
+        "gcs" => StoreSpec::Gcs(GcsSpec {
+            bucket: text_of(node, "bucket"),
+            endpoint: optional(node, "endpoint"),
+            kms_key_name: optional(node, "kmsKeyName"),
+            storage_class: optional(node, "storageClass"),
+            user_project: optional(node, "userProject"),
+        }),
         _ => return None,
     };
     Some(TargetSpec {
@@ -292,5 +352,35 @@ pub(crate) fn target(node: &Node, folder: &Path, report: &mut Report) -> Option<
         format,
         layout: Layout::from_word(word("layout").as_deref().unwrap_or("envelope"))?,
         compression: Compression::from_word(&compression)?,
+        decimals: DecimalMapping::from_word(word("decimalMapping").as_deref().unwrap_or("logical"))?,
     })
+}
+
+fn s3(node: &Node, report: &mut Report) -> S3Spec {
+    for name in ["roleArn", "externalId"] {
+        if let Some(written) = node.get(name) {
+            let cure = "let the environment give the credentials of that role";
+            let path = format!("streamingTarget.{name}");
+            report.unbuilt(Problem::new(NOT_BUILT, path, "roles are not assumed yet", cure).line(written.line));
+        }
+    }
+    S3Spec {
+        bucket: text_of(node, "bucket"),
+        region: optional(node, "region"),
+        endpoint: optional(node, "endpoint"),
+        path_style: node.get("pathStyle").and_then(Node::as_bool),
+        kms_key_id: optional(node, "kmsKeyId"),
+        storage_class: optional(node, "storageClass"),
+        requester_pays: node.get("requesterPays").and_then(Node::as_bool).unwrap_or_default(),
+        tags: texts(node.get("tags")),
+    }
+}
+
+fn optional(node: &Node, name: &str) -> Option<String> {
+    node.get(name).and_then(Node::as_text).map(str::to_owned)
+}
+
+fn texts(node: Option<&Node>) -> Vec<(String, String)> {
+    let entries = node.into_iter().flat_map(Node::entries);
+    entries.map(|(name, value)| (name.to_owned(), value.as_text().unwrap_or_default().to_owned())).collect()
 }

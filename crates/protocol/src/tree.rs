@@ -79,6 +79,11 @@ impl Node {
         if let Value::Whole(number) = self.value { Some(number) } else { None }
     }
 
+    /// Its value, if it is true or false.
+    pub(crate) fn as_bool(&self) -> Option<bool> {
+        if let Value::Bool(value) = self.value { Some(value) } else { None }
+    }
+
     /// Its text, if it is one.
     pub(crate) fn as_text(&self) -> Option<&str> {
         if let Value::Text(text) = &self.value { Some(text) } else { None }

@@ -6,6 +6,7 @@ use millrace_model::Finding;
 use crate::fault::{NOT_BUILT, PLAIN_SECRET, Problem, Wrong};
 use crate::fields::SECRET;
 use crate::nearest::nearest;
+use crate::plain_secret;
 use crate::shape::{Case, Field, Shape, Word};
 use crate::tree::{Node, Value};
 
@@ -36,28 +37,6 @@ impl Report {
     pub(crate) fn finding(&mut self, finding: Finding) {
         self.findings.push(finding);
     }
-}
-
-/// Whether a property of this name would hold a secret's value. Paths and names of secrets are none.
-pub(crate) fn sounds_secret(name: &str) -> bool {
-    const WORDS: [&str; 10] = [
-        "password",
-        "passphrase",
-        "secret",
-        "token",
-        "passwd",
-        "privatekey",
-        "apikey",
-        "accesskey",
-        "accountkey",
-        "sharedkey",
-    ];
-    // These hold a path, or the name of a class, an encoding or a secret.
-    const NAMES: [&str; 6] = ["file", "path", "callback", "class", "encoding", "secretname"];
-    let last = name.rsplit(['.', '_', '-']).next().unwrap_or(name);
-    let is_key = last != name && last.eq_ignore_ascii_case("key") || last.ends_with("Key");
-    let name = name.to_lowercase();
-    (is_key || WORDS.iter().any(|word| name.contains(word))) && !NAMES.iter().any(|end| name.ends_with(end))
 }
 
 /// Holds `node` against `shape`.
@@ -219,10 +198,8 @@ fn refuse_word(text: &str, words: &[Word], path: &str, prelude: &str, line: u64,
 fn texts(node: &Node, path: &str, report: &mut Report) {
     for (name, value) in node.entries() {
         let at = join(path, name);
-        if sounds_secret(name) {
-            let wrong = "looks like a secret, and secrets do not belong in the file";
-            let cure = "remove it; a password is a reference: `password: {secretType: env, secretName: NAME}`";
-            report.problem(Problem::new(PLAIN_SECRET, at, wrong, cure).line(value.line));
+        if let Some(problem) = plain_secret::refuse(name, value.as_text().unwrap_or_default(), &at, value.line) {
+            report.problem(problem);
         } else if value.as_text().is_none() {
             let wrong = format!("must be a text, not {}", value.value);
             report.problem(Wrong::new(wrong, format!("put it in quotes: `{name}: \"…\"`")).at(at, value.line));

@@ -13,7 +13,13 @@ CREATE OR REPLACE TEMP TABLE files AS WITH c AS (SELECT * FROM read_json(getvari
 
 # A truncate voids every row below it.
 ALIVE = "_sequence >= (SELECT coalesce(max(_sequence), 0) FROM r WHERE _op = 't')"
-ROWS = "r AS (FROM read_parquet(getvariable('paths'), union_by_name = true))"
+FLAT = "r AS (FROM read_parquet(getvariable('paths'), union_by_name = true))"
+ENVELOPE = "r AS (FROM flat(getvariable('paths')))"
+MACRO = """
+CREATE OR REPLACE MACRO flat(paths) AS TABLE
+  SELECT unnest(CASE WHEN op = 'd' THEN before ELSE after END), op AS _op, sequence AS _sequence, source.position AS _position, source.tx_id AS _tx_id,
+         source.tx_index AS _tx_index, make_timestamptz(source.ts_us) AS _commit_ts, unavailable AS _unavailable, exact AS _exact, source.snapshot AS _snapshot
+  FROM read_parquet(paths, union_by_name = true)"""
 
 
 def quoted(name):
@@ -21,7 +27,7 @@ def quoted(name):
 
 
 class Lake:
-    """A lake on the local disk, in the flat layout."""
+    """A lake of Parquet files on the local disk."""
 
     def __init__(self, root):
         self.root = os.path.abspath(root)
@@ -29,6 +35,8 @@ class Lake:
         self.db.execute("SET TimeZone = 'UTC'")
         self.db.execute("SET VARIABLE lake = ?", [self.root])
         self.db.execute(FILES)
+        self.db.execute(MACRO)
+        self.row_source = ENVELOPE if self.registry()["layout"] == "envelope" else FLAT
 
     def open(self, table):
         """Turns to one table; the types of its user columns by name, or None where the lake has no file of it."""
@@ -36,19 +44,19 @@ class Lake:
         if not paths:
             return None
         self.db.execute("SET VARIABLE paths = ?", [[f"{self.root}/{p}" for p in paths]])
-        described = self.db.execute(f"DESCRIBE WITH {ROWS} FROM r").fetchall()
+        described = self.db.execute(f"DESCRIBE WITH {self.row_source} FROM r").fetchall()
         return {name: kind for name, kind, *_ in described if not name.startswith("_")}
 
     def unavailable(self):
         """The columns of the open table that are unavailable in at least one row."""
-        found = self.db.execute(f"WITH {ROWS} SELECT DISTINCT unnest(_unavailable) FROM r").fetchall()
+        found = self.db.execute(f"WITH {self.row_source} SELECT DISTINCT unnest(_unavailable) FROM r").fetchall()
         return sorted(name for (name,) in found)
 
     def simple(self, key, shown, order):
         """The state by key: the newest row of each key; an unavailable column shows as null."""
         keys = ", ".join(map(quoted, key))
         return self.db.execute(f"""
-            WITH {ROWS}
+            WITH {self.row_source}
             SELECT {shown} FROM (SELECT *, row_number() OVER (PARTITION BY {keys}
                                      ORDER BY _sequence DESC, _op = 'r' DESC, _snapshot::BIGINT DESC) AS _newest
                                  FROM r WHERE {ALIVE}) WHERE _newest = 1 AND _op NOT IN ('d', 't') ORDER BY {order}""")
@@ -68,7 +76,7 @@ class Lake:
             exact = f"""CASE WHEN f.{quoted(c)}.x[{name}] IS NULL THEN {exact}
                         ELSE map_concat(coalesce({exact}, MAP {{}}), MAP {{{name}: f.{quoted(c)}.x[{name}]}}) END"""
         return self.db.execute(f"""
-            WITH RECURSIVE {ROWS},
+            WITH RECURSIVE {self.row_source},
             o AS (SELECT *, lag(_row) OVER w AS _from, lead(_row) OVER w IS NULL AS _last
                   FROM (SELECT *, row_number() OVER () AS _row FROM r WHERE {ALIVE} AND _op <> 't')
                   WINDOW w AS (PARTITION BY {keys} ORDER BY _sequence, _op = 'r', _snapshot::BIGINT NULLS FIRST)),
@@ -88,16 +96,18 @@ class Lake:
         ident, anchor = snapshot
         names = ", ".join(map(quoted, columns))
         return self.db.execute(f"""
-            WITH {ROWS},
+            WITH {self.row_source},
             counted AS (SELECT {names}, _exact, sum(CASE _op WHEN 'd' THEN -1 ELSE 1 END)::BIGINT AS times FROM r
                 WHERE {ALIVE} AND _op <> 't' AND (_snapshot = ? OR (_op <> 'r' AND _sequence > ?)) GROUP BY ALL)
             SELECT {shown}, times FROM counted WHERE times <> 0""", [ident, anchor])
 
+    def registry(self):
+        newest = json_of(max(glob(f"{self.root}/_millrace/commits/*/*.json")))
+        return json_of(f"{self.root}/{newest['tables']['path']}")
+
     def snapshot(self, table):
         """Id and anchor of the table's finished snapshot, from the registry of the newest commit; none: all of the stream."""
-        newest = json_of(max(glob(f"{self.root}/_millrace/commits/*/*.json")))
-        registry = json_of(f"{self.root}/{newest['tables']['path']}")
-        for entry in registry["tables"]:
+        for entry in self.registry()["tables"]:
             if entry["table"] == table:
                 done = json_of(f"{self.root}/{entry['path']}")["snapshot"]
                 return (str(done["id"]), done["sequence"]) if done else (None, 0)

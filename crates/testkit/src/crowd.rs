@@ -91,7 +91,7 @@ impl Crowd {
                 });
             }
             while let Some(ended) = agents.join_next().await {
-                ended.map_err(|_| Fault::Unexpected("a simulated agent panicked".into()))??;
+                ended.map_err(|_error| Fault::Unexpected("a simulated agent panicked".into()))??;
             }
             let mut seen = std::mem::take(&mut *seen.lock().unwrap_or_else(PoisonError::into_inner));
             seen.beyond.sort_unstable();
@@ -161,6 +161,7 @@ impl One {
     }
 }
 
+#[expect(clippy::indexing_slicing, reason = "an object of our own making takes any member")]
 fn sync(session: &Value, sequence: u64, held: &Value) -> Value {
     let now = "2026-01-01T00:00:00.000Z";
     let mut sync = json!({"sessionId": session, "sequence": sequence, "waitMs": HOLD_MS, "sentAt": now, "conditions": [],

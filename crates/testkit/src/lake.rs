@@ -34,14 +34,26 @@ pub fn compare(pipeline: &Pipeline, database: &Database) -> Result<Equal> {
     let tables: Vec<String> = pipeline.tables.iter().map(|table| format!("public.{table}")).collect();
     let mut reader = script("compare.py")?;
     reader.arg(&pipeline.lake).arg(database.url()).arg(&pipeline.database).args(&tables);
-    let output = reader.output().map_err(Fault::io("python"))?;
+    Ok(Equal { tables: tables.len(), rows: rows_of(&last_line("compare.py", reader)?)? })
+}
+
+/// Reads a table in lakes of any format and layout that hold the same changes, each with every independent reader there is
+/// for it: all must find the same. Gives how many rows that were.
+pub fn alike<'a>(table: &str, lakes: impl IntoIterator<Item = &'a Path>) -> Result<u64> {
+    let mut reader = script("alike.py")?;
+    reader.arg(table).args(lakes);
+    rows_of(&last_line("alike.py", reader)?)
+}
+
+/// What a script says last.
+fn last_line(name: &str, mut script: Command) -> Result<String> {
+    let output = script.output().map_err(Fault::io("python"))?;
     let text = String::from_utf8_lossy(&output.stdout);
-    let last = text.lines().last().unwrap_or_default().to_owned();
     match output.status.code() {
-        Some(0) => Ok(Equal { tables: tables.len(), rows: rows_of(&last)? }),
-        Some(1) => Err(Fault::Difference(last)),
+        Some(0) => Ok(text.lines().last().unwrap_or_default().to_owned()),
+        Some(1) => Err(Fault::Difference(text.into_owned())),
         _ => Err(Fault::Program {
-            program: "compare.py".into(),
+            program: name.into(),
             status: output.status.to_string(),
             stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
         }),

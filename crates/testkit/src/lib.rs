@@ -9,15 +9,18 @@ pub mod clouds;
 pub mod crowd;
 pub mod doors;
 pub mod fault;
+pub mod flaky;
 pub mod fuse;
 pub mod hub;
 pub mod lake;
 pub mod pipeline;
 pub mod postgres;
 pub mod process;
+pub mod resumable;
 pub mod scripted_source;
 pub mod scripted_target;
 pub mod spawn;
+pub mod stores;
 pub mod usage;
 pub mod workload;
 

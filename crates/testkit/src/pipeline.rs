@@ -21,6 +21,8 @@ pub struct Pipeline {
     pub database: String,
     /// Tables without database and schema; the schema is `public`.
     pub tables: Vec<String>,
+    /// What `millrace` needs to find in its environment.
+    pub environment: Vec<(String, String)>,
 }
 
 /// What a pipeline file shall say.
@@ -32,6 +34,20 @@ pub struct Draft {
     tables: Vec<String>,
     properties: Vec<(String, String)>,
     password_variable: Option<String>,
+    /// Format, layout and compression of the target.
+    form: [String; 3],
+    target: Option<Place>,
+}
+
+/// A target other than a local folder.
+#[derive(Clone, Debug)]
+pub struct Place {
+    /// Type and fields of the target, as they stand in the file; without those of the files' form.
+    pub fields: Map<String, Value>,
+    /// The same place as a folder, for the independent reader.
+    pub folder: PathBuf,
+    /// The credentials.
+    pub environment: Vec<(String, String)>,
 }
 
 impl Draft {
@@ -44,7 +60,16 @@ impl Draft {
             tables: tables.iter().map(|table| (*table).to_owned()).collect(),
             properties: vec![("commit.interval".to_owned(), "1s".to_owned())],
             password_variable: None,
+            form: ["parquet", "flat", "zstd"].map(str::to_owned),
+            target: None,
         }
+    }
+
+    /// To another place than a local folder.
+    #[must_use]
+    pub fn to(mut self, place: Place) -> Self {
+        self.target = Some(place);
+        self
     }
 
     /// One of `advancedProperties`; a later one wins.
@@ -52,6 +77,13 @@ impl Draft {
     pub fn property(mut self, key: &str, value: &str) -> Self {
         self.properties.retain(|(known, _)| known != key);
         self.properties.push((key.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Format, layout and compression of the target.
+    #[must_use]
+    pub fn form(mut self, (format, layout, compression): (&str, &str, &str)) -> Self {
+        self.form = [format, layout, compression].map(str::to_owned);
         self
     }
 
@@ -75,10 +107,11 @@ impl Draft {
         fs::write(&file, self.text()).map_err(Fault::io(&file))?;
         Ok(Pipeline {
             file,
-            lake: folder.join("lake"),
+            lake: self.target.as_ref().map_or_else(|| folder.join("lake"), |place| place.folder.clone()),
             name: self.name.clone(),
             database: self.database.clone(),
             tables: self.tables.clone(),
+            environment: self.target.as_ref().map(|place| place.environment.clone()).unwrap_or_default(),
         })
     }
 
@@ -95,11 +128,21 @@ impl Draft {
             "name": self.name,
             "agentId": agent_id,
             "streamingSource": {"type": "postgres", "connection": connection, "tables": tables.collect::<Vec<_>>()},
-            "streamingTarget": {"type": "local", "path": folder.join("lake"), "format": "parquet", "layout": "flat"},
+            "streamingTarget": self.target_fields(&folder.join("lake")),
             "advancedProperties": properties.collect::<Map<_, _>>(),
         })
     }
 
+    fn target_fields(&self, lake: &Path) -> Map<String, Value> {
+        let local = || Map::from_iter([("type".to_owned(), "local".into()), ("path".to_owned(), json!(lake))]);
+        let mut fields = self.target.as_ref().map_or_else(local, |place| place.fields.clone());
+        for (name, value) in ["format", "layout", "compression"].into_iter().zip(&self.form) {
+            fields.insert(name.into(), value.as_str().into());
+        }
+        fields
+    }
+
+    /// JSON is YAML too: the target is written as it is sent.
     fn text(&self) -> String {
         let tables = self.tables.iter().map(|table| format!("    - {{schema: public, table: \"{table}\"}}\n"));
         let properties = self.properties.iter().map(|(key, value)| format!("  {key}: \"{value}\"\n"));
@@ -110,13 +153,14 @@ impl Draft {
         format!(
             "version: 1\nname: {}\nstreamingSource:\n  type: postgres\n  connection:\n    host: 127.0.0.1\n    port: {}\n    \
              database: {}\n    username: {SUPERUSER}\n{}    jdbcProperties: {{sslmode: disable}}\n  tables:\n{}\
-             streamingTarget: {{type: local, path: ./lake, format: parquet, layout: flat, compression: zstd}}\n\
+             streamingTarget: {}\n\
              advancedProperties:\n{}",
             self.name,
             self.port,
             self.database,
             password.collect::<String>(),
             tables.collect::<String>(),
+            Value::from(self.target_fields(Path::new("./lake"))),
             properties.collect::<String>(),
         )
     }

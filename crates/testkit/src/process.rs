@@ -20,6 +20,7 @@ use serde_json::Value;
 pub use line::Line;
 
 use crate::fault::{Fault, Result};
+use crate::pipeline::Pipeline;
 use crate::{spawn, usage};
 
 /// How often the processor time and the memory of a running process are looked at, and whether it has ended.
@@ -64,6 +65,12 @@ pub struct Ended {
 }
 
 impl Invocation {
+    /// What a pipeline needs in the environment.
+    #[must_use]
+    pub fn for_pipeline(self, pipeline: &Pipeline) -> Self {
+        pipeline.environment.iter().fold(self, |invocation, (name, value)| invocation.env(name, value))
+    }
+
     /// `millrace ARGUMENTS…`.
     pub fn new(arguments: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Result<Self> {
         Ok(Self::of(&binary()?, arguments))

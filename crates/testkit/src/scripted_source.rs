@@ -24,7 +24,7 @@ use crate::fuse::{Fuse, Unanswered};
 use held::{Connection, Grip, ScriptedHeld};
 use log::{ScriptedLog, ended};
 use snapshot::ScriptedSnapshot;
-pub use world::{World, scripted_schema};
+pub use world::{Alter, World, scripted_schema};
 
 /// One row change of the script. Every table has columns `id` (key) and `value`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -198,7 +198,8 @@ impl Source for ScriptedSource {
         let (world, tables) = (self.world.clone(), self.tables.clone());
         let look = move || {
             let published = |table: &String| world.state().published.contains_key(table);
-            tables.iter().map(|table| Member { schema: world.schema(table), published: published(table) }).collect()
+            let fit = tables.iter().filter(|table| !world.state().unfit.contains(*table));
+            fit.map(|table| Member { schema: world.schema(table), published: published(table) }).collect()
         };
         self.fuse.step("look at the tables", look).await.map_err(unanswered)
     }
@@ -217,7 +218,11 @@ impl Source for ScriptedSource {
         // Somebody else's transaction runs until now: the stream may come this far.
         bound(position(self.world.end()));
         let world = self.world.clone();
-        let made = self.fuse.step("make a temporary slot", move || position(world.end())).await.map_err(unanswered)?;
+        let make = move || {
+            let late = std::mem::take(&mut world.state().late);
+            position(world.end() - late)
+        };
+        let made = self.fuse.step("make a temporary slot", make).await.map_err(unanswered)?;
         Ok(Arc::new(ScriptedSnapshot::new(self, made)))
     }
 

@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 
 use super::drain::MEMORY_BAR;
 use super::report::Report;
-use super::stage::{BENCH, Stage};
+use super::stage::{BENCH, MIB, Stage};
 
 /// Commits in the chain when the drain's default of rows is asked for.
 const COMMITS: u64 = 1_000_000;
@@ -49,7 +49,7 @@ pub(crate) fn measure(stage: &Stage, share: f64, report: &mut Report) -> Result<
 }
 
 fn mib(ended: &Ended) -> f64 {
-    ended.peak_memory.get() as f64 / 1_048_576.0
+    ended.peak_memory.get() as f64 / MIB
 }
 
 /// Adds heartbeats to a chain, as a writer of years would have.

@@ -4,7 +4,7 @@ use millrace_testkit::{Fault, Result, backlog};
 
 use super::cpu;
 use super::report::{Report, median};
-use super::stage::Stage;
+use super::stage::{MIB, Stage};
 
 /// Wall time of Millrace, from start to exit, over that of pg_recvlogical into the void.
 const WALL_BAR: f64 = 0.6;
@@ -14,8 +14,6 @@ const CPU_BAR: f64 = 0.8;
 
 /// `memory.limit` by default, in MiB.
 pub(crate) const MEMORY_BAR: f64 = 200.0;
-
-const MIB: f64 = 1_048_576.0;
 
 /// What one run of each cost.
 #[derive(Debug, Default)]

@@ -11,8 +11,9 @@ use millrace_testkit::postgres::Database;
 use millrace_testkit::{Fault, Result, backlog};
 use serde_json::Value;
 
-use super::report::{Report, quantile};
-use super::stage::{PATIENCE, Stage};
+use super::drain::MEMORY_BAR;
+use super::report::{Report, median, quantile};
+use super::stage::{MIB, PATIENCE, Stage};
 use crate::demo::commit_path;
 
 /// The reader's poll.
@@ -38,56 +39,83 @@ struct Seen {
     sequence: u64,
 }
 
-/// Measures the delays of some ten thousand changes.
-pub(crate) fn measure(stage: &Stage, report: &mut Report) -> Result<()> {
+/// Measures the delays of some hundred thousand changes, several times; the medians count.
+pub(crate) fn measure(stage: &Stage, times: usize, report: &mut Report) -> Result<()> {
+    let (mut middles, mut tails, mut peaks) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut changes, mut block) = (0, 0);
+    for time in 1..=times {
+        let slot = format!("latency_{time}");
+        stage.make_slot(&slot)?;
+        let once = once(stage, &slot, &mut block)?;
+        stage.drop_slot(&slot)?;
+        changes += once.delays.len();
+        middles.push(quantile(&once.delays, 0.5));
+        tails.push(quantile(&once.delays, 0.99));
+        peaks.push(once.peak_mib);
+    }
+    report.add("latency: changes", changes as f64, "");
+    report.judge("latency: p50", median(middles), "s", MEDIAN_BAR);
+    report.judge("latency: p99", median(tails), "s", TAIL_BAR);
+    report.judge("latency: peak", median(peaks), "MiB", MEMORY_BAR);
+    Ok(())
+}
+
+/// What one load has shown.
+struct Once {
+    /// Of each change, rising.
+    delays: Vec<f64>,
+    peak_mib: f64,
+}
+
+/// One load from `block` on, which it moves, read through a slot that stands at its beginning.
+fn once(stage: &Stage, slot: &str, block: &mut u64) -> Result<Once> {
     println!("Streaming 5,000 changes a second for {} s", LENGTH.as_secs());
-    let attempt = stage.attempt(super::stage::BENCH, &[backlog::TABLE])?;
+    let attempt = stage.attempt(slot, &[backlog::TABLE])?;
     let mut running = stage.start(&attempt, &[])?;
     running.wait_for("streaming", PATIENCE)?;
-    let database = stage.database.clone();
-    let load = thread::spawn(move || write_at_pace(&database));
+    let (database, first) = (stage.database.clone(), *block);
+    let load = thread::spawn(move || write_at_pace(&database, first));
     let mut seen: Vec<Seen> = Vec::new();
     while !load.is_finished() {
         look(&attempt.pipeline.lake, &mut seen)?;
         thread::sleep(POLL);
     }
-    let blocks = load.join().map_err(|_panic| Fault::Unexpected("the load panicked".into()))??;
+    *block = load.join().map_err(|_panic| Fault::Unexpected("the load panicked".into()))??;
     let began = Instant::now();
-    while seen.last().is_none_or(|last| last.sequence < changes_in(blocks)) {
+    let changes = changes_before(*block) - changes_before(first);
+    while seen.last().is_none_or(|last| last.sequence < changes) {
         if began.elapsed() > CATCHING_UP || running.has_ended() {
             return Err(Fault::Unexpected("the lake did not catch up".into()));
         }
         look(&attempt.pipeline.lake, &mut seen)?;
         thread::sleep(POLL);
     }
-    running.stop(PATIENCE)?;
+    let ended = running.stop(PATIENCE)?;
     let mut delays = delays(&stage.database, &stage.read(&attempt, backlog::TABLE)?, &seen)?;
     delays.sort_by(f64::total_cmp);
-    report.add("latency: changes", delays.len() as f64, "");
-    report.judge("latency: p50", quantile(&delays, 0.5), "s", MEDIAN_BAR);
-    report.judge("latency: p99", quantile(&delays, 0.99), "s", TAIL_BAR);
-    Ok(())
+    Ok(Once { delays, peak_mib: ended.peak_memory.get() as f64 / MIB })
 }
 
-/// Writes a block each twenty milliseconds; gives the number of blocks.
-fn write_at_pace(database: &Database) -> Result<u64> {
+/// Writes a block each twenty milliseconds, from `first` on; gives the first that it did not write.
+fn write_at_pace(database: &Database, first: u64) -> Result<u64> {
     let mut session = database.session()?;
     let began = Instant::now();
-    let mut blocks = 0;
+    let mut written = 0;
     while began.elapsed() < LENGTH {
-        session.run(&backlog::call(blocks, blocks + 1))?;
-        blocks += 1;
-        thread::sleep((BETWEEN * blocks as u32).saturating_sub(began.elapsed()));
+        session.run(&backlog::call(first + written, first + written + 1))?;
+        written += 1;
+        thread::sleep((BETWEEN * written as u32).saturating_sub(began.elapsed()));
     }
-    Ok(blocks)
+    Ok(first + written)
 }
 
-/// The first block has no block before it whose two rows it could delete.
-fn changes_in(blocks: u64) -> u64 {
-    (blocks * backlog::CHANGES_OF_A_BLOCK).saturating_sub(2)
+/// Changes of the blocks before this one. The first block has none before it whose two rows it could delete.
+fn changes_before(block: u64) -> u64 {
+    (block * backlog::CHANGES_OF_A_BLOCK).saturating_sub(2)
 }
 
 /// Notes the commits that can be seen now and could not before.
+#[expect(clippy::disallowed_methods, reason = "compared with what the database wrote by the same machine's clock")]
 fn look(lake: &Path, seen: &mut Vec<Seen>) -> Result<()> {
     while let Ok(text) = fs::read(commit_path(lake, seen.len() as u64 + 1)) {
         let at = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();

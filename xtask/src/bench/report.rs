@@ -44,6 +44,16 @@ impl Report {
         }
     }
 
+    /// A bar that was missed, or a figure that is none, is a failure.
+    pub(crate) fn verdict(&self) -> Result<()> {
+        let missed: Vec<&str> =
+            self.lines.iter().filter(|line| !line.is_held()).map(|line| line.name.as_str()).collect();
+        if missed.is_empty() {
+            return Ok(());
+        }
+        Err(Fault::Unexpected(format!("missed: {}", missed.join("; "))))
+    }
+
     /// Writes all of it as JSON.
     pub(crate) fn write(&self, path: &Path) -> Result<()> {
         let lines = self
@@ -56,9 +66,13 @@ impl Report {
 }
 
 impl Measured {
+    fn is_held(&self) -> bool {
+        self.bar.is_none_or(|bar| self.figure <= bar)
+    }
+
     fn text(&self) -> String {
         let verdict = self.bar.map_or(String::new(), |bar| {
-            format!("   bar {bar:.2}: {}", if self.figure <= bar { "held" } else { "MISSED" })
+            format!("   bar {bar:.2}: {}", if self.is_held() { "held" } else { "MISSED" })
         });
         format!("{:<58} {:>9.3} {}{verdict}", self.name, self.figure, self.unit)
     }
@@ -80,6 +94,17 @@ pub(crate) fn quantile(sorted: &[f64], share: f64) -> f64 {
 #[expect(clippy::float_cmp, reason = "these numbers are whole")]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_missed_bar_and_a_figure_that_is_none_are_failures() {
+        let mut report = Report::default();
+        report.add("wall", 9.0, "s");
+        report.judge("ratio", 0.6, "", 0.6);
+        assert!(report.verdict().is_ok());
+        report.judge("peak", 201.0, "MiB", 200.0);
+        report.judge("delay", median(Vec::new()), "s", 1.0);
+        assert_eq!(report.verdict().unwrap_err().to_string(), "missed: peak; delay");
+    }
 
     #[test]
     fn medians_and_quantiles_are_what_they_say() {

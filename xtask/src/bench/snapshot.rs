@@ -9,12 +9,10 @@ use millrace_testkit::{Fault, Result, backlog};
 
 use super::drain::MEMORY_BAR;
 use super::report::{Report, median};
-use super::stage::{BENCH, Stage};
+use super::stage::{BENCH, MIB, Stage};
 
 /// Wall time of Millrace, from start to exit, over that of the copies.
 const WALL_BAR: f64 = 1.7;
-
-const MIB: f64 = 1_048_576.0;
 
 /// Measures a table of so many rows.
 pub(crate) fn measure(stage: &Stage, rows: u64, times: usize, report: &mut Report) -> Result<()> {

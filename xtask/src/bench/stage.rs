@@ -14,6 +14,9 @@ use tempfile::TempDir;
 /// Publication and first slot.
 pub(crate) const BENCH: &str = "bench";
 
+/// Bytes of a MiB.
+pub(crate) const MIB: f64 = 1_048_576.0;
+
 /// A run that takes longer has gone wrong.
 pub(crate) const PATIENCE: Duration = Duration::from_hours(1);
 
@@ -52,8 +55,9 @@ impl Stage {
         let tables = database.sql(tables)?;
         // Through a session: a list of thousands of tables is longer than an argument may be.
         database.session()?.run(&format!("CREATE PUBLICATION {BENCH} FOR TABLE {tables}"))?;
-        database.sql(&format!("SELECT pg_create_logical_replication_slot('{BENCH}', 'pgoutput')"))?;
-        Ok(Self { server, database, millrace: millrace.to_owned() })
+        let stage = Self { server, database, millrace: millrace.to_owned() };
+        stage.make_slot(BENCH)?;
+        Ok(stage)
     }
 
     /// The end of the log now.
@@ -64,6 +68,11 @@ impl Stage {
     /// A copy of the first slot: it stands where that one stands.
     pub(crate) fn copy_slot(&self, name: &str) -> Result<()> {
         self.database.sql(&format!("SELECT pg_copy_logical_replication_slot('{BENCH}', '{name}')")).map(drop)
+    }
+
+    /// A slot that stands at the present end of the log.
+    pub(crate) fn make_slot(&self, name: &str) -> Result<()> {
+        self.database.sql(&format!("SELECT pg_create_logical_replication_slot('{name}', 'pgoutput')")).map(drop)
     }
 
     /// Drops a slot that has been used up, as soon as its last user has let go of it.
@@ -77,13 +86,18 @@ impl Stage {
 
     /// A pipeline over `tables` that reads `slot`, which stands.
     pub(crate) fn attempt(&self, slot: &str, tables: &[&str]) -> Result<Try> {
+        self.attempt_with(slot, tables, |draft| draft)
+    }
+
+    /// The same, with more said in its file.
+    pub(crate) fn attempt_with(&self, slot: &str, tables: &[&str], more: impl FnOnce(Draft) -> Draft) -> Result<Try> {
         let folder = tempfile::tempdir().map_err(|cause| Fault::Io { path: std::env::temp_dir(), cause })?;
         let draft = Draft::new(slot, &self.database, tables)
             .property("snapshot.mode", "never")
             .property("slot.name", slot)
             .property("publication.name", BENCH)
             .property("publication.mode", "use");
-        Ok(Try { pipeline: draft.write(folder.path())?, _folder: folder })
+        Ok(Try { pipeline: more(draft).write(folder.path())?, _folder: folder })
     }
 
     /// `millrace run --until now` with a pipeline file of the caller's own.

@@ -71,6 +71,12 @@ impl<'a> View<'a> {
             println!("{}", HEAD.map(|line| tone(Tone::Quiet, line)).join("\n"));
         }
         self.lines += 1;
+        if !self.pipeline.lake.is_dir() {
+            // Only files can be looked at from here.
+            let seconds = elapsed.as_secs();
+            println!("{seconds:>5} s {:>13} │ the lake's figures stand in the hub's console", grouped(transactions));
+            return Ok(());
+        }
         let newest = self.follow()?;
         let (behind, wait) = match &newest {
             Some(newest) => self.distance(newest)?,

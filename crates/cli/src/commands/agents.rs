@@ -1,5 +1,7 @@
 //! `millrace agents …`: the agents of a hub, through its API.
 
+#![expect(clippy::indexing_slicing, reason = "JSON answers null for what it lacks")]
+
 use reqwest::Method;
 use serde_json::{Value, json};
 

@@ -20,7 +20,7 @@ use crate::interrupt::Interrupt;
 pub(crate) async fn hub(arguments: HubArguments, console: &Console) -> Result<u8, Failure> {
     let settings = settings(&arguments).map_err(|cause| Failure::Fault(cause.into()))?;
     match arguments.command {
-        None => serve(settings).await,
+        None => Box::pin(serve(settings)).await,
         Some(HubCommand::Bootstrap(asked)) => set_up(settings, asked, console).await,
         Some(HubCommand::Invite) => {
             let clock = Arc::new(SystemClock);
@@ -105,6 +105,6 @@ async fn set_up(settings: Settings, asked: BootstrapArguments, console: &Console
     let asked = Bootstrap { account: asked.account, project: asked.project, api_client: asked.api_client, owner };
     let set_up =
         bootstrap(settings, Arc::new(SystemClock), asked).await.map_err(|cause| Failure::Fault(cause.into()))?;
-    console.result(&json!(set_up), |result, _| format!("{:#}\nthe secret is shown this once", result))?;
+    console.result(&json!(set_up), |result, _| format!("{result:#}\nthe secret is shown this once"))?;
     Ok(DONE)
 }

@@ -1,5 +1,7 @@
 //! `millrace pipelines …`: the pipelines of a hub's project, through its API.
 
+#![expect(clippy::indexing_slicing, reason = "JSON answers null for what it lacks")]
+
 use std::path::Path;
 
 use millrace_model::{Fault, Refusal};

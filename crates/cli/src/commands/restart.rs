@@ -40,8 +40,9 @@ pub(crate) async fn restart(arguments: RestartArguments, console: &Console) -> R
         };
         console.ask(&format!("All files of {tables} of the pipeline `{}` will leave the lake.", spec.name))?;
     }
-    let source = wiring::source(&spec, &secrets_of(&settings.file))?;
-    let engine = wiring::engine(&spec, &Identity::of_name(&spec), source, false)?;
+    let secrets = secrets_of(&settings.file);
+    let source = wiring::source(&spec, &secrets)?;
+    let engine = wiring::engine(&spec, &Identity::of_name(&spec), source, false, &secrets)?;
     let interrupt = Interrupt::listen()?;
     let (handle, stop) = Stop::new();
     let restarted = tokio::select! {

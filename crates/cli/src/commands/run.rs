@@ -60,13 +60,14 @@ pub(crate) async fn run(arguments: RunArguments, console: &Console) -> Result<u8
 }
 
 async fn pipeline(settings: &Settings, spec: &PipelineSpec, meter: &Arc<Meter>, mut stop: Stop) -> Result<u8, Failure> {
-    let source = wiring::source(spec, &secrets_of(&settings.file))?;
+    let secrets = secrets_of(&settings.file);
+    let source = wiring::source(spec, &secrets)?;
     let of_file = tokio::select! {
         findings = wiring::file_findings(spec.findings.clone(), Some(&source)) => findings,
         () = stop.requested() => spec.findings.clone(),
     };
     preflight::report(&of_file);
-    let engine = wiring::engine(spec, &Identity::of_name(spec), source, settings.until_now)?;
+    let engine = wiring::engine(spec, &Identity::of_name(spec), source, settings.until_now, &secrets)?;
     let asked = tokio::select! {
         findings = preflight::ask(&engine, meter) => findings?,
         () = stop.requested() => {

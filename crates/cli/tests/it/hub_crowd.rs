@@ -11,6 +11,7 @@ use crate::shop::{MILLRACE, is_long};
 const BAR: Duration = Duration::from_millis(200);
 
 #[test]
+#[expect(clippy::print_stdout, reason = "the figures are for whoever measures")]
 fn thousands_of_agents_report_and_none_is_kept_waiting() {
     let folder = tempfile::tempdir().unwrap();
     let hub = Hub::start(MILLRACE.as_ref(), folder.path()).unwrap();

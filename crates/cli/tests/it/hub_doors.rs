@@ -120,8 +120,13 @@ fn settings_that_cannot_be_end_the_process_with_78_and_everything_that_is_wrong(
         ("HUB_URL", "http://hub.example", "AG-002", "https://"),
         ("OAUTH_CLIENT_SECRET", "not the secret", "AG-005", "client id and secret"),
         ("OAUTH_CLIENT_SECRET_REF", "{}", "AG-002", "OAUTH_CLIENT_SECRET"),
-        ("CUSTOM_CERT_LOCATION", "/nowhere/ca.pem", "AG-003", "/nowhere/ca.pem"),
-        ("POLICY_FILE", "/nowhere/policy.yaml", "AG-003", "/nowhere/policy.yaml"),
+        ("HUB_URL", "https://", "AG-002", "write HUB_URL like"),
+        ("ACCOUNT_ID", "zzz", "AG-002", "copy ACCOUNT_ID"),
+        ("LOG_LEVEL", "foo", "AG-002", "write LOG_LEVEL as"),
+        ("HTTPS_PROXY", ":::", "AG-002", "write HTTPS_PROXY like"),
+        ("CUSTOM_CERT_LOCATION", "/nowhere/ca.pem", "AG-003", "CUSTOM_CERT_LOCATION: `/nowhere/ca.pem` does not exist"),
+        ("CUSTOM_CERT_LOCATION", "/dev/null", "AG-002", "CUSTOM_CERT_LOCATION"),
+        ("POLICY_FILE", "/nowhere/policy.yaml", "AG-003", "POLICY_FILE: `/nowhere/policy.yaml` does not exist"),
         ("LISTEN", "192.0.2.1:1", "AG-010", "192.0.2.1"),
     ] {
         let ended = place.process().env(name, value).allow(code).allow("fault").complete(PATIENCE).unwrap();
@@ -130,6 +135,11 @@ fn settings_that_cannot_be_end_the_process_with_78_and_everything_that_is_wrong(
         assert!(lines.contains(code) && lines.contains(said), "{name}: {lines}");
         assert!(!lines.contains("not the secret"), "{lines}");
     }
+    let missing = place.process().env("OAUTH_CLIENT_SECRET", "").env("OAUTH_CLIENT_SECRET_FILE", "/nowhere/secret");
+    let ended = missing.allow("AG-003").allow("fault").complete(PATIENCE).unwrap();
+    assert_eq!(ended.code, Some(78));
+    let lines = format!("{:?}", ended.lines);
+    assert!(lines.contains("OAUTH_CLIENT_SECRET_FILE: `/nowhere/secret` does not exist"), "{lines}");
     let agent = place.hub.expect(200, Method::GET, &format!("/agents/{}", place.agent), None).unwrap();
     assert_eq!(agent["agentStatus"], "PENDING");
 }

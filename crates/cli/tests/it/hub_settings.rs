@@ -34,7 +34,43 @@ fn settings_that_cannot_be_end_the_start_with_78_and_their_cure() {
 }
 
 #[test]
-fn a_hub_reads_its_certificate_again_when_it_is_told_to() {
+fn an_address_that_is_taken_is_refused_by_the_setting_that_names_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = taken.local_addr().unwrap().to_string();
+    for (listen, metrics, named) in [(taken.as_str(), "", "HUB_LISTEN"), ("127.0.0.1:0", &taken, "HUB_METRICS_LISTEN")]
+    {
+        let start = hub(folder.path()).env("HUB_LISTEN", listen).env("HUB_METRICS_LISTEN", metrics);
+        let ended = start.allow("HB-005").complete(PATIENCE).unwrap();
+        assert_eq!(ended.code, Some(78));
+        let cure = ended.lines.iter().find_map(|line| line.fields.get("cure")?.as_str()).unwrap();
+        assert!(cure.contains(named) && cure.contains("--listen") == (named == "HUB_LISTEN"), "{cure}");
+    }
+}
+
+#[test]
+fn a_bootstrap_that_cannot_be_names_the_flags_and_makes_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let password = folder.path().join("password");
+    std::fs::write(&password, "short\n").unwrap();
+    let data = folder.path().join("hub");
+    let mut asked = hub(&data).argument("bootstrap").argument("--owner-password-file").argument(&password);
+    for (flag, value) in [("--owner-email", "nobody"), ("--account", " "), ("--project", "Main"), ("--api-client", "")]
+    {
+        asked = asked.argument(flag).argument(value);
+    }
+    let ended = asked.allow("HB-001").complete(PATIENCE).unwrap();
+    assert_eq!(ended.code, Some(78));
+    let said = format!("{:?}", ended.lines);
+    for flag in ["--owner-email", "--owner-password-file", "--account", "--api-client"] {
+        assert!(said.contains(flag), "{flag}: {said}");
+    }
+    assert!(!said.contains("--project") && !said.contains("short"), "{said}");
+    assert!(!data.exists());
+}
+
+#[test]
+fn a_hub_with_tls_reads_its_certificate_again_when_it_is_told_to_and_says_that_it_is_well() {
     let folder = tempfile::tempdir().unwrap();
     let file = |name: &str| folder.path().join(name).display().to_string();
     let made = Command::new("openssl")
@@ -46,9 +82,20 @@ fn a_hub_reads_its_certificate_again_when_it_is_told_to() {
     let settings = [("HUB_TLS_CERT", file("cert.pem")), ("HUB_TLS_KEY", file("key.pem"))];
     let start = settings.iter().fold(hub(&folder.path().join("hub")), |hub, (name, value)| hub.env(name, value));
     let mut process = start.argument("--listen").argument("127.0.0.1:0").start().unwrap();
-    process.wait_for("listening", PATIENCE).unwrap();
+    let line = process.wait_for("listening", PATIENCE).unwrap();
     process.signal("HUP").unwrap();
     process.wait_for("certificate", Duration::from_secs(3)).unwrap();
+    // Its own certificate is nobody's business who asks from beside it.
+    let address = line.fields["address"].as_str().unwrap();
+    let health = || Invocation::of(MILLRACE.as_ref(), ["--format", "json", "health"]);
+    let port = address.rsplit(':').next().unwrap();
+    for asked in [
+        health().argument("--listen").argument(address),
+        health().env("HUB_LISTEN", address),
+        health().env("HUB_LISTEN", &format!("0.0.0.0:{port}")),
+    ] {
+        assert_eq!(asked.json(PATIENCE).unwrap(), serde_json::json!({"ready": true, "status": "serving"}));
+    }
     assert_eq!(process.stop(PATIENCE).unwrap().code, Some(0));
 }
 

@@ -5,13 +5,14 @@ use std::thread;
 use std::time::Duration;
 
 use millrace_testkit::pipeline::{Draft, Pipeline};
+use millrace_testkit::postgres::{Database, Settings};
 use millrace_testkit::workload::{self, Mover, Random};
 
 use crate::shop::{PATIENCE, Shop, fsck, millrace};
 
 /// Ways to read the same log: a name, and what its pipeline file says beyond the others.
 const WAYS: [(&str, &[(&str, &str)]); 5] = [
-    ("plain", &[("commit.interval", "1s")]),
+    ("plain", &[("commit.interval", "1s"), ("pgoutput.streaming", "true")]),
     ("hasty", &[("commit.interval", "20ms"), ("pgoutput.binary", "true")]),
     ("text", &[("pgoutput.binary", "false"), ("commit.interval", "60s")]),
     ("narrow", &[("memory.limit", "64MiB"), ("commit.bytes", "64KiB"), ("pgoutput.streaming", "false")]),
@@ -20,7 +21,9 @@ const WAYS: [(&str, &[(&str, &str)]); 5] = [
 
 #[test]
 fn the_same_log_gives_every_change_the_same_sequence() {
-    let shop = Shop::open();
+    // Transactions of more than 64 kB are handed over while they are in progress, where the pipeline file lets them.
+    let server = Settings::default().set("logical_decoding_work_mem", "64kB");
+    let shop = Shop::with(server, &workload::TABLES, |draft| draft);
     let database = &shop.database;
     let tables = workload::TABLES.join(", ");
     database.sql(&format!("CREATE PUBLICATION given FOR TABLE {tables}")).unwrap();
@@ -32,6 +35,7 @@ fn the_same_log_gives_every_change_the_same_sequence() {
             thread::spawn(move || workload::move_rows(&database, &mut Mover::new(8, number), 400).unwrap())
         })
         .collect();
+    move_many_rows(database);
     movers.into_iter().for_each(|mover| mover.join().unwrap());
     for (name, _) in &WAYS[1..] {
         database.sql(&format!("SELECT pg_copy_logical_replication_slot('plain', '{name}')")).unwrap();
@@ -51,6 +55,9 @@ fn the_same_log_gives_every_change_the_same_sequence() {
         }
         let caught_up = millrace("run", &pipeline, &["--until", "now"]).allow("retrying").allow("PG-012");
         assert_eq!(caught_up.complete(PATIENCE).unwrap().code, Some(0), "{name}");
+        let streams = !properties.contains(&("pgoutput.streaming", "false"));
+        let streamed = streamed_transactions(database, name);
+        assert_eq!(streamed > 0, streams, "{name}: {streamed} transactions came while they were in progress");
         (name, fsck(&pipeline), pipeline)
     });
     for table in workload::TABLES {
@@ -66,6 +73,26 @@ fn the_same_log_gives_every_change_the_same_sequence() {
     // They were really read in other rounds.
     let heads: Vec<u64> = lakes.iter().map(|(_, fsck, _)| fsck["head"].as_u64().unwrap()).collect();
     assert!(heads[3] > heads[2] && heads[4] > heads[2], "{heads:?}");
+}
+
+/// Large transactions, with parts that are undone, beside the movers'.
+fn move_many_rows(database: &Database) {
+    for number in 0..4 {
+        let rows = |page: &str| {
+            format!(
+                "INSERT INTO visits SELECT n, '{page} ' || repeat(md5(n::text), 3), {number}, now() FROM generate_series(1, 2000) n;"
+            )
+        };
+        let (kept, undone, behind) = (rows("kept"), rows("undone"), rows("behind"));
+        database.sql(&format!("BEGIN; {kept} SAVEPOINT s; {undone} ROLLBACK TO s; {behind} COMMIT")).unwrap();
+    }
+}
+
+/// Transactions that the server has handed over at this slot while they were in progress.
+fn streamed_transactions(database: &Database, slot: &str) -> u64 {
+    let streamed =
+        format!("SELECT coalesce(sum(stream_txns), 0) FROM pg_stat_replication_slots WHERE slot_name = '{slot}'");
+    database.sql(&streamed).unwrap().parse().unwrap()
 }
 
 /// Kills a few runs before one of them has come to the end.

@@ -25,6 +25,7 @@ pub(crate) fn is_long() -> bool {
 /// `millrace --format json COMMAND FILE FLAGS…`.
 pub(crate) fn millrace(command: &str, pipeline: &Pipeline, flags: &[&str]) -> Invocation {
     let invocation = Invocation::of(Path::new(MILLRACE), ["--format", "json", command]).argument(&pipeline.file);
+    let invocation = invocation.for_pipeline(pipeline);
     flags.iter().fold(invocation, Invocation::argument)
 }
 

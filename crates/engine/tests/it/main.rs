@@ -7,7 +7,9 @@
 )]
 
 mod crash;
+mod decisions;
 mod earlier_files;
+mod entries;
 mod gaps;
 mod given_up;
 mod heard;
@@ -17,4 +19,5 @@ mod said_once;
 mod schema_change;
 mod snapshots;
 mod stage;
+mod starts_anew;
 mod takeover;

@@ -12,10 +12,10 @@ use millrace_testkit::scripted_source::{ScriptedRow, World};
 
 use crate::stage::{Exit, Stage, block_on, fuse};
 
-const TABLES: [&str; 2] = ["a", "b"];
+pub(crate) const TABLES: [&str; 2] = ["a", "b"];
 
 /// A small generator of its own, so that a failure can be repeated from its seed.
-struct Dice(u64);
+pub(crate) struct Dice(u64);
 
 impl Dice {
     fn roll(&mut self, sides: u64) -> u64 {
@@ -47,7 +47,7 @@ fn transaction(world: &World, dice: &mut Dice, touch: bool) -> Vec<ScriptedRow> 
     rows
 }
 
-fn filled(seed: u64) -> (Stage, Dice) {
+pub(crate) fn filled(seed: u64) -> (Stage, Dice) {
     let memory = (seed % 2 == 1).then_some(400);
     let stage = Stage { snapshot: true, memory, ..Stage::default() };
     let mut dice = Dice(seed | 1);
@@ -77,7 +77,7 @@ fn assert_states(stage: &Stage, what: &str) {
     stage.lake.verify_state(&stage.world, &TABLES).map_err(|breach| format!("{what}: {breach}")).expect("sound");
 }
 
-async fn finish(stage: &Stage, what: &str) {
+pub(crate) async fn finish(stage: &Stage, what: &str) {
     let exit = stage.run(&Fuse::never(), "recovery").await;
     assert_eq!(exit.code(), 0, "{what}: {exit:?}");
     assert_states(stage, what);

@@ -9,7 +9,7 @@ use crate::auth::addresses::Allowed;
 use crate::auth::{Caller, Role};
 use crate::db::accounts::{self, Named};
 use crate::db::agents;
-use crate::db::audit::{self, Line};
+use crate::db::audit::{self, Line, Wanted};
 use crate::db::{credentials, taken};
 use crate::fault::Refused;
 
@@ -141,14 +141,17 @@ impl App {
         writing.commit().await
     }
 
-    /// A page of the account's audit log, the newest first, and how long it is.
+    /// A page of what is wanted of the account's audit log, the newest first, and how much of it there is.
     pub(crate) async fn audit_log(
         &self,
         caller: &Caller,
+        wanted: &Wanted,
         (page, size): (i64, i64),
     ) -> Result<(Vec<Line>, i64), Refused> {
         require(caller, Role::Owner)?;
-        audit::list(self.db.pool(), &caller.account_id, (size, page.saturating_mul(size))).await
+        let part = (size, page.saturating_mul(size));
+        let lines = audit::list(self.db.pool(), &caller.account_id, wanted, part).await?;
+        Ok((lines, audit::count(self.db.pool(), &caller.account_id, wanted).await?))
     }
 }
 

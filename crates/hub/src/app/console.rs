@@ -10,7 +10,7 @@ use super::{App, require};
 use crate::auth::{Caller, Principal, Role};
 use crate::db::accounts::{self, Named};
 use crate::db::agents::{self, Agent};
-use crate::db::audit::{self, Line};
+use crate::db::audit::{self, Line, Wanted};
 use crate::db::commands::{self, Command};
 use crate::db::drafts::{self, Draft};
 use crate::db::events::{self, Of, Stored};
@@ -105,14 +105,22 @@ impl App {
         Ok(events::list(self.db.pool(), Of::Pipeline(&pipeline.id), (EVENTS, 0)).await?.0)
     }
 
-    /// A page of the account's audit log. Who is no owner sees what was done to agents and pipelines, and not from where.
-    pub(crate) async fn activity(&self, caller: &Caller, page: i64, size: i64) -> Result<Vec<Line>, Refused> {
+    /// A page of what is wanted of the account's audit log. Who is no owner sees what was done to agents and pipelines, and not from
+    /// where.
+    pub(crate) async fn activity(
+        &self,
+        caller: &Caller,
+        wanted: Wanted,
+        (page, size): (i64, i64),
+    ) -> Result<Vec<Line>, Refused> {
+        let is_owner = caller.role >= Role::Owner;
+        let wanted = Wanted { of_work: !is_owner, ..wanted };
         let part = (size, page.saturating_mul(size));
-        if caller.role >= Role::Owner {
-            return Ok(audit::list(self.db.pool(), &caller.account_id, part).await?.0);
+        let mut lines = audit::list(self.db.pool(), &caller.account_id, &wanted, part).await?;
+        if !is_owner {
+            lines.iter_mut().for_each(|line| line.address.clear());
         }
-        let lines = audit::of_work(self.db.pool(), &caller.account_id, part).await?;
-        Ok(lines.into_iter().map(|line| Line { address: String::new(), ..line }).collect())
+        Ok(lines)
     }
 
     /// What people call those that the audit log names.

@@ -51,7 +51,8 @@ impl App {
         let newest = credentials::live(self.db.pool(), id).await?.into_iter().next();
         let newest = newest.ok_or(Refused::NotFound("a secret of this agent"))?;
         let plain = self.sealer.open(&newest.sealed, id)?;
-        let client_secret = String::from_utf8(plain).map_err(|_| Refused::failed("a sealed secret is not text"))?;
+        let client_secret =
+            String::from_utf8(plain).map_err(|_error| Refused::failed("a sealed secret is not text"))?;
         let mut writing = self.db.write().await?;
         self.audit(&mut writing, caller, ("credentials.reveal", &format!("agent:{id}"), &newest.id)).await?;
         writing.commit().await?;

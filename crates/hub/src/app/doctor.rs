@@ -1,6 +1,7 @@
 //! `hub doctor`: everything that can be found wrong with a hub from where it runs, each with its cure. Changes nothing.
 
 use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::time::Duration;
 
 use millrace_model::{Clock, Fault, Finding, Refusal, Timestamp};
@@ -59,17 +60,21 @@ fn folder(settings: &Settings) -> Vec<Finding> {
         Ok(()) => Finding::info("HB-002", "folder", format!("`{}` can be written to", folder.display())),
         Err(error) => failed(error),
     }];
-    let key = settings.key_file();
-    if let Ok(file) = std::fs::metadata(&key) {
-        let mode = file.permissions().mode() & 0o777;
-        findings.push(if mode & OTHERS == 0 {
-            Finding::info("HB-012", "key file", format!("`{}` is for the hub's user alone", key.display()))
-        } else {
-            let message = format!("`{}` can be read by others of this machine (mode {mode:o})", key.display());
-            Finding::warning("HB-012", "key file", message, format!("chmod 600 {}", key.display()))
-        });
+    findings.extend(rights("key file", &settings.key_file()));
+    if let Place::Sqlite(file) = settings.place() {
+        findings.extend(rights("database file", &file));
     }
     findings
+}
+
+/// Whether a file is for the hub's user alone; nothing where there is no such file.
+fn rights(subject: &str, path: &Path) -> Option<Finding> {
+    let mode = std::fs::metadata(path).ok()?.permissions().mode() & 0o777;
+    if mode & OTHERS == 0 {
+        return Some(Finding::info("HB-012", subject, format!("`{}` is for the hub's user alone", path.display())));
+    }
+    let message = format!("`{}` can be read by others of this machine (mode {mode:o})", path.display());
+    Some(Finding::warning("HB-012", subject, message, format!("chmod 600 {}", path.display())))
 }
 
 async fn database(settings: &Settings, now: Timestamp) -> Vec<Finding> {

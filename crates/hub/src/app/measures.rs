@@ -1,7 +1,6 @@
 //! What the hub measures of itself, for Prometheus.
 
 use std::collections::BTreeMap;
-use std::fmt::Write;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -35,11 +34,11 @@ impl Histogram {
         let comma = if labels.is_empty() { "" } else { "," };
         let mut text = String::new();
         for (count, end) in self.counts.iter().zip(BUCKETS) {
-            let _ = writeln!(text, "{name}_bucket{{{labels}{comma}le=\"{end}\"}} {count}");
+            text += &format!("{name}_bucket{{{labels}{comma}le=\"{end}\"}} {count}\n");
         }
         let braces = if labels.is_empty() { String::new() } else { format!("{{{labels}}}") };
-        let _ = writeln!(text, "{name}_bucket{{{labels}{comma}le=\"+Inf\"}} {}", self.count);
-        let _ = writeln!(text, "{name}_sum{braces} {}\n{name}_count{braces} {}", self.sum, self.count);
+        text += &format!("{name}_bucket{{{labels}{comma}le=\"+Inf\"}} {}\n", self.count);
+        text += &format!("{name}_sum{braces} {}\n{name}_count{braces} {}\n", self.sum, self.count);
         text
     }
 }
@@ -74,15 +73,15 @@ impl App {
         const REQUEST: &str = "millrace_hub_http_request_duration_seconds";
         let mut text = String::from("# TYPE millrace_hub_agents gauge\n");
         for (status, count) in agents::by_status(self.db.pool(), self.now()).await? {
-            let _ = writeln!(text, "millrace_hub_agents{{status=\"{status}\"}} {count}");
+            text += &format!("millrace_hub_agents{{status=\"{status}\"}} {count}\n");
         }
-        let _ = write!(text, "# TYPE {SYNC} histogram\n{}", lock(&self.measures.sync).lines(SYNC, ""));
-        let _ = writeln!(text, "# TYPE {REQUEST} histogram");
+        text += &format!("# TYPE {SYNC} histogram\n{}", lock(&self.measures.sync).lines(SYNC, ""));
+        text += &format!("# TYPE {REQUEST} histogram\n");
         for ((route, status), histogram) in lock(&self.measures.requests).iter() {
             text += &histogram.lines(REQUEST, &format!("route=\"{route}\",status=\"{status}\""));
         }
         let version = env!("CARGO_PKG_VERSION");
-        let _ = writeln!(text, "# TYPE millrace_build_info gauge\nmillrace_build_info{{version=\"{version}\"}} 1");
+        text += &format!("# TYPE millrace_build_info gauge\nmillrace_build_info{{version=\"{version}\"}} 1\n");
         Ok(text)
     }
 }

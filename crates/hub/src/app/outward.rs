@@ -52,7 +52,15 @@ pub(crate) fn refused(text: &str, allowed: &Networks) -> Option<&'static str> {
     if url.scheme() == "http" && !is_ours {
         return Some("must begin with https://");
     }
-    literal.filter(|ip| !may_be_called(*ip, allowed)).map(|_| NOT_PUBLIC)
+    let known = literal.or_else(|| own_name(&url));
+    known.filter(|ip| !may_be_called(*ip, allowed)).map(|_| NOT_PUBLIC)
+}
+
+/// Where a name leads that means this machine everywhere (RFC 6761). Every other name is looked up when it is called.
+fn own_name(url: &Url) -> Option<IpAddr> {
+    let host = url.host_str()?.trim_end_matches('.');
+    let last = host.rsplit('.').next()?;
+    (last == "localhost" || host == "localhost.localdomain").then_some(IpAddr::V4(Ipv4Addr::LOCALHOST))
 }
 
 const NOT_PUBLIC: &str = "is not a public address; whoever runs the hub can allow it by HUB_WEBHOOK_ALLOW";
@@ -83,14 +91,7 @@ async fn sent(address: &str, secret: &[u8], message: &Message<'_>, allowed: &Net
     let port = url.port_or_known_default().unwrap_or(443);
     let mut client = Client::builder().redirect(reqwest::redirect::Policy::none()).no_proxy().timeout(PATIENCE);
     if literal(&url).is_none() {
-        let found: Vec<SocketAddr> = tokio::net::lookup_host((host.as_str(), port))
-            .await
-            .map_err(|_error| format!("the name {host} is not known"))?
-            .collect();
-        if found.is_empty() || !found.iter().all(|address| may_be_called(address.ip(), allowed)) {
-            return Err(format!("the name {host} leads to what {NOT_PUBLIC}"));
-        }
-        client = client.resolve_to_addrs(&host, &found);
+        client = client.resolve_to_addrs(&host, &looked_up(&host, port, allowed).await?);
     }
     let client = client.build().map_err(|error| error.to_string())?;
     let answer = client
@@ -106,6 +107,16 @@ async fn sent(address: &str, secret: &[u8], message: &Message<'_>, allowed: &Net
         .map_err(|error| why(&error))?;
     let status = answer.status();
     if status.is_success() { Ok(()) } else { Err(format!("it answered with {status}")) }
+}
+
+/// The addresses of a name, if all of them may be called.
+async fn looked_up(host: &str, port: u16, allowed: &Networks) -> Result<Vec<SocketAddr>, String> {
+    let found = tokio::net::lookup_host((host, port)).await;
+    let found: Vec<SocketAddr> = found.map_err(|_error| format!("the name {host} is not known"))?.collect();
+    if found.is_empty() || !found.iter().all(|address| may_be_called(address.ip(), allowed)) {
+        return Err(format!("the name {host} leads to what {NOT_PUBLIC}"));
+    }
+    Ok(found)
 }
 
 /// Of an error of reqwest the part that helps, without the address, which may be a secret itself.
@@ -217,12 +228,19 @@ mod tests {
             "ftp://x",
             "file:///etc/passwd",
             "http://127.0.0.1:80/",
+            "https://localhost/x",
+            "https://LOCALHOST:8443/x",
+            "https://localhost./x",
+            "https://hooks.localhost/x",
+            "https://localhost.localdomain/x",
         ] {
             assert!(refused(bad, &none).is_some(), "{bad}");
         }
         assert_eq!(refused("https://hooks.example.com/a?b=c", &none), None);
         assert_eq!(refused("http://127.0.0.1:8080/", &local), None);
         assert_eq!(refused("https://10.1.2.3/", &local), None);
+        assert_eq!(refused("https://localhost:8443/", &local), None);
+        assert_eq!(refused("https://localhost.example.com/", &none), None);
         // Allowed is not enough for plain http: only this machine itself.
         assert!(refused("http://10.1.2.3/", &local).is_some());
     }
@@ -231,6 +249,8 @@ mod tests {
     async fn a_name_that_leads_inside_is_not_called() {
         let message = Message { id: "1", timestamp: 0, body: "{}" };
         let why = send("https://localhost:1/", b"secret", &message, &Networks::default()).await.unwrap_err();
+        assert!(why.contains("not a public address"), "{why}");
+        let why = looked_up("localhost", 1, &Networks::default()).await.unwrap_err();
         assert!(why.contains("not a public address"), "{why}");
     }
 

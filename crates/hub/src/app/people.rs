@@ -17,9 +17,9 @@ use crate::fault::Refused;
 use crate::settings::Registration;
 
 /// How long the first owner's link is valid.
-const OWNER_LINK: Duration = Duration::from_secs(24 * 60 * 60);
+const OWNER_LINK: Duration = Duration::from_hours(24);
 /// How long an invitation is valid.
-const INVITATION: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+const INVITATION: Duration = Duration::from_hours(7 * 24);
 /// Failures a minute of one name from one address.
 const OF_NAME: u32 = 10;
 /// Failures a minute of one address, whatever the names.

@@ -37,7 +37,7 @@ impl NewRecipient {
         app: &App,
         (kind, field): (&'static str, &str),
         address: &str,
-        events: Vec<String>,
+        events: &[String],
     ) -> Result<Self, Refused> {
         let mut violations = Vec::new();
         let mut wrong = |field: &str, message: String| violations.push(Violation { field: field.into(), message });
@@ -103,7 +103,7 @@ impl App {
             ));
         }
         if others.iter().any(|other| other.address == new.address) {
-            return Err(Refused::conflict("name_taken", "this address is in the list already"));
+            return Err(taken());
         }
         let recipient = Recipient {
             id: id.clone(),
@@ -130,6 +130,10 @@ impl App {
     pub(crate) async fn change_recipient(&self, caller: &Caller, id: &str, new: NewRecipient) -> Result<(), Refused> {
         let before = self.recipient(caller, id).await?;
         let mut writing = self.db.write().await?;
+        let others = recipients::list(writing.on(), &caller.account_id).await?;
+        if others.iter().any(|other| other.id != id && other.address == new.address) {
+            return Err(taken());
+        }
         recipients::choose(writing.on(), id, (&new.address, &new.events)).await?;
         let action = format!("{}.update", before.kind);
         let after = Recipient { address: new.address, ..before };
@@ -153,6 +157,10 @@ impl App {
         let plain = self.sealer.open(sealed, &recipient.id)?;
         String::from_utf8(plain).map(Some).map_err(|_error| Refused::failed("a sealed secret is not text"))
     }
+}
+
+fn taken() -> Refused {
+    Refused::conflict("name_taken", "this address is in the list already")
 }
 
 fn new_secret() -> Result<String, Refused> {

@@ -7,14 +7,14 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use super::App;
-use super::joining::check_joining;
-use super::people::address;
+use super::joining::title_refused;
+use super::people::{address, is_address};
 use crate::auth::{Role, password, secret};
 use crate::db::accounts::{self, Named};
 use crate::db::audit;
 use crate::db::clients::{self, ApiClient};
 use crate::db::people::{self, Person};
-use crate::fault::{Cause, Refused, Violation};
+use crate::fault::{Cause, Refused};
 use crate::settings::Settings;
 
 /// What `hub bootstrap` is told.
@@ -46,14 +46,40 @@ pub struct Bootstrapped {
     pub setup_url: String,
 }
 
+impl Bootstrap {
+    /// Refuses what cannot be before a folder is made for it: every flag that is wrong, by its name.
+    fn check(&self) -> Result<(), Cause> {
+        let titles = [("--account", &self.account), ("--project", &self.project), ("--api-client", &self.api_client)]
+            .into_iter();
+        let mut wrong: Vec<String> =
+            titles.filter_map(|(flag, name)| title_refused(name).map(|why| format!("{flag} {why}"))).collect();
+        if let Some((email, given)) = &self.owner {
+            let email = address(email);
+            if !is_address(&email) {
+                wrong.push("--owner-email must be an e-mail address, like ann@example.com".into());
+            }
+            if let Some(why) = password::refused(given, &email) {
+                wrong.push(format!("--owner-password-file: the password {why}"));
+            }
+        }
+        if wrong.is_empty() { Ok(()) } else { Err(Cause::Settings(wrong.join("; "))) }
+    }
+}
+
 /// Sets up an empty hub.
 pub async fn bootstrap(settings: Settings, clock: Arc<dyn Clock>, asked: Bootstrap) -> Result<Bootstrapped, Cause> {
+    asked.check()?;
     let app = App::open(settings, clock).await?;
     app.bootstrap(asked).await.map_err(|refused| match refused {
         Refused::Conflict { .. } => Cause::SetUpAlready,
         Refused::Failed(cause) => Cause::Damaged(cause.to_string()),
-        Refused::Invalid(violations) => Cause::Settings(described(&violations)),
-        other => Cause::Settings(other.to_string()),
+        other @ (Refused::Invalid(_)
+        | Refused::Unauthenticated(_)
+        | Refused::Forbidden(_)
+        | Refused::NotFound(_)
+        | Refused::Stale
+        | Refused::Gone { .. }
+        | Refused::TooMany { .. }) => Cause::Settings(other.to_string()),
     })
 }
 
@@ -76,7 +102,6 @@ impl App {
             None => None,
             Some((email, given)) => {
                 let email = address(email);
-                check_joining(&email, Some(given), &asked.account)?;
                 Some(Person { id: Uuid::now_v7().to_string(), password_hash: password::hash(given).await?, email })
             }
         };
@@ -129,9 +154,4 @@ impl App {
             setup_url,
         })
     }
-}
-
-fn described(violations: &[Violation]) -> String {
-    let all: Vec<String> = violations.iter().map(|wrong| format!("{} {}", wrong.field, wrong.message)).collect();
-    all.join("; ")
 }

@@ -93,8 +93,8 @@ fn of_wish_and_report(pipeline: &Pipeline, agent: Option<&Agent>, now: Timestamp
     };
     let ran = report.as_ref().is_some_and(|(report, _)| report.status != NOT_RUNNING);
     match of_agent(agent, now) {
-        AgentStatus::Pending => status(NOT_RUNNING, idle(wanted, "the agent has not connected yet")),
-        AgentStatus::Stopped => status(NOT_RUNNING, idle(wanted, "the agent is stopped")),
+        AgentStatus::Pending => status(NOT_RUNNING, Some(idle(wanted, "the agent has not connected yet"))),
+        AgentStatus::Stopped => status(NOT_RUNNING, Some(idle(wanted, "the agent is stopped"))),
         AgentStatus::Unknown if ran => status(
             "UNKNOWN",
             Some(because(
@@ -103,7 +103,7 @@ fn of_wish_and_report(pipeline: &Pipeline, agent: Option<&Agent>, now: Timestamp
                 "look at the agent's own log and at its connection to the hub",
             )),
         ),
-        AgentStatus::Unknown => status(NOT_RUNNING, idle(wanted, "the agent went silent")),
+        AgentStatus::Unknown => status(NOT_RUNNING, Some(idle(wanted, "the agent went silent"))),
         AgentStatus::Running => {
             let fresh = report.as_ref().filter(|(_, stored)| {
                 stored.agent_id == agent.id
@@ -118,7 +118,7 @@ fn of_wish_and_report(pipeline: &Pipeline, agent: Option<&Agent>, now: Timestamp
                 },
                 Some((report, _)) => status(&report.status, reason_of(report)),
                 None if wanted => status("STARTING", None),
-                None => status(NOT_RUNNING, idle(false, "")),
+                None => status(NOT_RUNNING, Some(idle(false, ""))),
             }
         }
     }
@@ -204,12 +204,12 @@ pub(crate) fn root_of(body: &str) -> Vec<String> {
 }
 
 /// Why a pipeline does not run where no agent says so.
-fn idle(wanted: bool, waiting: &str) -> Option<Reason> {
-    Some(if wanted {
+fn idle(wanted: bool, waiting: &str) -> Reason {
+    if wanted {
         because("waiting_for_agent", waiting, "start the agent with its environment variables")
     } else {
         because("stopped", "it is not started", "start it")
-    })
+    }
 }
 
 fn because(code: &str, message: &str, cure: &str) -> Reason {

@@ -31,7 +31,7 @@ impl Sealer {
                 let mut bytes = [0u8; KEY];
                 SystemRandom::new()
                     .fill(&mut bytes)
-                    .map_err(|_| Cause::Settings("the system has no random numbers".into()))?;
+                    .map_err(|_error| Cause::Settings("the system has no random numbers".into()))?;
                 let text = format!("{}\n", BASE64.encode(bytes));
                 let mut created =
                     std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(file).map_err(failed)?;
@@ -55,8 +55,8 @@ impl Sealer {
                 file.display()
             ))
         };
-        let bytes = BASE64.decode(text.trim()).map_err(|_| refused())?;
-        let key = UnboundKey::new(&AES_256_GCM, &bytes).map_err(|_| refused())?;
+        let bytes = BASE64.decode(text.trim()).map_err(|_error| refused())?;
+        let key = UnboundKey::new(&AES_256_GCM, &bytes).map_err(|_error| refused())?;
         Ok(Self { key: LessSafeKey::new(key) })
     }
 
@@ -76,13 +76,14 @@ impl Sealer {
     pub(crate) fn open(&self, sealed: &str, owner: &str) -> Result<Vec<u8>, Refused> {
         let failed =
             || Refused::failed("a sealed secret does not open: the key file is not the one that it was sealed with");
-        let mut bytes = BASE64.decode(sealed).map_err(|_| failed())?;
+        let mut bytes = BASE64.decode(sealed).map_err(|_error| failed())?;
         if bytes.len() < NONCE_LEN {
             return Err(failed());
         }
         let mut body = bytes.split_off(NONCE_LEN);
-        let nonce = Nonce::try_assume_unique_for_key(&bytes).map_err(|_| failed())?;
-        let plain = self.key.open_in_place(nonce, Aad::from(owner.as_bytes()), &mut body).map_err(|_| failed())?.len();
+        let nonce = Nonce::try_assume_unique_for_key(&bytes).map_err(|_error| failed())?;
+        let plain =
+            self.key.open_in_place(nonce, Aad::from(owner.as_bytes()), &mut body).map_err(|_error| failed())?.len();
         body.truncate(plain);
         Ok(body)
     }

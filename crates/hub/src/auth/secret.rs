@@ -53,16 +53,21 @@ fn letters(count: usize) -> Result<String, Refused> {
     let mut word = String::with_capacity(count);
     while word.len() < count {
         let mut bytes = [0u8; 64];
-        random.fill(&mut bytes).map_err(|_| Refused::failed("the system has no random numbers"))?;
-        let fair = bytes.iter().filter(|byte| **byte < FAIR).map(|byte| char::from(ALPHABET[usize::from(*byte % 62)]));
+        random.fill(&mut bytes).map_err(|_error| Refused::failed("the system has no random numbers"))?;
+        let fair = bytes.iter().filter(|byte| **byte < FAIR).map(|byte| letter(*byte));
         word.extend(fair.take(count - word.len()));
     }
     Ok(word)
 }
 
+/// One of the 62, as the byte says.
+fn letter(byte: u8) -> char {
+    ALPHABET.get(usize::from(byte) % ALPHABET.len()).map_or('0', |letter| char::from(*letter))
+}
+
 fn checksum(payload: &str) -> String {
     let digest = Sha256::digest(payload.as_bytes());
-    digest.iter().take(CHECKSUM).map(|byte| char::from(ALPHABET[usize::from(byte % 62)])).collect()
+    digest.iter().take(CHECKSUM).map(|byte| letter(*byte)).collect()
 }
 
 fn hex(bytes: &[u8]) -> String {

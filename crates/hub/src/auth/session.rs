@@ -9,9 +9,9 @@ use crate::fault::Refused;
 use millrace_model::Timestamp;
 
 /// Without a click for so long, a session ends.
-pub(crate) const IDLE: Duration = Duration::from_secs(30 * 60);
+pub(crate) const IDLE: Duration = Duration::from_mins(30);
 /// However busy, it ends after so long.
-pub(crate) const ABSOLUTE: Duration = Duration::from_secs(12 * 60 * 60);
+pub(crate) const ABSOLUTE: Duration = Duration::from_hours(12);
 
 /// A browser keeps a `__Host-` cookie for exactly this host, and over https only.
 const SECURE: &str = "__Host-millrace";

@@ -82,7 +82,7 @@ impl Tokens {
         for key in stored {
             let document = sealer.open(&key.sealed, &key.id).map_err(|refused| Cause::OtherKey(describe(&refused)))?;
             let pair = Ed25519KeyPair::from_pkcs8_maybe_unchecked(&document)
-                .map_err(|_| Cause::Damaged(format!("the signing key {} is damaged", key.id)))?;
+                .map_err(|_error| Cause::Damaged(format!("the signing key {} is damaged", key.id)))?;
             let public = pair.public_key().as_ref().to_vec();
             verifying.push(Verifying { id: key.id.clone(), key: DecodingKey::from_ed_der(&public), public });
             if signing.is_none() {
@@ -156,6 +156,13 @@ impl Tokens {
 fn describe(refused: &Refused) -> String {
     match refused {
         Refused::Failed(cause) => cause.to_string(),
-        other => other.to_string(),
+        other @ (Refused::Invalid(_)
+        | Refused::Unauthenticated(_)
+        | Refused::Forbidden(_)
+        | Refused::NotFound(_)
+        | Refused::Stale
+        | Refused::Gone { .. }
+        | Refused::TooMany { .. }
+        | Refused::Conflict { .. }) => other.to_string(),
     }
 }

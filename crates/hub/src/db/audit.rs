@@ -60,26 +60,63 @@ pub(crate) struct Line {
     pub(crate) outcome: String,
 }
 
-/// The account's lines, the newest first, and how many there are.
+/// Which lines are wanted; the default is all of them.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Wanted {
+    /// `agent.create`, or everything that begins so: `agent`. Empty: any.
+    pub(crate) action: String,
+    /// As a line has it. Empty: anyone.
+    pub(crate) actor: String,
+    /// Without the tokens that were given, of which every caller leaves one an hour. Those that were refused stay.
+    pub(crate) quiet: bool,
+    /// Only what was done to agents and pipelines.
+    pub(crate) of_work: bool,
+}
+
+/// What `Wanted` means, behind `WHERE`. Every parameter is a text, which both databases take without being told its type.
+macro_rules! wanted {
+    ($select:literal, $then:literal) => {
+        concat!(
+            $select,
+            " FROM audit_log WHERE account_id = $1 AND ($2 = '' OR action = $2 OR action LIKE $3) \
+             AND ($4 = '' OR actor = $4) AND ($5 = '' OR NOT (action = 'token.issue' AND outcome = 'done')) \
+             AND ($6 = '' OR action LIKE 'agent.%' OR action LIKE 'pipeline.%' OR action LIKE 'credentials.%') ",
+            $then
+        )
+    };
+}
+
+const LINES: &str =
+    wanted!("SELECT id, at, actor, address, action, object, detail, outcome", "ORDER BY id DESC LIMIT $7 OFFSET $8");
+const COUNT: &str = wanted!("SELECT COUNT(*) AS total", "");
+
+type Bound = sqlx::query::Query<'static, Any, sqlx::any::AnyArguments>;
+
+fn bound(sql: &'static str, account_id: &str, wanted: &Wanted) -> Bound {
+    let switch = |on: bool| if on { "on" } else { "" };
+    sqlx::query(sql)
+        .bind(account_id.to_owned())
+        .bind(wanted.action.clone())
+        .bind(format!("{}.%", wanted.action))
+        .bind(wanted.actor.clone())
+        .bind(switch(wanted.quiet))
+        .bind(switch(wanted.of_work))
+}
+
+/// The account's lines that are wanted, the newest first.
 pub(crate) async fn list(
     pool: &sqlx::AnyPool,
     account_id: &str,
+    wanted: &Wanted,
     (size, offset): (i64, i64),
-) -> Result<(Vec<Line>, i64), Refused> {
-    let rows = sqlx::query(
-        "SELECT id, at, actor, address, action, object, detail, outcome FROM audit_log WHERE account_id = $1 \
-         ORDER BY id DESC LIMIT $2 OFFSET $3",
-    )
-    .bind(account_id)
-    .bind(size)
-    .bind(offset)
-    .fetch_all(pool)
-    .await?;
-    let total = sqlx::query("SELECT COUNT(*) AS total FROM audit_log WHERE account_id = $1")
-        .bind(account_id)
-        .fetch_one(pool)
-        .await?;
-    Ok((rows.iter().map(line).collect(), total.get("total")))
+) -> Result<Vec<Line>, Refused> {
+    let rows = bound(LINES, account_id, wanted).bind(size).bind(offset).fetch_all(pool).await?;
+    Ok(rows.iter().map(line).collect())
+}
+
+/// How many there are.
+pub(crate) async fn count(pool: &sqlx::AnyPool, account_id: &str, wanted: &Wanted) -> Result<i64, Refused> {
+    Ok(bound(COUNT, account_id, wanted).fetch_one(pool).await?.get("total"))
 }
 
 fn line(row: &sqlx::any::AnyRow) -> Line {
@@ -93,25 +130,6 @@ fn line(row: &sqlx::any::AnyRow) -> Line {
         detail: given(row.get("detail")),
         outcome: row.get("outcome"),
     }
-}
-
-/// The same of what was done to agents and pipelines only.
-pub(crate) async fn of_work(
-    pool: &sqlx::AnyPool,
-    account_id: &str,
-    (size, offset): (i64, i64),
-) -> Result<Vec<Line>, Refused> {
-    let rows = sqlx::query(
-        "SELECT id, at, actor, address, action, object, detail, outcome FROM audit_log WHERE account_id = $1 \
-         AND (action LIKE 'agent.%' OR action LIKE 'pipeline.%' OR action LIKE 'credentials.%') \
-         ORDER BY id DESC LIMIT $2 OFFSET $3",
-    )
-    .bind(account_id)
-    .bind(size)
-    .bind(offset)
-    .fetch_all(pool)
-    .await?;
-    Ok(rows.iter().map(line).collect())
 }
 
 /// Who and what an account's lines can name, as they name them: `person:ID`, `agent:ID`, …, each with what people call it.

@@ -5,6 +5,7 @@ pub(crate) mod audit;
 pub(crate) mod clients;
 pub(crate) mod commands;
 pub(crate) mod credentials;
+pub(crate) mod email_recipients;
 pub(crate) mod health;
 pub(crate) mod history;
 pub(crate) mod install;

@@ -1,6 +1,12 @@
 //! The OpenAPI document: paths and answers come from the handlers, and here is added what holds for all of them, and the
 //! bodies whose rules stand elsewhere: in the contract's shape of a pipeline, and in the rules of agents.
 
+#![expect(
+    clippy::indexing_slicing,
+    clippy::needless_pass_by_value,
+    reason = "the document is of our own making, a test looks at all of it, and `json!` takes its parts by reference"
+)]
+
 use millrace_protocol::wire;
 use serde_json::{Map, Value, json};
 use utoipa::openapi::OpenApi;
@@ -13,7 +19,8 @@ use crate::auth::addresses::MOST as MOST_RANGES;
 const ABOUT: &str = "\
 Agents and pipelines of a hub. Every path below `/dpc/v1` is also there below `/v1`, and the token endpoint also at \
 `/oauth/token`. Times are RFC 3339 in UTC. In a request `null` means absent, words are taken in any case, and unknown \
-members are refused. A PUT may repeat the pipeline's `streamingPipelineId`. The header `account-id` may be sent with every call; it has to be the token's account. A POST may \
+members are refused, as is a body in which an object names a member twice. A PUT may repeat the pipeline's `streamingPipelineId`. The header `account-id` may be sent with every call; it has to be the token's account, its letters in any case. A pipeline whose agent was removed stays and \
+can be changed: a PUT may leave `agentId` as it is, and START is taken; the status is `NOT_RUNNING` with the reason `agent_removed` until a PUT names another agent. A POST may \
 carry an `Idempotency-Key`: sent again within 24 hours it is done once. Where an answer has an `ETag`, a write with \
 `If-Match` is refused with 412 when that is no longer the newest.";
 
@@ -101,6 +108,16 @@ fn filters(list: &str) -> Vec<Value> {
             json!(["created", "-created", "name", "-name", "status", "-status"]),
             json!({"name": "agentId", "in": "query", "schema": {"type": "string", "format": "uuid"}}),
         ),
+        "readAuditLog" => {
+            let actor = "who did it: `client:ID`, `person:ID`, `agent:ID`, `hub`, `unknown`";
+            let action = "`agent.create`, or its first word alone: `agent`, `token`";
+            return vec![
+                json!({"name": "action", "in": "query", "description": action,
+                    "schema": {"type": "string", "pattern": "^[a-z._]*$"}}),
+                json!({"name": "actor", "in": "query", "description": actor, "schema": {"type": "string",
+                    "pattern": "^(hub|unknown|(client|person|agent):[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12})?$"}}),
+            ];
+        }
         _ => return Vec::new(),
     };
     vec![
@@ -169,6 +186,10 @@ fn bodies() -> Map<String, Value> {
         "NewWebhook": closed(&["url", "events"], json!({
             "url": {"type": "string", "maxLength": 2000, "description": "https, public; a port and a query may follow",
                 "pattern": "^https://([a-z][a-z0-9]{0,30}\\.){1,3}[a-z]{2,10}(/[A-Za-z0-9._~-]+)*$"},
+            "events": {"type": "array", "minItems": 1, "items": {"enum": EVENTS.map(|(word, _)| word)}}})),
+        "NewEmailRecipient": closed(&["email", "events"], json!({
+            "email": {"type": "string", "maxLength": 254, "description": "where `HUB_SMTP_URL` sends it",
+                "pattern": "^[a-z][a-z0-9]{0,30}@([a-z][a-z0-9]{0,30}\\.){1,3}[a-z]{2,10}$"},
             "events": {"type": "array", "minItems": 1, "items": {"enum": EVENTS.map(|(word, _)| word)}}})),
         "NewSetTimes": closed(&[], json!({"start": nullable(cron()), "stop": nullable(cron())})),
         "Check": closed(&["spec"], json!({"spec": asked})),

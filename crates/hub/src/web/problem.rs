@@ -4,7 +4,6 @@ use axum::Json;
 use axum::http::{HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
-use tracing::error;
 use uuid::Uuid;
 
 use super::trace;
@@ -63,9 +62,8 @@ impl From<Refused> for Problem {
                 ..Self::new(StatusCode::TOO_MANY_REQUESTS, "too_many_requests", detail)
             },
             Refused::Failed(cause) => {
-                let problem = Self::new(StatusCode::INTERNAL_SERVER_ERROR, "failed", detail);
-                error!(code = "fault", trace_id = problem.trace_id, "{cause}");
-                problem
+                trace::failed(&cause);
+                Self::new(StatusCode::INTERNAL_SERVER_ERROR, "failed", detail)
             }
         }
     }
@@ -95,7 +93,7 @@ impl IntoResponse for Refused {
 }
 
 /// No route of this path.
-pub(crate) async fn no_such_path(uri: Uri) -> Problem {
+pub(crate) fn no_such_path(uri: &Uri) -> Problem {
     Problem::new(StatusCode::NOT_FOUND, "no_such_path", format!("there is nothing at `{}`", uri.path()))
 }
 

@@ -11,8 +11,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use super::access;
-use super::trace;
+use super::{access, strict_json, trace};
 use crate::app::agents::PLATFORMS;
 use crate::app::lists::Filter;
 use crate::app::repeats::Once;
@@ -93,7 +92,7 @@ impl FromRequestParts<Arc<App>> for ApiCaller {
             return Err(Refused::TooMany { retry_after: left.seconds });
         }
         if let Some(account) = parts.headers.get("account-id")
-            && account.as_bytes() != caller.account_id.as_bytes()
+            && !account.as_bytes().eq_ignore_ascii_case(caller.account_id.as_bytes())
         {
             app.audit_refusal(&caller, "account.mismatch", "").await?;
             return Err(Refused::Forbidden("the token belongs to another account than `account-id` names".into()));
@@ -157,8 +156,9 @@ async fn sent(request: Request, app: &Arc<App>, nothing: Option<Value>) -> Resul
     let bytes = bytes_of(request, app).await?;
     let body = match nothing {
         Some(nothing) if bytes.is_empty() => nothing,
-        _ => serde_json::from_slice(&bytes)
-            .map_err(|error| Refused::invalid("", format!("the body must be JSON: {error}")))?,
+        _ => strict_json::parse(&bytes).map_err(|error| {
+            Refused::invalid("", format!("the body must be JSON that says each thing once: {error}"))
+        })?,
     };
     Ok(Sent { body, once: once(key.as_ref(), &path, &bytes)? })
 }

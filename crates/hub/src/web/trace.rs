@@ -1,12 +1,13 @@
 //! One id for a request, from its headers to the log and to a problem's `traceId`, and what is left of the caller's calls.
 
 use std::cell::Cell;
+use std::fmt::Display;
 
 use axum::extract::{MatchedPath, Request};
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use axum::middleware::Next;
 use axum::response::Response;
-use tracing::debug;
+use tracing::{debug, error};
 use uuid::Uuid;
 
 use crate::auth::rate::Left;
@@ -18,6 +19,8 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 struct Trace {
     id: String,
     left: Cell<Option<Left>>,
+    /// The log knows why it could not be answered.
+    is_told: Cell<bool>,
 }
 
 tokio::task_local! {
@@ -26,7 +29,7 @@ tokio::task_local! {
 
 /// The id of the request that this task answers; a new one outside of any.
 pub(crate) fn id() -> String {
-    TRACE.try_with(|trace| trace.id.clone()).unwrap_or_else(|_outside| new())
+    TRACE.try_with(|trace| trace.id.clone()).unwrap_or_else(|_outside| fresh())
 }
 
 /// Notes what is left of the caller's calls, for the answer's headers.
@@ -35,16 +38,32 @@ pub(crate) fn note(left: Left) {
     let _outside = TRACE.try_with(|trace| trace.left.set(Some(left)));
 }
 
-fn new() -> String {
+/// Writes down why a request could not be answered. The caller is given only the id under which it stands there.
+pub(crate) fn failed(cause: &dyn Display) -> String {
+    let id = TRACE.try_with(|trace| {
+        trace.is_told.set(true);
+        trace.id.clone()
+    });
+    let id = id.unwrap_or_else(|_outside| fresh());
+    error!(code = "HB-017", trace_id = id, "a request could not be answered: {cause}");
+    id
+}
+
+/// Whether the log knows why this request could not be answered.
+pub(crate) fn is_told() -> bool {
+    TRACE.try_with(|trace| trace.is_told.get()).unwrap_or_default()
+}
+
+fn fresh() -> String {
     Uuid::now_v7().simple().to_string()
 }
 
 /// Stands around everything: names the request, and says its name in the answer and in the log.
 pub(crate) async fn traced(request: Request, next: Next) -> Response {
-    let id = asked(request.headers()).unwrap_or_else(new);
+    let id = asked(request.headers()).unwrap_or_else(fresh);
     let method = request.method().clone();
     let route = request.extensions().get::<MatchedPath>().map_or("none", MatchedPath::as_str).to_owned();
-    let trace = Trace { id: id.clone(), left: Cell::new(None) };
+    let trace = Trace { id: id.clone(), left: Cell::new(None), is_told: Cell::new(false) };
     let (mut response, left) = TRACE
         .scope(trace, async {
             let response = next.run(request).await;

@@ -3,7 +3,7 @@
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use millrace_hub::{Settings, back_up, doctor};
+use millrace_hub::{Hub, Settings, account_link, back_up, doctor};
 use millrace_model::{Fault, Finding, Severity};
 
 use crate::house::{House, Kind};
@@ -36,7 +36,7 @@ async fn a_hub_from_a_copy_knows_what_the_hub_knew_that_ran_meanwhile() {
     let folder = tempfile::tempdir().unwrap();
     let settings = copied(&house, folder.path()).await;
     house.new_agent("after").await;
-    let hub = millrace_hub::Hub::open(settings.clone(), house.clock.clone()).await.unwrap();
+    let hub = Hub::open(settings.clone(), house.clock.clone()).await.unwrap();
     let url = format!("http://{}", hub.address().unwrap());
     tokio::spawn(hub.serve(std::future::pending()));
     // The token of the old hub is good at the new one: the key opens what is in the copy.
@@ -54,15 +54,37 @@ async fn a_copy_without_its_key_is_no_backup() {
     let folder = tempfile::tempdir().unwrap();
     let settings = copied(&house, folder.path()).await;
     std::fs::remove_file(settings.key_file()).unwrap();
-    let refused = millrace_hub::Hub::open(settings.clone(), house.clock.clone()).await.err().unwrap();
+    let refused = Hub::open(settings.clone(), house.clock.clone()).await.err().unwrap();
     assert_eq!((refused.code, refused.exit_code()), ("HB-009", 78));
     assert!(!settings.key_file().exists(), "no new key is made beside secrets of another");
     std::fs::write(settings.key_file(), "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=\n").unwrap();
-    let refused = millrace_hub::Hub::open(settings.clone(), house.clock.clone()).await.err().unwrap();
+    let refused = Hub::open(settings.clone(), house.clock.clone()).await.err().unwrap();
     assert_eq!(refused.code, "HB-009");
     let findings = doctor(&settings, &*house.clock).await;
     assert_eq!(found(&findings, "HB-009").severity, Severity::Error);
     assert!(back_up(&settings, Some(&folder.path().join("second.sqlite"))).await.is_err());
+}
+
+#[tokio::test]
+async fn one_hub_at_a_time_serves_from_a_folder_that_is_its_own() {
+    let house = House::open(Kind::Sqlite).await;
+    let folder = house.settings.data.clone();
+    let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(&folder), 0o700);
+    for file in ["hub.sqlite", "hub.sqlite-wal", "hub.sqlite-shm", "hub.key", "hub.lock"] {
+        assert_eq!(mode(&folder.join(file)), 0o600, "{file}");
+    }
+    let refused = Hub::open(house.settings.clone(), house.clock.clone()).await.err().unwrap();
+    assert_eq!((refused.code, refused.exit_code()), ("HB-018", 75));
+    let holder = format!("process {}", std::process::id());
+    assert!(refused.message.contains(&holder) && refused.cure.contains("--data"), "{refused:?}");
+    // What is done to a hub from beside it goes on.
+    assert!(account_link(house.settings.clone(), house.clock.clone()).await.unwrap().contains("/join/"));
+    let (settings, clock) = (house.settings.clone(), house.clock.clone());
+    let kept = house.end();
+    // The first is still on its way out: the next waits for it.
+    Hub::open(settings, clock).await.unwrap();
+    drop(kept);
 }
 
 #[tokio::test]

@@ -31,6 +31,7 @@ async fn both_base_paths_answer_without_a_redirect(house: House) {
 async fn the_account_header_has_to_match_the_token(house: House) {
     let account = house.set_up.account_id.clone();
     let call = |account: String| house.request(Method::GET, "/agents").header("account-id", account).send();
+    finished(call(account.to_uppercase()).await.unwrap(), 200, "own, in capitals").await;
     finished(call(account).await.unwrap(), 200, "own").await;
     let stranger = house.client("owner", false).await;
     for other in [stranger.account.as_str(), "x", ""] {
@@ -76,7 +77,8 @@ async fn a_body_is_read_whatever_its_content_type_says(house: House) {
 
 async fn a_body_that_is_no_json_is_400(house: House) {
     let large = format!("\"{}\"", "x".repeat(1 << 20));
-    for body in ["", "{", "name=north", "\u{0}", "{\"name\":\"\\ud800\"}", large.as_str()] {
+    let twice = r#"{"name": "north", "name": "south", "deployment": "fargate", "cloudProvider": "aws"}"#;
+    for body in ["", "{", twice, "name=north", "\u{0}", "{\"name\":\"\\ud800\"}", large.as_str()] {
         let request = house.request(Method::POST, "/agents").body(body.to_owned());
         finished(request.send().await.unwrap(), 400, &body[..body.len().min(20)]).await;
     }

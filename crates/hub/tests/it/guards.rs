@@ -5,7 +5,7 @@ use std::time::Duration;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::house::{House, agent, finished, on_both_databases, pipeline};
+use crate::house::{House, agent, fields, finished, on_both_databases, pipeline};
 
 on_both_databases!(
     a_post_that_comes_twice_under_a_key_is_done_once,
@@ -14,6 +14,7 @@ on_both_databases!(
     credentials_are_rotated_with_two_secrets_alive_at_most,
     a_revoked_secret_ends_its_tokens_at_once,
     the_audit_log_names_every_write_every_token_and_every_reveal,
+    the_audit_log_is_filtered_by_action_and_by_actor,
 );
 
 async fn keyed(house: &House, path: &str, key: &str, body: &Value) -> reqwest::Response {
@@ -164,4 +165,29 @@ async fn the_audit_log_names_every_write_every_token_and_every_reveal(house: Hou
     assert!(!log.to_string().contains("mlr_"), "{log}");
     house.use_token(&house.client("owner", false).await.token);
     assert_eq!(house.get("/audit-log").await["total"], 1);
+}
+
+async fn the_audit_log_is_filtered_by_action_and_by_actor(house: House) {
+    let id = house.new_agent("north").await;
+    house.expect(202, Method::PATCH, &format!("/agents/{id}"), Some(json!({"description": "x"}))).await;
+    let (client, nobody) = (format!("client:{}", house.set_up.client_id), format!("person:{id}"));
+    for (query, total) in [
+        ("", 4),
+        ("?action=token.issue", 1),
+        ("?action=token", 1),
+        ("?action=agent", 2),
+        ("?action=agent.create", 1),
+        ("?action=agen", 0),
+        ("?actor=hub", 1),
+        (&*format!("?actor={client}"), 3),
+        (&*format!("?actor={client}&action=agent&size=1"), 2),
+        (&*format!("?actor={nobody}"), 0),
+    ] {
+        let log = house.get(&format!("/audit-log{query}")).await;
+        assert_eq!(log["total"], total, "{query}: {log}");
+    }
+    for (query, field) in [("?action=%25", "action"), ("?actor=ann", "actor"), ("?actor=client:1", "actor")] {
+        let problem = house.expect(400, Method::GET, &format!("/audit-log{query}"), None).await;
+        assert_eq!(fields(&problem), [field]);
+    }
 }

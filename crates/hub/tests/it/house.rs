@@ -28,24 +28,24 @@ macro_rules! on_both_databases {
 }
 pub(crate) use on_both_databases;
 /// The owner of every hub here.
-pub const OWNER: &str = "owner@example.com";
-pub const PASSWORD: &str = "correct horse battery staple";
+pub(crate) const OWNER: &str = "owner@example.com";
+pub(crate) const PASSWORD: &str = "correct horse battery staple";
 
 /// Which database a hub has.
 #[derive(Clone, Copy)]
-pub enum Kind {
+pub(crate) enum Kind {
     Sqlite,
     Postgres,
 }
 
 /// Wall-clock time, and so much more of it as a test wants.
 #[derive(Default)]
-pub struct TestClock {
+pub(crate) struct TestClock {
     ahead: AtomicI64,
 }
 
 impl TestClock {
-    pub fn advance(&self, by: Duration) {
+    pub(crate) fn advance(&self, by: Duration) {
         let micros = i64::try_from(by.as_micros()).expect("tests do not wait that long");
         self.ahead.fetch_add(micros, Ordering::Relaxed);
     }
@@ -60,26 +60,26 @@ impl Clock for TestClock {
 }
 
 /// A running hub.
-pub struct House {
-    pub url: String,
-    pub set_up: Bootstrapped,
-    pub http: Client,
-    pub clock: Arc<TestClock>,
+pub(crate) struct House {
+    pub(crate) url: String,
+    pub(crate) set_up: Bootstrapped,
+    pub(crate) http: Client,
+    pub(crate) clock: Arc<TestClock>,
     /// The owner's; a test may put another one in its place.
-    pub token: Mutex<String>,
-    pub settings: Settings,
+    pub(crate) token: Mutex<String>,
+    pub(crate) settings: Settings,
     /// Where its metrics are.
-    pub metrics: Option<std::net::SocketAddr>,
+    pub(crate) metrics: Option<std::net::SocketAddr>,
     _stop: oneshot::Sender<()>,
     _served: JoinHandle<()>,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 /// An API client of an account.
-pub struct Stranger {
-    pub account: String,
-    pub project: String,
-    pub token: String,
+pub(crate) struct Stranger {
+    pub(crate) account: String,
+    pub(crate) project: String,
+    pub(crate) token: String,
 }
 
 /// A database of its own on the server that all tests share.
@@ -93,12 +93,12 @@ fn postgres_database() -> String {
 }
 
 impl House {
-    pub async fn open(kind: Kind) -> Self {
+    pub(crate) async fn open(kind: Kind) -> Self {
         Self::set(kind, |_| {}).await
     }
 
     /// The same, with settings of a test's own.
-    pub async fn set(kind: Kind, change: impl FnOnce(&mut Settings)) -> Self {
+    pub(crate) async fn set(kind: Kind, change: impl FnOnce(&mut Settings)) -> Self {
         let (mut settings, folder) = Self::settings(kind).await;
         change(&mut settings);
         Self::with(settings, folder).await
@@ -115,7 +115,7 @@ impl House {
     }
 
     /// Another hub process on the same database: its address. It ends with the test.
-    pub async fn another(&self) -> String {
+    pub(crate) async fn another(&self) -> String {
         let hub = Hub::open(self.settings.clone(), self.clock.clone()).await.expect("a second hub opens");
         let url = format!("http://{}", hub.address().expect("it listens"));
         tokio::spawn(hub.serve(std::future::pending()));
@@ -123,7 +123,7 @@ impl House {
     }
 
     /// Asks again and again until `wanted` is true of the answer.
-    pub async fn until(&self, path: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+    pub(crate) async fn until(&self, path: &str, wanted: impl Fn(&Value) -> bool) -> Value {
         let begun = std::time::Instant::now();
         loop {
             let seen = self.get(path).await;
@@ -135,7 +135,7 @@ impl House {
         }
     }
 
-    pub async fn with(settings: Settings, folder: TempDir) -> Self {
+    pub(crate) async fn with(settings: Settings, folder: TempDir) -> Self {
         let clock = Arc::new(TestClock::default());
         let asked = Bootstrap {
             account: "Acme".into(),
@@ -149,7 +149,7 @@ impl House {
         let metrics = hub.metrics_address();
         let (stop, stopped) = oneshot::channel::<()>();
         let served = tokio::spawn(async move {
-            hub.serve(async { drop(stopped.await) }).await.expect("the hub serves");
+            Box::pin(hub.serve(async { drop(stopped.await) })).await.expect("the hub serves");
         });
         drop(rustls::crypto::ring::default_provider().install_default());
         let http = Client::builder().timeout(Duration::from_secs(30)).redirect(reqwest::redirect::Policy::none());
@@ -163,32 +163,37 @@ impl House {
             metrics,
             _stop: stop,
             _served: served,
-            _folder: folder,
+            folder,
         };
         let token = house.token_of(&house.set_up.client_id, &house.set_up.client_secret).await;
         house.use_token(&token);
         house
     }
 
+    /// Ends the hub, in its own time; its folder stays as long as what is given.
+    pub(crate) fn end(self) -> TempDir {
+        self.folder
+    }
+
     /// Calls with this token from now on.
-    pub fn use_token(&self, token: &str) {
+    pub(crate) fn use_token(&self, token: &str) {
         token.clone_into(&mut self.token.lock().unwrap_or_else(PoisonError::into_inner));
     }
 
     /// The token that calls have.
-    pub fn token(&self) -> String {
+    pub(crate) fn token(&self) -> String {
         self.token.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// A request for a token.
-    pub async fn ask_for_token(&self, id: &str, secret: &str) -> Response {
+    pub(crate) async fn ask_for_token(&self, id: &str, secret: &str) -> Response {
         let form = [("grant_type", "client_credentials"), ("audience", "anything")];
         let request = self.http.post(format!("{}/oauth/dpc/token", self.url)).basic_auth(id, Some(secret)).form(&form);
         request.send().await.expect("the hub answers")
     }
 
     /// An access token.
-    pub async fn token_of(&self, id: &str, secret: &str) -> String {
+    pub(crate) async fn token_of(&self, id: &str, secret: &str) -> String {
         let answer = self.ask_for_token(id, secret).await;
         assert_eq!(answer.status(), StatusCode::OK);
         let body: Value = answer.json().await.expect("a token is JSON");
@@ -196,12 +201,12 @@ impl House {
     }
 
     /// A request of the API, not sent yet.
-    pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
+    pub(crate) fn request(&self, method: Method, path: &str) -> RequestBuilder {
         self.http.request(method, format!("{}/dpc/v1{path}", self.url)).bearer_auth(self.token())
     }
 
     /// A call of the API.
-    pub async fn call(&self, method: Method, path: &str, body: Option<Value>) -> Response {
+    pub(crate) async fn call(&self, method: Method, path: &str, body: Option<Value>) -> Response {
         let request = self.request(method, path);
         let request = match body {
             Some(body) => request.json(&body),
@@ -211,27 +216,27 @@ impl House {
     }
 
     /// A call that must end with `status`, and its body.
-    pub async fn expect(&self, status: u16, method: Method, path: &str, body: Option<Value>) -> Value {
+    pub(crate) async fn expect(&self, status: u16, method: Method, path: &str, body: Option<Value>) -> Value {
         let answer = self.call(method.clone(), path, body).await;
         finished(answer, status, &format!("{method} {path}")).await.1
     }
 
-    pub async fn get(&self, path: &str) -> Value {
+    pub(crate) async fn get(&self, path: &str) -> Value {
         self.expect(200, Method::GET, path, None).await
     }
 
-    pub fn pipelines(&self) -> String {
+    pub(crate) fn pipelines(&self) -> String {
         format!("/projects/{}/streaming-pipelines", self.set_up.project_id)
     }
 
     /// A new agent: its id.
-    pub async fn new_agent(&self, name: &str) -> String {
+    pub(crate) async fn new_agent(&self, name: &str) -> String {
         let created = self.expect(201, Method::POST, "/agents", Some(agent(name))).await;
         created["agentId"].as_str().expect("an agent has an id").to_owned()
     }
 
     /// A new agent, and the token that its process gets.
-    pub async fn agent(&self, name: &str) -> (String, String) {
+    pub(crate) async fn agent(&self, name: &str) -> (String, String) {
         let id = self.new_agent(name).await;
         let credentials = self.get(&format!("/agents/{id}/credentials")).await;
         let text = |name: &str| credentials[name].as_str().expect("credentials are texts").to_owned();
@@ -240,24 +245,24 @@ impl House {
     }
 
     /// A new pipeline: its path.
-    pub async fn new_pipeline(&self, name: &str, agent_id: &str) -> String {
+    pub(crate) async fn new_pipeline(&self, name: &str, agent_id: &str) -> String {
         let created = self.expect(201, Method::POST, &self.pipelines(), Some(pipeline(name, agent_id))).await;
         format!("{}/{}", self.pipelines(), created["streamingPipelineId"].as_str().expect("a pipeline has an id"))
     }
 
-    pub async fn command(&self, path: &str, command: &str) {
+    pub(crate) async fn command(&self, path: &str, command: &str) {
         self.expect(202, Method::POST, &format!("{path}/commands"), Some(json!({"command": command}))).await;
     }
 
     /// Status and the code of its reason.
-    pub async fn status(&self, path: &str) -> (String, String) {
+    pub(crate) async fn status(&self, path: &str) -> (String, String) {
         let status = self.get(&format!("{path}/status")).await;
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
         (text(&status["status"]), text(&status["reason"]["code"]))
     }
 
     /// A call of the gateway.
-    pub async fn gateway(&self, token: &str, path: &str, body: Value) -> (u16, Value) {
+    pub(crate) async fn gateway(&self, token: &str, path: &str, body: Value) -> (u16, Value) {
         let request = self.http.post(format!("{}/agent/v1/{path}", self.url)).bearer_auth(token).json(&body);
         let answer = request.send().await.expect("the hub answers");
         let status = answer.status().as_u16();
@@ -266,7 +271,7 @@ impl House {
     }
 
     /// A process of the agent says hello: its session.
-    pub async fn hello(&self, token: &str) -> String {
+    pub(crate) async fn hello(&self, token: &str) -> String {
         let hello = json!({"protocol": 1, "instance": "one", "agentVersion": "0.1.0"});
         let (code, welcome) = self.gateway(token, "session", hello).await;
         assert_eq!(code, 200, "{welcome}");
@@ -274,7 +279,7 @@ impl House {
     }
 
     /// A sync that does not wait.
-    pub async fn sync(&self, token: &str, session: &str, more: Value) -> Value {
+    pub(crate) async fn sync(&self, token: &str, session: &str, more: Value) -> Value {
         let mut body = json!({"sessionId": session, "sequence": 1, "sentAt": "2026-01-01T00:00:00.000Z", "waitMs": 0});
         for (name, value) in more.as_object().into_iter().flatten() {
             body[name] = value.clone();
@@ -285,7 +290,7 @@ impl House {
     }
 
     /// The hub's database.
-    pub async fn database(&self) -> sqlx::AnyPool {
+    pub(crate) async fn database(&self) -> sqlx::AnyPool {
         sqlx::any::install_default_drivers();
         let url = match self.settings.place() {
             Place::Sqlite(file) | Place::Copy(file) => format!("sqlite://{}", file.display()),
@@ -295,7 +300,7 @@ impl House {
     }
 
     /// A client with this role in the account, or in another one.
-    pub async fn client(&self, role: &str, own_account: bool) -> Stranger {
+    pub(crate) async fn client(&self, role: &str, own_account: bool) -> Stranger {
         let pool = self.database().await;
         let id = || uuid::Uuid::new_v4().to_string();
         let (client, secret) = (id(), "a secret of the tests");
@@ -319,7 +324,7 @@ impl House {
 }
 
 /// Headers and body of an answer, which must have this status.
-pub async fn finished(answer: Response, status: u16, what: &str) -> (HeaderMap, Value) {
+pub(crate) async fn finished(answer: Response, status: u16, what: &str) -> (HeaderMap, Value) {
     let given = answer.status().as_u16();
     let headers = answer.headers().clone();
     let text = answer.text().await.expect("the answer can be read");
@@ -336,12 +341,12 @@ pub async fn finished(answer: Response, status: u16, what: &str) -> (HeaderMap, 
 }
 
 /// An agent as automation sends it.
-pub fn agent(name: &str) -> Value {
+pub(crate) fn agent(name: &str) -> Value {
     json!({"name": name, "deployment": "fargate", "cloudProvider": "aws", "agentType": "streaming"})
 }
 
 /// A pipeline as automation sends it.
-pub fn pipeline(name: &str, agent_id: &str) -> Value {
+pub(crate) fn pipeline(name: &str, agent_id: &str) -> Value {
     json!({
         "name": name,
         "agentId": agent_id,
@@ -356,7 +361,7 @@ pub fn pipeline(name: &str, agent_id: &str) -> Value {
 }
 
 /// Fields of the violations.
-pub fn fields(problem: &Value) -> Vec<&str> {
+pub(crate) fn fields(problem: &Value) -> Vec<&str> {
     let violations = problem["violations"].as_array().map(Vec::as_slice).unwrap_or_default();
     violations.iter().filter_map(|violation| violation["field"].as_str()).collect()
 }

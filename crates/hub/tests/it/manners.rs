@@ -151,6 +151,6 @@ async fn a_caller_is_told_what_is_left_of_its_calls_and_when_there_are_more() {
     house.use_token(&house.client("viewer", true).await.token);
     house.get("/agents").await;
     house.use_token(&own);
-    house.clock.advance(std::time::Duration::from_secs(60));
+    house.clock.advance(std::time::Duration::from_mins(1));
     house.get("/agents").await;
 }

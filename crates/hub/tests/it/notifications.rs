@@ -205,7 +205,7 @@ async fn a_message_is_tried_again_with_growing_pauses_and_then_given_up() {
         .until(&format!("/webhooks/{id}"), |seen| seen["trouble"].as_str().is_some_and(|why| why.contains("302")))
         .await;
     assert_eq!(receiver.count(), 2);
-    house.clock.advance(Duration::from_secs(60));
+    house.clock.advance(Duration::from_mins(1));
     let (third, message, _) = receiver.wait_for(3).await;
     let first = receiver.taken.lock().unwrap()[0].0["webhook-id"].clone();
     assert_eq!((third["webhook-id"].clone(), events(&message)), (first, vec!["pipeline_failed"]));
@@ -222,7 +222,7 @@ async fn a_message_is_tried_again_with_growing_pauses_and_then_given_up() {
         house.until(&format!("/webhooks/{id}"), |seen| seen["trouble"].is_string()).await;
         tokio::time::sleep(Duration::from_millis(200)).await;
         // Agents are missed meanwhile; this recipient does not want to know.
-        house.clock.advance(Duration::from_secs(13 * 3600));
+        house.clock.advance(Duration::from_hours(13));
         house.use_token(&house.token_of(&house.set_up.client_id, &house.set_up.client_secret).await);
     }
     let log = house
@@ -253,7 +253,14 @@ async fn a_test_goes_out_at_once_and_says_why_it_did_not_arrive() {
 async fn webhooks_belong_to_owners_of_their_account_and_keep_to_public_https() {
     for kind in [Kind::Sqlite, Kind::Postgres] {
         let house = House::open(kind).await;
-        for url in ["http://hooks.example.com", "https://10.0.0.1/x", "https://127.0.0.1/", "not a url", ""] {
+        for url in [
+            "http://hooks.example.com",
+            "https://10.0.0.1/x",
+            "https://127.0.0.1/",
+            "https://localhost/x",
+            "not a url",
+            "",
+        ] {
             let body = json!({"url": url, "events": ["recovered"]});
             assert_eq!(fields(&house.expect(400, Method::POST, "/webhooks", Some(body)).await), ["url"], "{url}");
         }
@@ -329,6 +336,43 @@ async fn mail_server() -> (String, Arc<Mutex<Vec<String>>>) {
         }
     });
     (url, mails)
+}
+
+#[tokio::test]
+async fn an_address_for_mail_is_added_tested_changed_and_removed_by_the_api() {
+    let (url, mails) = mail_server().await;
+    let smtp = Smtp { url, from: "Millrace <millrace@example.com>".into() };
+    let house = House::set(Kind::Sqlite, |settings| settings.smtp = Some(smtp)).await;
+    let body = |email: &str| Some(json!({"email": email, "events": ["recovered"]}));
+    for email in ["ops", "", "ops@example.com, ann@example.com", "Ops <ops@example.com>"] {
+        let problem = house.expect(400, Method::POST, "/email-recipients", body(email)).await;
+        assert_eq!(fields(&problem), ["email"], "{email}");
+    }
+    let made = house.expect(201, Method::POST, "/email-recipients", body("ops@example.com")).await;
+    house.expect(409, Method::POST, "/email-recipients", body("ops@example.com")).await;
+    house.expect(201, Method::POST, "/email-recipients", body("ann@example.com")).await;
+    let path = format!("/email-recipients/{}", made["emailRecipientId"].as_str().unwrap());
+    let seen = house.get(&path).await;
+    assert_eq!((&seen["email"], &seen["events"]), (&json!("ops@example.com"), &json!(["recovered"])), "{seen}");
+    assert_eq!(house.get("/email-recipients").await["results"][0], seen);
+    let tested = house.expect(200, Method::POST, &format!("{path}/test"), None).await;
+    assert_eq!(tested, json!({"delivered": true}));
+    assert!(mails.lock().unwrap()[0].contains("RCPT TO:<ops@example.com>"));
+    house.expect(409, Method::PUT, &path, body("ann@example.com")).await;
+    assert_eq!(house.expect(200, Method::PUT, &path, body("eva@example.com")).await["email"], "eva@example.com");
+    // A webhook is none of them, and none of them is a webhook.
+    let hook = json!({"url": "https://hooks.example.com/x", "events": ["recovered"]});
+    let hook = house.expect(201, Method::POST, "/webhooks", Some(hook)).await;
+    let of_hook = format!("/email-recipients/{}", hook["webhookId"].as_str().unwrap());
+    house.expect(404, Method::GET, &of_hook, None).await;
+    house.expect(404, Method::DELETE, &of_hook, None).await;
+    house.expect(404, Method::GET, &path.replace("email-recipients", "webhooks"), None).await;
+    assert_eq!(house.get("/email-recipients").await["total"], 2);
+    house.expect(204, Method::DELETE, &path, None).await;
+    house.expect(404, Method::GET, &path, None).await;
+    let without = House::open(Kind::Sqlite).await;
+    let problem = without.expect(400, Method::POST, "/email-recipients", body("ops@example.com")).await;
+    assert!(problem.to_string().contains("HUB_SMTP_URL"), "{problem}");
 }
 
 #[tokio::test]

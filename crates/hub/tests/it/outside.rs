@@ -116,7 +116,7 @@ async fn the_metrics_are_at_their_own_address_and_count_agents_by_status(house: 
     house.new_agent("south").await;
     let (_, lost) = house.agent("east").await;
     house.hello(&lost).await;
-    house.clock.advance(Duration::from_secs(60));
+    house.clock.advance(Duration::from_mins(1));
     let session = house.hello(&token).await;
     house.sync(&token, &session, json!({})).await;
     house.expect(404, Method::GET, "/agents/none", None).await;

@@ -64,7 +64,7 @@ fn told(from: i64, to: i64, step: i64) -> Vec<Told> {
 }
 
 /// Writes the past of each of these pipelines and agents.
-pub async fn write(house: &House, ids: &[String]) {
+pub(crate) async fn write(house: &House, ids: &[String]) {
     let pool = house.database().await;
     let now = house.clock.now().0;
     for id in ids {

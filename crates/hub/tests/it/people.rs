@@ -18,6 +18,7 @@ on_both_databases!(
     an_owner_ends_the_sessions_of_others,
     the_newest_invitation_counts_and_can_be_withdrawn,
     a_viewer_sees_what_was_done_to_agents_and_not_to_people,
+    activity_is_filtered_and_leaves_out_tokens_that_were_given,
 );
 
 async fn a_role_is_changed_and_holds_at_once(house: House) {
@@ -218,6 +219,40 @@ async fn a_viewer_sees_what_was_done_to_agents_and_not_to_people(house: House) {
     let (vera, _) = joined(&house, "vera@example.com", "viewer").await;
     let (_, page) = vera.see("/activity").await;
     assert!(page.contains("Create agent") && !page.contains("127.0.0.1") && !page.contains("Issue token"), "{page}");
-    let (_, page) = Visitor::owner(&house).await.see("/activity").await;
-    assert!(page.contains("Join") && page.contains("127.0.0.1") && page.contains("Issue token"), "{page}");
+    assert!(!page.contains(OWNER), "nobody is named whose deeds are not shown: {page}");
+    let (_, page) = vera.see("/activity?action=all").await;
+    assert!(!page.contains("Issue token"), "{page}");
+    let owner = Visitor::owner(&house).await;
+    let (_, page) = owner.see("/activity").await;
+    assert!(page.contains("Join") && page.contains("127.0.0.1"), "{page}");
+}
+
+async fn activity_is_filtered_and_leaves_out_tokens_that_were_given(house: House) {
+    house.new_agent("north").await;
+    house.ask_for_token(&house.set_up.client_id, "wrong").await;
+    let owner = Visitor::owner(&house).await;
+    let rows = async |query: &str| {
+        let (_, page) = owner.see(&format!("/activity{query}")).await;
+        let body = page.split_once("<tbody>").map_or(String::new(), |(_, body)| body.to_owned());
+        ["Create agent", "Sign in", "Issue token", "invalid_client"].map(|word| body.contains(word))
+    };
+    // A refused one is worth a line, one that was given is not.
+    assert_eq!(rows("").await, [true, true, true, true]);
+    assert_eq!(rows("?action=all").await, [true, true, true, true]);
+    assert_eq!(rows("?action=agent").await, [true, false, false, false]);
+    assert_eq!(rows("?action=agent.create").await, [true, false, false, false]);
+    let client = format!("client%3A{}", house.set_up.client_id);
+    assert_eq!(rows(&format!("?actor={client}")).await, [true, false, false, false]);
+    assert_eq!(rows(&format!("?actor={client}&action=token")).await, [false, false, true, false]);
+    // Who shows a wrong secret is not that client.
+    assert_eq!(rows("?actor=unknown").await, [false, false, true, true]);
+    assert_eq!(rows("?actor=hub&action=person").await, [false; 4]);
+    let given = async |query: &str| owner.see(&format!("/activity{query}")).await.1.matches("Issue token").count();
+    assert_eq!((given("").await, given("?action=all").await), (1, 2));
+    // Every page of a filtered list is filtered.
+    for number in 0..55 {
+        house.new_agent(&format!("agent {number}")).await;
+    }
+    let (_, page) = owner.see("/activity?action=agent").await;
+    assert!(page.contains("?action=agent&amp;page=1") || page.contains("?action=agent&#38;page=1"), "{page}");
 }

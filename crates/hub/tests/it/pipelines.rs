@@ -237,17 +237,25 @@ async fn everything_that_is_wrong_is_said_at_once_with_its_path(house: House) {
 
 async fn a_plain_secret_is_refused_and_stored_nowhere(house: House) {
     let agent = house.new_agent("north").await;
-    for (place, name) in [
-        ("/streamingSource/connection", "password"),
-        ("/streamingSource/connection/jdbcProperties", "sslpassword"),
-        ("/advancedProperties", "database.password"),
+    let (properties, advanced) = ("/streamingSource/connection/jdbcProperties", "/advancedProperties");
+    for (place, name, value) in [
+        ("/streamingSource/connection", "password", "s3cret"),
+        (properties, "sslpassword", "s3cret"),
+        (properties, "socksProxyPass", "s3cret"),
+        (properties, "url", "jdbc:postgresql://u:s3cret@h/d"),
+        (properties, "options", "-c password=s3cret"),
+        (advanced, "database.password", "s3cret"),
+        (advanced, "pwd", "s3cret"),
+        (advanced, "credentials", "s3cret"),
+        (advanced, "sasl.jaas.config", "PlainLoginModule required username=\"u\" password=\"s3cret\";"),
     ] {
         let mut sent = pipeline("shop", &agent);
         sent["advancedProperties"] = json!({});
         sent["streamingSource"]["connection"]["jdbcProperties"] = json!({});
-        sent.pointer_mut(place).unwrap()[name] = json!("s3cret");
+        sent.pointer_mut(place).unwrap()[name] = json!(value);
         let refused = house.expect(400, Method::POST, &house.pipelines(), Some(sent)).await;
         assert!(fields(&refused)[0].ends_with(name) && !refused.to_string().contains("s3cret"), "{refused}");
+        assert!(refused.to_string().contains("secretType"), "{refused}");
     }
     assert_eq!(house.get(&house.pipelines()).await["total"], 0);
 }
@@ -311,6 +319,13 @@ async fn an_agent_that_is_removed_leaves_its_pipeline_behind(house: House) {
     assert_eq!(house.get(&path).await["agentId"], json!(agent));
     house.command(&path, "START").await;
     assert_eq!(house.status(&path).await, ("NOT_RUNNING".into(), "agent_removed".into()));
+    // What else it says can be changed meanwhile; a new one cannot be given what is gone.
+    let mut changed = pipeline("renamed", &agent);
+    changed["streamingTarget"]["prefix"] = json!("other");
+    assert_eq!(house.expect(200, Method::PUT, &path, Some(changed)).await["agentId"], json!(agent));
+    assert_eq!(house.status(&path).await, ("NOT_RUNNING".into(), "agent_removed".into()));
+    let refused = house.expect(400, Method::POST, &house.pipelines(), Some(pipeline("new", &agent))).await;
+    assert_eq!(fields(&refused), ["agentId"]);
     // The changed deployment: the same name again, then the PUT.
     let next = house.new_agent("north").await;
     house.expect(200, Method::PUT, &path, Some(pipeline("shop", &next))).await;

@@ -113,8 +113,8 @@ async fn a_person_in_several_accounts_goes_from_one_to_the_other() {
         let (_, page) = bea.see("/me").await;
         let acme = house.set_up.account_id.as_str();
         assert!(page.contains("action=\"/switch\"") && page.contains(acme), "{page}");
-        let beta = page.split("<option value=\"").skip(1).map(|part| part.split('"').next().unwrap());
-        let beta = beta.filter(|id| *id != acme).next().unwrap().to_owned();
+        let mut beta = page.split("<option value=\"").skip(1).map(|part| part.split('"').next().unwrap());
+        let beta = beta.find(|id| *id != acme).unwrap().to_owned();
         assert_eq!(bea.send("/switch", &[("account", acme)]).await.0, StatusCode::SEE_OTHER);
         assert!(bea.see("/agents").await.1.contains("north"));
         assert_eq!(bea.get("/people").await.status(), StatusCode::FORBIDDEN, "she is a viewer here");
@@ -146,6 +146,7 @@ struct Ours {
     client: String,
     person: String,
     webhook: String,
+    email: String,
     draft: String,
 }
 
@@ -165,6 +166,11 @@ async fn ours(house: &House) -> Ours {
                VALUES ($1, $2, $3, $4, '{}', '{}', 0)";
     let insert = sqlx::query(sql).bind(&draft).bind(&house.set_up.account_id).bind(&house.set_up.project_id);
     insert.bind(&person).execute(&pool).await.unwrap();
+    let email = uuid::Uuid::now_v7().to_string();
+    // This hub has no mail server, so nobody could add one.
+    let sql = "INSERT INTO recipients (id, account_id, kind, address, events, created_at, created_by) \
+               VALUES ($1, $2, 'email', 'ann@example.com', 'recovered', 0, 'hub')";
+    sqlx::query(sql).bind(&email).bind(&house.set_up.account_id).execute(&pool).await.unwrap();
     pool.close().await;
     Ours {
         credential: history["results"][0]["credentialId"].as_str().unwrap().to_owned(),
@@ -174,6 +180,7 @@ async fn ours(house: &House) -> Ours {
         client: house.set_up.client_id.clone(),
         person,
         webhook: hook["webhookId"].as_str().unwrap().to_owned(),
+        email,
         draft,
         agent,
     }
@@ -196,6 +203,7 @@ impl Ours {
                 "users" | "people" => &self.person,
                 "api-clients" => &self.client,
                 "webhooks" | "notifications" => &self.webhook,
+                "email-recipients" => &self.email,
                 other => panic!("which id is that of {other}? say so in this test"),
             },
             other => other,
@@ -216,6 +224,7 @@ fn body(method: &str, path: &str, agent: &str) -> Option<Value> {
         _ if path.contains("/webhooks/") => {
             Some(json!({"url": "https://hooks.example.com/y", "events": ["pipeline_failed"]}))
         }
+        _ if path.contains("/email-recipients/") => Some(json!({"email": "ann@example.com", "events": ["recovered"]})),
         ("POST", "checks" | "discoveries") => Some(json!({"spec": pipeline("x", agent)})),
         ("POST", "commands") => Some(json!({"command": "START"})),
         ("PUT", "allowed-addresses") => Some(json!({"allowedAddresses": []})),

@@ -31,6 +31,7 @@ async fn ask(house: &House, path: &str, header: Option<String>, form: &str) -> R
     request.send().await.unwrap()
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "`ask` takes a header or none")]
 fn basic(id: &str, secret: &str) -> Option<String> {
     Some(format!("Basic {}", BASE64.encode(format!("{id}:{secret}"))))
 }

@@ -7,7 +7,7 @@ use crate::house::{House, on_both_databases, pipeline};
 
 on_both_databases!(an_agent_is_created_runs_its_pipeline_is_watched_and_stopped);
 
-fn sync(session: &str, sequence: u64, held: &Value, report: Value) -> Value {
+fn sync(session: &str, sequence: u64, held: &Value, report: &Value) -> Value {
     let mut body = json!({"sessionId": session, "sequence": sequence, "sentAt": "2026-01-01T00:00:00.000Z",
         "waitMs": 5000, "report": report});
     if !held.is_null() {
@@ -50,7 +50,7 @@ async fn an_agent_is_created_runs_its_pipeline_is_watched_and_stopped(house: Hou
 
     assert_eq!(house.expect(200, Method::GET, &status, None).await["status"], "STARTING");
     // A stop reaches the sync that waits.
-    let waiting = house.gateway(&token, "sync", sync(session, 2, &held, report(id, "STREAMING")));
+    let waiting = house.gateway(&token, "sync", sync(session, 2, &held, &report(id, "STREAMING")));
     let stop = async {
         loop {
             let seen = house.expect(200, Method::GET, &status, None).await;
@@ -66,7 +66,7 @@ async fn an_agent_is_created_runs_its_pipeline_is_watched_and_stopped(house: Hou
     assert_eq!(house.expect(200, Method::GET, &status, None).await["status"], "STOPPING");
 
     let held = json!({"pipelineId": id, "revision": 1, "epoch": 1, "wanted": "stopped", "wish": 2});
-    let mut last = sync(session, 3, &held, report(id, "NOT_RUNNING"));
+    let mut last = sync(session, 3, &held, &report(id, "NOT_RUNNING"));
     last["waitMs"] = json!(0);
     house.gateway(&token, "sync", last).await;
     assert_eq!(house.expect(200, Method::GET, &status, None).await["status"], "NOT_RUNNING");

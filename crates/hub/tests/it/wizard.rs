@@ -249,8 +249,7 @@ async fn a_target_is_tested_alone_and_what_was_chosen_is_created(house: House) {
     let made = house.get(&format!("{}/{}", house.pipelines(), done.rsplit('/').next().unwrap())).await;
     let chosen = json!([{"schema": "sales", "table": "orders"}, {"schema": "other", "table": "*"}]);
     assert_eq!(made["streamingSource"]["tables"], chosen);
-    let folder =
-        json!({"type": "local", "path": "/lake", "format": "parquet", "layout": "flat", "compression": "zstd"});
+    let folder = json!({"type": "local", "path": "/lake", "format": "avro", "layout": "envelope"});
     assert_eq!(made["streamingTarget"], folder);
 }
 

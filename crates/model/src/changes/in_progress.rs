@@ -22,8 +22,6 @@ pub(super) struct InProgress {
     /// The one that rows are appended to now.
     current: Option<Unended>,
     waiting: Vec<Unended>,
-    /// Transactions note which schemas they have rows under.
-    notes_schemas: bool,
 }
 
 /// A transaction in progress.
@@ -46,8 +44,8 @@ pub(super) struct Unended {
     held_bytes: u64,
     /// Rows of it lie with the engine.
     is_spilled: bool,
-    /// Where it is asked for.
-    used: Option<Used>,
+    /// Schemas that it has rows under.
+    used: Used,
 }
 
 /// Which rows of an ended transaction survived, and how they are numbered.
@@ -135,10 +133,6 @@ impl Survivors {
 }
 
 impl InProgress {
-    pub(super) fn note_schemas(&mut self) {
-        self.notes_schemas = true;
-    }
-
     pub(super) fn is_current(&self) -> bool {
         self.current.is_some()
     }
@@ -162,7 +156,7 @@ impl InProgress {
 }
 
 impl Unended {
-    fn new(id: u32, notes_schemas: bool) -> Self {
+    fn new(id: u32) -> Self {
         Self {
             id,
             tables: Vec::new(),
@@ -175,7 +169,7 @@ impl Unended {
             wire_bytes: 0,
             held_bytes: 0,
             is_spilled: false,
-            used: notes_schemas.then(Used::default),
+            used: Used::default(),
         }
     }
 
@@ -193,9 +187,7 @@ impl Unended {
 
     pub(super) fn row(&mut self, slot: usize, op: Op, wire_bytes: usize) -> Option<&mut TableChanges> {
         let table = self.tables.get_mut(slot)?.as_mut()?;
-        if let Some(used) = &mut self.used {
-            used.note(slot, self.part, &table.schema);
-        }
+        self.used.note(slot, self.part, &table.schema);
         self.places += 1;
         match self.parts.last_mut() {
             Some((part, rows)) if *part == self.part && *rows < u32::MAX => *rows += 1,
@@ -234,8 +226,7 @@ impl Changes {
 
     /// From here on rows belong to the transaction in progress `id`, until `leave`.
     pub fn enter(&mut self, id: u32) {
-        let transaction =
-            self.in_progress.remove(id).unwrap_or_else(|| Unended::new(id, self.in_progress.notes_schemas));
+        let transaction = self.in_progress.remove(id).unwrap_or_else(|| Unended::new(id));
         self.in_progress.current = Some(transaction);
     }
 
@@ -299,9 +290,9 @@ impl Changes {
         }
     }
 
-    /// Whether its tables, where rows of them survived, come with the columns that they are held to.
+    /// Whether its tables, where rows of them survived, come as they are held to.
     fn admits_all(&mut self, transaction: &Unended) -> bool {
-        let used = transaction.used.iter().flat_map(|used| used.survived(&transaction.undone));
+        let used = transaction.used.survived(&transaction.undone);
         let settled =
             |schema| transaction.restated.iter().find(|(then, _)| then == schema).map_or(schema, |(_, now)| now);
         used.map(settled).all(|schema| self.frozen.admits(schema))

@@ -37,19 +37,43 @@ fn the_second_example_parses_and_what_is_not_built_of_it_is_refused_with_what_wo
     let refused = spec.runnable().unwrap_err().0;
     let of = |path: &str| refused.iter().find(|problem| problem.path == path).unwrap().cure.clone();
     assert_eq!(of("streamingSource.type"), "what works today: postgres");
-    assert_eq!(of("streamingTarget.type"), "what works today: local");
-    assert_eq!(of("streamingTarget.format"), "write `format: parquet`");
-    assert_eq!(of("streamingTarget.layout"), "write `layout: flat`");
+    assert!(!refused.iter().any(|problem| problem.path.starts_with("streamingTarget")));
     assert!(!refused.iter().any(|problem| problem.path.contains("password")), "{refused:?}");
 }
 
 #[test]
-fn a_file_that_leaves_out_format_and_layout_is_told_what_to_write() {
-    let spec = parse(&SHOP.replace("format: parquet, layout: flat, ", "")).unwrap();
-    let refused = spec.runnable().unwrap_err();
-    let cures: Vec<&str> = refused.0.iter().map(|problem| problem.cure.as_str()).collect();
-    assert!(cures.contains(&"write `format: parquet`") && cures.contains(&"write `layout: flat`"), "{refused:?}");
-    let fault = millrace_model::Fault::from(refused);
+fn a_bucket_is_read_with_all_that_is_said_of_it() {
+    let text = "streamingTarget: {type: s3, bucket: b, region: eu-west-1, endpoint: 'https://s3.example', pathStyle: false, \
+                kmsKeyId: k, storageClass: STANDARD_IA, requesterPays: true, tags: {a: b}, format: parquet, layout: flat}";
+    let target = SHOP.lines().find(|line| line.starts_with("streamingTarget")).unwrap();
+    let spec = parse(&SHOP.replace(target, text)).unwrap().runnable().unwrap();
+    let StoreSpec::S3(s3) = spec.target.store else { panic!("{:?}", spec.target) };
+    assert_eq!((s3.bucket.as_str(), s3.region.as_deref(), s3.path_style), ("b", Some("eu-west-1"), Some(false)));
+    assert_eq!((s3.kms_key_id.as_deref(), s3.storage_class.as_deref()), (Some("k"), Some("STANDARD_IA")));
+    assert_eq!((s3.requester_pays, s3.tags), (true, vec![("a".to_owned(), "b".to_owned())]));
+    let role =
+        parse(&SHOP.replace(target, &text.replace("kmsKeyId: k", "roleArn: r"))).unwrap().runnable().unwrap_err();
+    assert_eq!((role.0.len(), role.0[0].path.as_str()), (1, "streamingTarget.roleArn"));
+}
+
+#[test]
+fn a_file_that_leaves_out_format_and_layout_means_avro_in_the_envelope() {
+    let target = |words: &str| {
+        let text = SHOP.replace("format: parquet, layout: flat, compression: zstd", words);
+        parse(&text.replace(", }", "}")).unwrap().runnable().unwrap().target
+    };
+    let of = |target: TargetSpec| (target.format, target.layout, target.compression, target.decimals);
+    assert_eq!(of(target("")), (Format::Avro, Layout::Envelope, Compression::Deflate, DecimalMapping::Logical));
+    assert_eq!(
+        of(target("format: json, layout: flat, decimalMapping: legacy")),
+        (Format::Json, Layout::Flat, Compression::Zstd, DecimalMapping::Legacy)
+    );
+}
+
+#[test]
+fn what_is_not_built_ends_with_64() {
+    let spec = parse(BILLING).unwrap();
+    let fault = millrace_model::Fault::from(spec.runnable().unwrap_err());
     assert_eq!((fault.code, fault.exit_code()), ("PL-003", 64));
 }
 

@@ -218,7 +218,8 @@ fn a_part_of_a_pipeline_can_be_asked_about() {
         assert!(wire::question_body(body.clone()).is_err(), "{body}");
         assert!(Question::parse(&body).is_err(), "{body}");
     }
-    let later = Question::parse(&json!({"streamingTarget": {"type": "s3", "bucket": "b"}})).unwrap_err();
+    let mysql = json!({"type": "mysql", "connection": {"host": "h", "port": 3306, "username": "u"}});
+    let later = Question::parse(&json!({"streamingSource": mysql})).unwrap_err();
     assert_eq!(later.0.first().unwrap().code, millrace_protocol::NOT_BUILT);
 }
 
@@ -228,7 +229,7 @@ fn the_words_of_a_field_say_which_of_them_work() {
         wire::words(path).into_iter().filter(|(_, built)| *built).map(|(word, _)| word).collect()
     };
     assert_eq!(built("streamingSource.type"), ["postgres"]);
-    assert_eq!(built("streamingTarget.format"), ["parquet"]);
+    assert_eq!(built("streamingTarget.format"), ["avro", "parquet", "json"]);
     assert!(built("streamingSource.connection.password.secretType").contains(&"env"));
     assert!(wire::words("streamingSource.type").contains(&("mysql", false)));
     assert!(wire::words("streamingSource.nothing").is_empty());

@@ -38,7 +38,7 @@ use crate::decode::message::Relation;
 use crate::decode::reader::Malformed;
 use crate::fault::Cause;
 use crate::position::Lsn;
-use crate::relation::{Bulk, Description, Known};
+use crate::relation::{Bulk, Description, Known, Resolved};
 use crate::slot::Grip;
 use reading::{Described, Doubt, Reading, Step};
 
@@ -85,6 +85,10 @@ impl PostgresLog {
     pub(crate) fn new(shared: Arc<Shared>, grip: Grip, from: Lsn, registry: &Registry) -> Self {
         let known = Known::new(&shared.settings.database, registry);
         let counted = registry.entries().map(|entry| (entry.table.clone(), Some(entry.source_id.clone()))).collect();
+        let mut reading = Reading::new(known, from, counted);
+        if shared.settings.old_rows {
+            reading.keep_old();
+        }
         Self {
             shared,
             incoming: grip.incoming,
@@ -95,7 +99,7 @@ impl PostgresLog {
             catalogue: Some(grip.catalogue),
             lookup: None,
             bulk: Bulk::default(),
-            reading: Reading::new(known, from, counted),
+            reading,
             asked: None,
             progress: false,
         }
@@ -228,9 +232,12 @@ impl PostgresLog {
             })?,
         };
         let described = match resolved {
-            Some(table) => {
+            Some(Resolved { table, is_untold }) => {
                 into.define(slot, Arc::clone(&table.schema));
                 let counts = reading.counted.has(&table.schema);
+                if counts && is_untold {
+                    into.untold(&table.schema);
+                }
                 if let Some(pieces) = reading.in_progress.current() {
                     pieces.see(table.schema.table.clone(), Some(Arc::clone(&table.schema)), counts);
                 }
@@ -283,7 +290,13 @@ impl PostgresLog {
         let slot = self.slot_of(&doubt.relation);
         let reading = &mut self.reading;
         let resolved = reading.known.resolve(slot, &doubt.relation, description, self.binary);
-        let table = resolved.map_err(|cause| self.shared.without_binary(cause))?;
+        let resolved = resolved.map_err(|cause| self.shared.without_binary(cause))?;
+        if let Some(Resolved { table, is_untold: true }) = &resolved
+            && reading.counted.has(&table.schema)
+        {
+            into.untold(&table.schema);
+        }
+        let table = resolved.map(|resolved| resolved.table);
         match (&doubt.provisional, &table) {
             (Some(then), Some(table)) if is_read_alike(then, &table.schema) && reading.counted.has(&table.schema) => {
                 into.restate(doubt.xid, Arc::clone(then), Arc::clone(&table.schema));

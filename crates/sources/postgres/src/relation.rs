@@ -127,6 +127,17 @@ struct KnownTable {
     older: Vec<Column>,
     source_id: String,
     highest_id: u32,
+    /// Names of the key columns, as they were described last.
+    key: Vec<String>,
+}
+
+/// A table that changes are read into.
+#[derive(Debug)]
+pub(crate) struct Resolved {
+    /// As it is from here on.
+    pub(crate) table: Table,
+    /// Its rows have values that the log did not say, and no key.
+    pub(crate) is_untold: bool,
 }
 
 impl Known {
@@ -139,6 +150,7 @@ impl Known {
             for version in &entry.versions {
                 table.learn(&version.columns);
             }
+            table.key.clone_from(&entry.key);
         }
         known
     }
@@ -155,16 +167,15 @@ impl Known {
         relation: &Relation,
         description: &Description,
         binary: bool,
-    ) -> Result<Option<Table>, Cause> {
+    ) -> Result<Option<Resolved>, Cause> {
         let Some(table) = self.see(slot, relation, description, binary)? else { return Ok(None) };
         if agreeing(relation, description).is_none() {
             tell_of_guess(&table.schema, description);
         }
-        if let Some(known) = self.tables.get(&table.schema.table) {
-            rewritten::tell(known, &table.schema, description);
-        }
+        let known = self.tables.get(&table.schema.table);
+        let is_untold = known.is_some_and(|known| rewritten::untold(known, &table.schema, description));
         self.learn(&table.schema);
-        Ok(Some(table))
+        Ok(Some(Resolved { table, is_untold }))
     }
 
     /// A description that holds from here on.
@@ -172,6 +183,7 @@ impl Known {
         let known = self.tables.entry(schema.table.clone()).or_default();
         known.source_id.clone_from(&schema.source_id);
         known.learn(&schema.columns);
+        known.key = schema.key_names();
     }
 
     /// The same without learning from it.
@@ -196,7 +208,7 @@ impl Known {
                 columns(relation, description, known.ids(relation, description).into_iter().zip(nullable))
             }
         };
-        let key = key(relation, description);
+        let key = key(relation, description, &columns, known);
         let source_id = match &description.membership {
             Some(mark) => mark.clone(),
             // It has left since; until the engine hears of that it is what it was.
@@ -209,9 +221,16 @@ impl Known {
     }
 
     /// Whether the log describes a table as neither the catalogue nor the lake has it: inside a transaction in progress it
-    /// may be that transaction's own doing, which the catalogue shows only once it has committed.
+    /// may be that transaction's own doing, which the catalogue shows only once it has committed. With full old rows so may
+    /// be the key, of which the log says nothing.
     pub(crate) fn doubts(&self, relation: &Relation, description: &Description) -> bool {
-        if description.comes_via_root || agreeing(relation, description).is_some() {
+        if description.comes_via_root {
+            return false;
+        }
+        if relation.identity == b'f' {
+            return true;
+        }
+        if agreeing(relation, description).is_some() {
             return false;
         }
         let newest = self.tables.get(&self.name_of(relation)).map_or(&[][..], |known| &known.newest);
@@ -343,24 +362,31 @@ fn decoders(
     .collect()
 }
 
-/// The columns that identify a row. With an identity by key the log flags them; with full old rows it flags all columns, and
-/// the primary key is the catalogue's.
+/// The columns that identify a row. With an identity by key the log flags them, as of its position; with full old rows it
+/// flags all columns, and the primary key is the catalogue's, as of now.
 ///
 /// A table that has lost its identity has none. The log then carries inserts and truncates of it and nothing else (the
-/// server refuses updates and deletes while it is published), and these are read: the other tables go on, and this one
-/// leaves at the next look at the tables, or has a key again by then.
-fn key(relation: &Relation, description: &Description) -> Vec<usize> {
-    match relation.identity {
-        b'f' => {
-            let place = |name: &String| relation.columns.iter().position(|column| column.name == *name);
-            let key: Option<Vec<_>> = description.primary_key.iter().map(place).collect();
-            // A key column that the log does not have: the table has changed since, and full rows identify as well.
-            let mut key = key.unwrap_or_default();
-            key.sort_unstable();
-            key
-        }
-        _ => relation.columns.iter().enumerate().filter(|(_, column)| column.identity).map(|(i, _)| i).collect(),
+/// server refuses updates and deletes while it is published).
+fn key(relation: &Relation, description: &Description, columns: &[Column], known: &KnownTable) -> Vec<usize> {
+    if relation.identity != b'f' {
+        return relation.columns.iter().enumerate().filter(|(_, column)| column.identity).map(|(i, _)| i).collect();
     }
+    let named = |name: &String| columns.iter().position(|column| column.name == *name);
+    // By its number: it may have been renamed since.
+    let numbered = |name: &String| {
+        let attribute = description.attributes.iter().find(|it| it.name == *name)?;
+        columns.iter().position(|column| column.id == attribute.number)
+    };
+    let key: Option<Vec<_>> = if description.attributes.is_empty() {
+        // The table is gone: its last changes are told by what was its key.
+        known.key.iter().map(named).collect()
+    } else {
+        description.primary_key.iter().map(|name| numbered(name).or_else(|| named(name))).collect()
+    };
+    // A key column that the log does not have: the table has changed since, and full rows identify as well.
+    let mut key = key.unwrap_or_default();
+    key.sort_unstable();
+    key
 }
 
 #[cfg(test)]
@@ -400,7 +426,7 @@ mod tests {
     }
 
     fn resolve(known: &mut Known, relation: &Relation, description: &Description) -> Arc<TableSchema> {
-        known.resolve(0, relation, description, true).unwrap().unwrap().schema
+        known.resolve(0, relation, description, true).unwrap().unwrap().table.schema
     }
 
     fn ids(schema: &TableSchema) -> Vec<u32> {
@@ -454,6 +480,14 @@ mod tests {
         let mut keyless = description(&[("v", 1), ("id", 2)], 2);
         keyless.primary_key.clear();
         assert!(resolve(&mut known, &full, &keyless).key.is_empty());
+        // A key column that the catalogue has under another name by now, and a table that it has no more.
+        resolve(&mut known, &full, &description(&[("v", 1), ("id", 2)], 2));
+        let mut renamed = description(&[("v", 1), ("ident", 2)], 2);
+        renamed.primary_key = vec!["ident".into()];
+        assert_eq!(resolve(&mut known, &full, &renamed).key, [1]);
+        let mut gone = description(&[], 2);
+        gone.primary_key.clear();
+        assert_eq!(resolve(&mut known, &full, &gone).key, [1]);
         let nothing = relation(b'd', &[("v", false), ("id", false)]);
         assert!(resolve(&mut known, &nothing, &keyless).key.is_empty());
     }

@@ -127,6 +127,11 @@ pub(crate) async fn look(session: &mut Session, settings: &Settings) -> Result<O
     }))
 }
 
+/// How long a dead holder can keep a slot, at most.
+fn patience_with(sender_timeout: Option<Duration>) -> Duration {
+    sender_timeout.map_or(PATIENCE_WITHOUT_TIMEOUT, |timeout| timeout * 2)
+}
+
 /// S1.
 pub(crate) async fn take(settings: &Settings, without: Without) -> Result<Take, Cause> {
     let mut sender = connect(settings, Purpose::Replication).await?;
@@ -149,8 +154,8 @@ pub(crate) async fn take(settings: &Settings, without: Without) -> Result<Take, 
             let error = cause.server_error();
             return match (error, standing) {
                 (Some(error), _) if error.is(state::IN_USE) => {
-                    let patience = sender_timeout.map_or(PATIENCE_WITHOUT_TIMEOUT, |timeout| timeout * 2);
-                    Ok(Take::Busy(identity, holder_of(&mut catalogue, settings).await?, patience))
+                    let holder = holder_of(&mut catalogue, settings).await?;
+                    Ok(Take::Busy(identity, holder, patience_with(sender_timeout)))
                 }
                 (Some(error), None) if error.is(state::NO_OBJECT) => Ok(Take::Missing(identity)),
                 (Some(_), Some(standing)) if standing.is_lost => Ok(lost(identity)),
@@ -368,6 +373,14 @@ pub(crate) fn held(take: Take, settings: &Settings) -> Result<Box<Grip>, Fault> 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_slot_in_use_is_waited_for_as_long_as_a_dead_holder_can_keep_it() {
+        assert_eq!(patience_with(Some(Duration::from_secs(60))), Duration::from_mins(2));
+        assert_eq!(patience_with(Some(Duration::from_secs(20))), Duration::from_secs(40));
+        // `wal_sender_timeout = 0`
+        assert_eq!(patience_with(None), Duration::from_mins(2));
+    }
 
     #[test]
     fn a_promotion_is_the_same_log_and_another_cluster_is_not() {

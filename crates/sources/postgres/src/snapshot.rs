@@ -213,6 +213,7 @@ async fn running(session: &mut Session, slot: &str) -> Result<Running, Cause> {
 }
 
 /// A name that no other process uses.
+#[expect(clippy::disallowed_methods, reason = "it only makes a name that no other process uses")]
 fn temporary_name(slot: &str) -> String {
     let mark = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default().as_nanos();
     format!("{}_{:x}_{:x}", temporary_prefix(slot), std::process::id(), mark & 0xFFFF_FFFF_FFFF)

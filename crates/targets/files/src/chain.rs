@@ -29,6 +29,8 @@ const HINT_INTERVAL: i64 = 30_000_000;
 /// A chain that this process has claimed.
 pub(crate) struct FilesChain {
     lake: Arc<Lake>,
+    /// Kind of the source.
+    connector: Arc<str>,
     claim: u64,
     /// The newest commit of this writer that is known to be there.
     confirmed: Confirmed,
@@ -39,12 +41,13 @@ pub(crate) struct FilesChain {
 /// Writes files under one claim.
 struct FilesStager {
     lake: Arc<Lake>,
+    connector: Arc<str>,
     claim: u64,
 }
 
 impl Stager for FilesStager {
     fn round(&self, number: u64, opened: Timestamp) -> Box<dyn RoundWriter> {
-        Box::new(FilesRound::new(Arc::clone(&self.lake), self.claim, number, opened))
+        Box::new(FilesRound::new(Arc::clone(&self.lake), Arc::clone(&self.connector), self.claim, number, opened))
     }
 }
 
@@ -98,6 +101,7 @@ pub(crate) async fn claim(lake: &Arc<Lake>, prepared: &Prepared) -> Result<Claim
         Committed::Done => {
             let mut chain = FilesChain {
                 lake: Arc::clone(lake),
+                connector: prepared.standing.source.kind.as_str().into(),
                 claim: prepared.commit,
                 confirmed: Confirmed::after(prepared, 0),
                 hint_written: None,
@@ -120,7 +124,8 @@ impl Chain for FilesChain {
     }
 
     fn stager(&self) -> Arc<dyn Stager> {
-        Arc::new(FilesStager { lake: Arc::clone(&self.lake), claim: self.claim })
+        let (lake, connector) = (Arc::clone(&self.lake), Arc::clone(&self.connector));
+        Arc::new(FilesStager { lake, connector, claim: self.claim })
     }
 
     fn prepare(&self, round: &Round) -> Result<Prepared, Fault> {

@@ -112,7 +112,7 @@ pub enum Cause {
         /// Which.
         what: String,
     },
-    /// A batch could not be written as Parquet.
+    /// A batch could not be written in the format of the lake.
     #[error("rows of `{table}` could not be encoded")]
     Encode {
         /// Whose.
@@ -120,6 +120,50 @@ pub enum Cause {
         /// What lies beneath.
         #[source]
         cause: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The identity lacks a permission of an object store.
+    #[error("the store does not allow millrace to {doing} `{path}`: {permission} is missing ({said})")]
+    Denied {
+        /// What was asked.
+        doing: &'static str,
+        /// Of which name.
+        path: String,
+        /// The store's name of the permission.
+        permission: String,
+        /// How to grant it.
+        line: String,
+        /// The store's own words.
+        said: String,
+    },
+    /// The bucket is not there.
+    #[error("there is no bucket at `{path}`")]
+    NoBucket {
+        /// The name that was asked for.
+        path: String,
+    },
+    /// The store does not know the identity or does not believe it.
+    #[error("the store does not accept the credentials for `{path}`: {said}")]
+    Identity {
+        /// The name that was asked for.
+        path: String,
+        /// The store's own words.
+        said: String,
+    },
+    /// The store says no, for a reason of its own.
+    #[error("the store refuses to {doing} `{path}`: {said}")]
+    Refused {
+        /// What was asked.
+        doing: &'static str,
+        /// Of which name.
+        path: String,
+        /// The store's own words.
+        said: String,
+    },
+    /// The pipeline file asks for a store that cannot be.
+    #[error("{what}")]
+    Unfit {
+        /// What is wrong.
+        what: String,
     },
     /// Two creates of one name both succeeded, or a name that is not there was found.
     #[error("the store does not keep its promises: {what}")]
@@ -147,17 +191,26 @@ impl Cause {
             Self::Encode { .. } => "FL-012",
             Self::BrokenPromise { .. } => "FL-013",
             Self::NoRoot { .. } => "FL-014",
+            Self::Denied { .. } => "FL-020",
+            Self::NoBucket { .. } => "FL-021",
+            Self::Identity { .. } => "FL-022",
+            Self::Refused { .. } => "FL-023",
+            Self::Unfit { .. } => "FL-024",
         }
     }
 
     fn remedy(&self) -> Remedy {
         match self {
             Self::NoAnswer { .. } | Self::NoSpace { .. } | Self::NotLanded { .. } => Remedy::Retry,
-            Self::Permission { .. } => Remedy::Operator(Refusal::Permission),
-            Self::NoHardLinks { .. } | Self::Damaged { .. } | Self::BrokenPromise { .. } => {
+            Self::Permission { .. } | Self::Denied { .. } | Self::Identity { .. } => {
+                Remedy::Operator(Refusal::Permission)
+            }
+            Self::NoHardLinks { .. } | Self::Damaged { .. } | Self::BrokenPromise { .. } | Self::Refused { .. } => {
                 Remedy::Operator(Refusal::Check)
             }
             Self::NoFolder { .. }
+            | Self::NoBucket { .. }
+            | Self::Unfit { .. }
             | Self::NoRoot { .. }
             | Self::Newer { .. }
             | Self::OtherShape { .. }
@@ -168,7 +221,7 @@ impl Cause {
 
     fn cure(&self) -> &'static str {
         match self {
-            Self::NoAnswer { .. } => "see that the disk or the mount below the target's path is there and works",
+            Self::NoAnswer { .. } => "see that the target's disk, mount or object store is there and works",
             Self::NotLanded { .. } => "wait: millrace asks again by itself",
             Self::NoSpace { .. } => "free some space; millrace goes on by itself, nothing is lost meanwhile",
             Self::Permission { .. } => "let the user that runs millrace read and write below the target's path",
@@ -183,6 +236,11 @@ impl Cause {
             Self::NoTable { .. } => "`millrace status` lists the tables; a dot inside a name is written `%2E`",
             Self::Rule { .. } | Self::Encode { .. } => "this is a defect of Millrace; please report it with this line",
             Self::BrokenPromise { .. } => "the lake cannot stand on this store; choose another path",
+            Self::Denied { .. } => "grant it",
+            Self::NoBucket { .. } => "make the bucket, or correct its name, its region or the endpoint",
+            Self::Identity { .. } => "see that the credentials are those of this store, and still valid",
+            Self::Refused { .. } => "see what the store says; a setting of the target or of the bucket is in the way",
+            Self::Unfit { .. } => "correct the target in the pipeline file",
         }
     }
 }
@@ -207,6 +265,7 @@ impl From<Cause> for Fault {
                 fault.cause = Some(Box::new(cause));
             }
             Cause::Encode { cause, .. } => fault.cause = Some(cause),
+            Cause::Denied { permission, line, .. } => fault.cure = format!("grant {permission}: {line}"),
             Cause::NoFolder { .. }
             | Cause::Newer { .. }
             | Cause::OtherShape { .. }
@@ -214,6 +273,10 @@ impl From<Cause> for Fault {
             | Cause::NotLanded { .. }
             | Cause::NoTable { meant: None, .. }
             | Cause::Rule { .. }
+            | Cause::NoBucket { .. }
+            | Cause::Identity { .. }
+            | Cause::Refused { .. }
+            | Cause::Unfit { .. }
             | Cause::BrokenPromise { .. } => {}
         }
         fault

@@ -1,9 +1,11 @@
-//! `millrace fsck`: the invariants I1–I5 of `docs/specs/file-lake.md`, proven by reading every file.
+//! `millrace fsck`: the invariants I1–I6 of `docs/specs/file-lake.md`, proven by reading every file.
 //!
-//! First the chain alone (`walk_chain`: I1, and that each file is named once), then file by file what the commits say (I2),
+//! First the chain alone (`walk_chain`: I1, that each file is named once, and with
+//! `archives` I6), then file by file what the commits say (I2),
 //! the sequences and transactions of each commit (`rounds`: I3, I4), then the finished snapshots (`snapshots`: I5). It ends
 //! at the first breach. A lake that is being written to is checked up to the head as it was found.
 
+mod archives;
 mod rounds;
 mod snapshots;
 
@@ -14,10 +16,12 @@ use millrace_model::Fault;
 use serde::Serialize;
 
 use crate::commit_json::{CommitJson, FileJson};
+use crate::fault::damaged;
 use crate::names::{commit_path, sha256_hex, short_hash};
 use crate::store::Store;
-use crate::walk::{Commits, DataFiles, Order, hashes};
+use crate::walk::{Commits, DataFiles, hashes};
 use crate::{Files, head, state};
+use archives::ArchivesSaid;
 use rounds::Rounds;
 
 /// What `fsck` found.
@@ -40,7 +44,7 @@ pub struct FsckReport {
 /// An invariant that does not hold.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Breach {
-    /// `I1` … `I5`
+    /// `I1` … `I6`
     pub invariant: &'static str,
     /// Which commit or file, and how.
     pub message: String,
@@ -90,8 +94,11 @@ async fn check_all(files: &Files, report: &mut FsckReport) -> Result<(), Stop> {
     report.leftovers = leftovers(store, &chain).await?;
     let Some(newest) = &chain.newest else { return Ok(()) };
     let registry = files.lake.states.read(shared, &newest.tables).await.map_err(damage_is("I2"))?;
-    let mut rounds = Rounds::default();
-    let mut commits = Commits::new(shared, 1..=report.head, Order::OldestFirst, |commit| commit);
+    let mut rounds = Rounds::new(files.lake.settings.form);
+    let mut commits = Commits::new(shared, 1..=report.head, |number, bytes| {
+        let bytes = bytes.ok_or_else(|| damaged(&commit_path(number), "it is not there"))?;
+        CommitJson::parse(number, &bytes)
+    });
     while let Some(span) = commits.next().await.map_err(damage_is("I1"))? {
         for commit in span {
             let rows = rounds.check(store, commit, &chain.removed).await?;
@@ -99,7 +106,7 @@ async fn check_all(files: &Files, report: &mut FsckReport) -> Result<(), Stop> {
             report.rows += rows.rows;
         }
     }
-    snapshots::check(store, &registry, &chain.snapshots).await
+    snapshots::check(store, files.lake.settings.form, &registry, &chain.snapshots).await
 }
 
 /// The head, and that no commit stands beyond a hole.
@@ -130,12 +137,13 @@ struct ChainSaid {
 /// A commit that may be missing, with the hash of its bytes.
 type Found = Option<(CommitJson, String)>;
 
-/// I1, and that each file is named once.
+/// I1, that each file is named once, and I6.
 async fn walk_chain(store: &Arc<dyn Store>, head: u64) -> Result<ChainSaid, Stop> {
     let mut said = ChainSaid::default();
+    let mut archives = ArchivesSaid::find(&**store, head).await?;
     let mut previous = None;
     let mut number = 0;
-    let mut commits = Commits::of_bytes(store, 1..=head, Order::OldestFirst, |number, bytes| -> Result<Found, Fault> {
+    let mut commits = Commits::new(store, 1..=head, |number, bytes| -> Result<Found, Fault> {
         let Some(bytes) = bytes else { return Ok(None) };
         Ok(Some((CommitJson::parse(number, &bytes)?, sha256_hex(&bytes))))
     });
@@ -146,6 +154,7 @@ async fn walk_chain(store: &Arc<dyn Store>, head: u64) -> Result<ChainSaid, Stop
                 return Err(breach("I1", format!("commit {number} is missing")));
             };
             said.see(&**store, &commit, previous.as_ref()).await?;
+            archives.see(store, &commit).await?;
             previous = Some((sha256, commit.checkpoint.sequence));
             said.newest = Some(commit);
         }

@@ -1,10 +1,11 @@
-//! The files target: a lake of Parquet files in a folder, with a chain of commits that makes them exactly-once.
+//! The files target: a lake of data files in a folder, with a chain of commits that makes them exactly-once.
 //!
 //! `docs/specs/file-lake.md` is the contract; this crate is its writer (`chain`, `round`, `sweep`) and its checker (`fsck`,
 //! `read`, `status`). It knows nothing of sources and of the engine. The store below is a port of its own (`store`), so that
 //! the protocol is the same on a disk, in memory and in an object store.
 
 mod ahead;
+mod archive;
 mod chain;
 mod check;
 mod commit_json;
@@ -35,10 +36,14 @@ pub use commit_json::{
 };
 pub use fsck::{Breach, FsckReport, fsck};
 pub use read::read;
-pub use settings::{Compression, Settings};
+pub use settings::{Compression, Decimals, Form, Format, Layout, Settings};
 pub use status::{Status, TableStatus, status};
+pub use store::abs::{AbsSettings, AzureIdentity, AzureProof};
+pub use store::gcs::{GcpIdentity, GcsSettings};
 pub use store::local::LocalStore;
 pub use store::memory::MemoryStore;
+pub use store::objects::ObjectStore;
+pub use store::s3::{AwsIdentity, AwsKeys, S3Settings};
 pub use store::{Created, Entry, EntryKind, Store, Upload};
 
 /// A lake of files, seen through one pipeline's settings.
@@ -61,7 +66,8 @@ impl Files {
     #[expect(clippy::needless_pass_by_value, reason = "whoever has the lake has the store no more")]
     pub fn new(settings: Settings, store: Arc<dyn Store>, clock: Arc<dyn Clock>) -> Self {
         let store = store.under(&settings.prefix);
-        Self { lake: Arc::new(Lake { settings, store, clock, states: state::StateMemory::default() }) }
+        let states = state::StateMemory::new(settings.form);
+        Self { lake: Arc::new(Lake { settings, store, clock, states }) }
     }
 }
 

@@ -12,11 +12,13 @@ pub const OWN_FOLDER: &str = "_millrace";
 pub const HEAD_HINT: &str = "_millrace/head.json";
 /// For what is not finished; the only folder under `_millrace/` in which anything is ever deleted.
 pub const TMP_FOLDER: &str = "_millrace/tmp";
-/// How data files end.
-pub const ENDING: &str = ".parquet";
+/// How data files may end. Those of a lake all end alike, save where its compression has changed.
+const ENDINGS: [&str; 5] = [".parquet", ".avro", ".jsonl.zst", ".jsonl.gz", ".jsonl"];
 
 /// Commits that share a folder.
 pub(crate) const COMMITS_A_FOLDER: u64 = 10_000;
+/// Commits of an archive: 1 to 10,000, and so on.
+pub(crate) const ARCHIVED: u64 = 10_000;
 /// A longer part of a path is cut here, so that it stays below the 255 bytes of a filesystem.
 const PART_LIMIT: usize = 200;
 
@@ -44,6 +46,24 @@ pub fn commit_path(number: u64) -> String {
 /// The path of the state file with this hash.
 pub fn state_path(sha256: &str) -> String {
     format!("{OWN_FOLDER}/state/{sha256}.json")
+}
+
+/// Where the archives lie.
+pub(crate) const ARCHIVE_FOLDER: &str = "_millrace/archive";
+
+/// The path of the archive that begins with commit `first`.
+pub fn archive_path(first: u64) -> String {
+    format!("{ARCHIVE_FOLDER}/{}", archive_name(first))
+}
+
+fn archive_name(first: u64) -> String {
+    format!("{first:012}-{:012}.jsonl.gz", first + ARCHIVED - 1)
+}
+
+/// The first commit of the archive with this name; `None` where it is not the name of an archive of ours.
+pub(crate) fn archive_first(name: &str) -> Option<u64> {
+    let first = name.split_once('-')?.0.parse().ok()?;
+    (first % ARCHIVED == 1 && name == archive_name(first)).then_some(first)
 }
 
 /// The folder of a table.
@@ -93,11 +113,11 @@ impl DataName {
         Self { claim, round, part, date, hour }
     }
 
-    /// The whole path for rows of `table` under a version of its schema.
-    pub fn path(&self, table: &TableName, schema_version: u32) -> String {
+    /// The whole path for rows of `table` under a version of its schema, in a file with this ending.
+    pub fn path(&self, table: &TableName, schema_version: u32, ending: &str) -> String {
         let Self { claim, round, part, date, hour } = self;
         let folder = table_folder(table);
-        format!("{folder}/v{schema_version:04}/{date}/{hour}/{claim:012}-{round:06}-{part:04}{ENDING}")
+        format!("{folder}/v{schema_version:04}/{date}/{hour}/{claim:012}-{round:06}-{part:04}{ending}")
     }
 
     /// Reads a path; `None` where it is not the path of a data file of ours.
@@ -105,7 +125,7 @@ impl DataName {
         let mut parts = path.rsplit('/');
         let (name, hour, date, version) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
         parts.next()?;
-        let mut numbers = name.strip_suffix(ENDING)?.splitn(3, '-');
+        let mut numbers = ENDINGS.iter().find_map(|ending| name.strip_suffix(ending))?.splitn(3, '-');
         let (claim, round, part) = (numbers.next()?, numbers.next()?, numbers.next()?);
         if !is_version_folder(version) || !is_date(date) || !is_number(hour, 2) {
             return None;
@@ -163,11 +183,13 @@ mod tests {
     fn a_data_path_reads_what_it_wrote() {
         let opened = Timestamp::parse("2026-11-22T14:59:59.999Z").unwrap();
         let name = DataName::new(4702, 9, 0, opened);
-        let path = name.path(&TableName::new(["shop", "public", "orders"]), 1);
+        let path = name.path(&TableName::new(["shop", "public", "orders"]), 1, ".parquet");
         assert_eq!(path, "shop/public/orders/v0001/2026-11-22/14/000000004702-000009-0000.parquet");
         assert_eq!(DataName::parse(&path), Some(name));
         let large = DataName::new(1_234_567_890_123, 1_234_567, 12_345, opened);
-        assert_eq!(DataName::parse(&large.path(&TableName::new(["t"]), 12_345)), Some(large));
+        for ending in ENDINGS {
+            assert_eq!(DataName::parse(&large.path(&TableName::new(["t"]), 12_345, ending)).as_ref(), Some(&large));
+        }
     }
 
     #[test]
@@ -188,5 +210,15 @@ mod tests {
     fn commits_lie_in_folders_of_ten_thousand() {
         assert_eq!(commit_path(1), "_millrace/commits/00000000/000000000001.json");
         assert_eq!(commit_path(4_711_000), "_millrace/commits/00000471/000004711000.json");
+    }
+
+    #[test]
+    fn archives_hold_the_commits_from_1_to_10000_and_so_on() {
+        assert_eq!(archive_path(10_001), "_millrace/archive/000000010001-000000020000.jsonl.gz");
+        assert_eq!(archive_first("000000010001-000000020000.jsonl.gz"), Some(10_001));
+        for name in ["000000010001-000000020001.jsonl.gz", "000000010000-000000019999.jsonl.gz", "10001-20000.jsonl.gz"]
+        {
+            assert_eq!(archive_first(name), None, "{name}");
+        }
     }
 }

@@ -6,15 +6,16 @@ use std::sync::Arc;
 use millrace_model::{Fault, Registry, TableEntry, TableName};
 
 use crate::Files;
-use crate::commit_json::{CommitJson, FileJson};
+use crate::archive::{Archives, Deed};
+use crate::commit_json::FileJson;
 use crate::current::Current;
 use crate::fault::Cause;
 use crate::head::newest;
-use crate::names::short_hash;
-use crate::rows::{FileRows, RowRef, quoted};
+use crate::names::{ARCHIVED, short_hash};
+use crate::rows::{FileRows, RowRef, Told, quoted};
 use crate::shape::OWN_COLUMNS;
 use crate::store::Store;
-use crate::walk::{Commits, Order, hashes};
+use crate::walk::{Deeds, removed};
 
 /// Gives `out` a JSON line for each committed row of `table` in sequence order or, with `state`, for each current row.
 pub async fn read(
@@ -35,7 +36,8 @@ pub async fn read(
         let one = TableName::parse(one);
         name.as_ref().map_or_else(|| one.answers_to(&asked), |name| *name == one)
     });
-    let mut rows = InOrder::find(shared, head.commit.commit, wanted).await?;
+    let told = Told::of(files.lake.settings.form, entry.as_deref());
+    let mut rows = InOrder::find(shared, told, head.commit.commit, wanted).await?;
     if state {
         let entry = entry.ok_or_else(|| no_table(meant(&registry, table)))?;
         let mut current = Current::of(&entry);
@@ -99,6 +101,7 @@ type Wanted = Arc<dyn Fn(&str) -> bool + Send + Sync>;
 /// stream's files lie in the chain in the order of their sequences and are found there as they are needed; those of
 /// snapshots stand in commits after their anchor and are known before.
 struct InOrder {
+    told: Told,
     stream: Lane,
     snapshot: Lane,
     is_empty: bool,
@@ -114,42 +117,41 @@ struct Lane {
 
 /// Files of the stream that were not met yet.
 struct Later {
-    commits: Commits<Vec<FileJson>>,
+    commits: Deeds<Vec<FileJson>>,
     gone: HashSet<u128>,
 }
 
-/// What one pass over the chain says about a table.
+/// What the chain says about a table.
 #[derive(Default)]
 struct Known {
-    /// Of its files, the removed ones.
-    gone: HashSet<u128>,
     snapshots: Vec<FileJson>,
     /// The first and the last commit that has files of the stream.
     stream: Option<(u64, u64)>,
 }
 
 impl Known {
-    async fn of(store: &Arc<dyn Store>, head: u64, wanted: &Wanted) -> Result<Self, Fault> {
+    async fn of(
+        store: &Arc<dyn Store>,
+        archives: &Archives,
+        head: u64,
+        gone: &HashSet<u128>,
+        wanted: &Wanted,
+    ) -> Result<Self, Fault> {
         let mut known = Self::default();
         let wanted = Arc::clone(wanted);
-        let pick = move |mut commit: CommitJson| {
-            commit.files.retain(|file| wanted(&file.table));
-            (commit.commit, commit.files, hashes(&commit.removed))
+        let pick = move |mut deed: Deed| {
+            deed.files.retain(|file| wanted(&file.table));
+            (deed.commit, deed.files)
         };
-        let mut removed = HashSet::new();
-        let mut commits = Commits::new(store, 1..=head, Order::NewestFirst, pick);
+        let mut commits = Deeds::new(store, archives, 1..=head, pick);
         while let Some(span) = commits.next().await? {
-            for (number, files, gone) in span {
-                removed.extend(gone);
-                for file in files {
-                    let path = short_hash(&file.path);
-                    if removed.remove(&path) {
-                        known.gone.insert(path);
-                    } else if file.snapshot.is_some() {
+            for (number, files) in span {
+                for file in files.into_iter().filter(|file| !gone.contains(&short_hash(&file.path))) {
+                    if file.snapshot.is_some() {
                         known.snapshots.push(file);
                     } else {
-                        let last = known.stream.map_or(number, |(_, last)| last);
-                        known.stream = Some((number, last));
+                        let first = known.stream.map_or(number, |(first, _)| first);
+                        known.stream = Some((first, number));
                     }
                 }
             }
@@ -160,18 +162,23 @@ impl Known {
 
 impl InOrder {
     /// The files of a table in the commits up to `head`.
-    async fn find(store: &Arc<dyn Store>, head: u64, wanted: Wanted) -> Result<Self, Fault> {
-        let Known { gone, mut snapshots, stream } = Known::of(store, head, &wanted).await?;
+    async fn find(store: &Arc<dyn Store>, told: Told, head: u64, wanted: Wanted) -> Result<Self, Fault> {
+        let archives = Archives::find(&**store).await?;
+        let gone = removed(store, &archives, head).await?;
+        let Known { mut snapshots, stream } = Known::of(store, &archives, head, &gone, &wanted).await?;
         snapshots.sort_by_key(|file| (file.first_sequence, file.snapshot));
         let is_empty = snapshots.is_empty() && stream.is_none();
         let later = stream.map(|(first, last)| {
-            let pick = move |mut commit: CommitJson| {
-                commit.files.retain(|file| file.snapshot.is_none() && wanted(&file.table));
-                commit.files
+            let pick = move |mut deed: Deed| {
+                deed.files.retain(|file| file.snapshot.is_none() && wanted(&file.table));
+                deed.files
             };
-            Later { commits: Commits::new(store, first..=last, Order::OldestFirst, pick), gone }
+            // From the beginning of its archive, so that this is read.
+            let first = first - (first - 1) % ARCHIVED;
+            Later { commits: Deeds::new(store, &archives, first..=last, pick), gone }
         });
         Ok(Self {
+            told,
             stream: Lane { files: VecDeque::new(), later, open: None },
             snapshot: Lane { files: snapshots.into(), later: None, open: None },
             is_empty,
@@ -183,8 +190,8 @@ impl InOrder {
     }
 
     async fn next(&mut self, store: &dyn Store) -> Result<Option<Next<'_>>, Fault> {
-        let stream = self.stream.sequence(store).await?;
-        let snapshot = self.snapshot.sequence(store).await?;
+        let stream = self.stream.sequence(store, &self.told).await?;
+        let snapshot = self.snapshot.sequence(store, &self.told).await?;
         let lane = match (stream, snapshot) {
             (Some(stream), Some(snapshot)) if stream > snapshot => &mut self.snapshot,
             (None, _) => &mut self.snapshot,
@@ -197,13 +204,13 @@ impl InOrder {
 
 impl Lane {
     /// The sequence of the next row, whose file is open then.
-    async fn sequence(&mut self, store: &dyn Store) -> Result<Option<u64>, Fault> {
+    async fn sequence(&mut self, store: &dyn Store, told: &Told) -> Result<Option<u64>, Fault> {
         loop {
             if let Some(row) = self.open.as_ref().and_then(|(_, rows)| rows.current()) {
                 return Ok(Some(row.sequence()));
             }
             let Some(file) = self.next_file().await? else { return Ok(None) };
-            self.open = Some((file.schema_version, FileRows::open(store, &file).await?));
+            self.open = Some((file.schema_version, FileRows::open(store, told, &file).await?));
         }
     }
 

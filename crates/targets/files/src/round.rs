@@ -12,16 +12,17 @@ use std::sync::Arc;
 use arrow_array::Array;
 use async_trait::async_trait;
 use millrace_model::{Batch, Fault, OpCounts, Origin, RoundWriter, Sequence, StagedFile, TableName, Timestamp};
-use parquet::errors::ParquetError;
 use tokio::task::JoinSet;
 
 use crate::Lake;
-use crate::encode::{Encoded, Encoder, Values};
+use crate::encode::records::About;
+use crate::encode::{EncodeError, Encoded, Encoder, Values};
 use crate::fault::{Cause, lost_task, of_io, rule};
 use crate::names::DataName;
+use crate::settings::Settings;
 use crate::store::Upload;
 
-/// Small files that are encoded and made durable side by side.
+/// Small files that are encoded side by side.
 const LANES: usize = 4;
 /// Encoders that are open at once.
 const OPEN_FILES: usize = 3;
@@ -39,6 +40,12 @@ struct Share {
     snapshot: Option<(u64, Sequence)>,
 }
 
+/// A batch, and when it came.
+struct Arrived {
+    batch: Batch,
+    at: Timestamp,
+}
+
 /// A file that is being written.
 struct OpenFile {
     share: Share,
@@ -51,16 +58,23 @@ struct OpenFile {
     commits: Option<(Timestamp, Timestamp)>,
 }
 
+/// Small files that are being encoded.
+type Small = JoinSet<Result<(Box<dyn Upload>, StagedFile), Fault>>;
+/// Files that are being published.
+type Published = JoinSet<Result<(), Fault>>;
+
 /// A round of the files target.
 pub(crate) struct FilesRound {
     lake: Arc<Lake>,
+    /// Kind of the source.
+    connector: Arc<str>,
     claim: u64,
     number: u64,
     opened: Timestamp,
     next_part: u32,
     /// Least recently used first.
     open: VecDeque<OpenFile>,
-    waiting: Vec<(Share, Batch)>,
+    waiting: Vec<(Share, Arrived)>,
     waiting_bytes: usize,
     staged: Vec<StagedFile>,
     /// Nothing has failed.
@@ -69,9 +83,10 @@ pub(crate) struct FilesRound {
 
 impl FilesRound {
     /// A round without files.
-    pub(crate) fn new(lake: Arc<Lake>, claim: u64, number: u64, opened: Timestamp) -> Self {
+    pub(crate) fn new(lake: Arc<Lake>, connector: Arc<str>, claim: u64, number: u64, opened: Timestamp) -> Self {
         Self {
             lake,
+            connector,
             claim,
             number,
             opened,
@@ -88,20 +103,20 @@ impl FilesRound {
         if self.sound { Ok(()) } else { Err(rule(format!("round {} has failed", self.number))) }
     }
 
-    async fn take(&mut self, batch: Batch, share: Share) -> Result<(), Fault> {
+    async fn take(&mut self, arrived: Arrived, share: Share) -> Result<(), Fault> {
         if let Some(file) = self.take_open(&share) {
-            return self.encode(file, batch).await;
+            return self.encode(file, arrived).await;
         }
-        let bytes: usize = batch.columns.iter().map(Array::get_array_memory_size).sum();
+        let bytes: usize = arrived.batch.columns.iter().map(Array::get_array_memory_size).sum();
         if bytes < LARGE_BATCH {
-            self.waiting.push((share, batch));
+            self.waiting.push((share, arrived));
             self.waiting_bytes += bytes;
             if self.waiting_bytes > WAITING_BYTES {
                 self.encode_waiting().await?;
             }
             return Ok(());
         }
-        let mut file = self.open_file(share.clone(), &batch).await?;
+        let mut file = self.open_file(share.clone(), &arrived.batch).await?;
         // Rows of the same file that wait came first.
         let (same, others): (Vec<_>, Vec<_>) =
             std::mem::take(&mut self.waiting).into_iter().partition(|(waiting, _)| *waiting == share);
@@ -109,7 +124,7 @@ impl FilesRound {
         for (_, earlier) in same {
             file = self.fill(file, earlier).await?;
         }
-        self.encode(file, batch).await?;
+        self.encode(file, arrived).await?;
         self.close_surplus().await
     }
 
@@ -118,8 +133,8 @@ impl FilesRound {
         self.open.remove(at)
     }
 
-    /// Encodes what waits, table by table, each into a file that is closed at once; a few at a time, because most of the
-    /// time of a small file goes into waiting for the disk.
+    /// Encodes what waits, table by table, each into a file that is closed at once. A few are encoded at a time, and as many
+    /// published as the store likes: most of the time of a small file goes into waiting for it.
     async fn encode_waiting(&mut self) -> Result<(), Fault> {
         self.waiting_bytes = 0;
         let mut waiting = std::mem::take(&mut self.waiting);
@@ -129,59 +144,70 @@ impl FilesRound {
             one.table.cmp(&other.table).then_with(|| order(one).cmp(&order(other)))
         });
         let mut waiting = waiting.into_iter().peekable();
-        let mut lanes = JoinSet::new();
-        while let Some((share, batch)) = waiting.next() {
-            let mut batches = vec![batch];
-            while let Some((_, batch)) = waiting.next_if(|(next, _)| *next == share) {
-                batches.push(batch);
+        let (mut encoding, mut publishing) = (JoinSet::new(), JoinSet::new());
+        while let Some((share, first)) = waiting.next() {
+            let mut batches = vec![first];
+            while let Some((_, more)) = waiting.next_if(|(next, _)| *next == share) {
+                batches.push(more);
             }
-            if lanes.len() >= LANES {
-                self.take_staged(&mut lanes).await?;
+            if encoding.len() >= LANES {
+                self.publish_one(&mut encoding, &mut publishing).await?;
             }
             let path = self.next_path(&share);
-            lanes.spawn(encode_small(Arc::clone(&self.lake), share, path, batches));
+            encoding.spawn(encode_small(Arc::clone(&self.lake), self.about(&path), share, path, batches));
         }
-        while !lanes.is_empty() {
-            self.take_staged(&mut lanes).await?;
+        while !encoding.is_empty() {
+            self.publish_one(&mut encoding, &mut publishing).await?;
+        }
+        while let Some(published) = publishing.join_next().await {
+            published.map_err(lost_task)??;
         }
         Ok(())
     }
 
-    async fn take_staged(&mut self, lanes: &mut JoinSet<Result<StagedFile, Fault>>) -> Result<(), Fault> {
-        if let Some(staged) = lanes.join_next().await {
-            self.staged.push(staged.map_err(lost_task)??);
+    /// Waits for one encoded file and, where the store has enough to do, for a published one.
+    async fn publish_one(&mut self, encoding: &mut Small, publishing: &mut Published) -> Result<(), Fault> {
+        let Some(encoded) = encoding.join_next().await else { return Ok(()) };
+        let (upload, staged) = encoded.map_err(lost_task)??;
+        self.staged.push(staged);
+        if publishing.len() >= self.lake.store.lanes()
+            && let Some(published) = publishing.join_next().await
+        {
+            published.map_err(lost_task)??;
         }
+        publishing.spawn(upload.publish());
         Ok(())
     }
 
     /// Encodes a batch into a file, which stays open.
-    async fn encode(&mut self, file: OpenFile, batch: Batch) -> Result<(), Fault> {
-        let file = self.fill(file, batch).await?;
+    async fn encode(&mut self, file: OpenFile, arrived: Arrived) -> Result<(), Fault> {
+        let file = self.fill(file, arrived).await?;
         self.open.push_back(file);
         Ok(())
     }
 
     /// Encodes a batch into a file and, where that is full, into the next parts; returns the last.
-    async fn fill(&mut self, mut file: OpenFile, batch: Batch) -> Result<OpenFile, Fault> {
+    async fn fill(&mut self, mut file: OpenFile, arrived: Arrived) -> Result<OpenFile, Fault> {
         let limit = self.lake.settings.file_max_bytes.get().max(1);
-        if file.values == Values::Small && Values::of(&batch) == Values::Large {
-            let next = self.open_file(file.share.clone(), &batch).await?;
+        let batch = &arrived.batch;
+        if file.values == Values::Small && Values::of(batch, self.lake.settings.form.format) == Values::Large {
+            let next = self.open_file(file.share.clone(), batch).await?;
             self.close(std::mem::replace(&mut file, next)).await?;
         }
-        let batch = Arc::new(batch);
+        let arrived = Arc::new(arrived);
         let mut row = 0;
         loop {
-            let rows = Arc::clone(&batch);
+            let rows = Arc::clone(&arrived);
             (file, row) = blocking(move || {
                 let end = file.write(&rows, row, limit)?;
                 Ok((file, end))
             })
             .await?;
-            if row >= batch.rows() {
+            if row >= arrived.batch.rows() {
                 return Ok(file);
             }
             let share = file.share.clone();
-            let next = self.open_file(share, &batch).await?;
+            let next = self.open_file(share, &arrived.batch).await?;
             self.close(std::mem::replace(&mut file, next)).await?;
         }
     }
@@ -189,13 +215,19 @@ impl FilesRound {
     fn next_path(&mut self, share: &Share) -> String {
         let name = DataName::new(self.claim, self.number, self.next_part, self.opened);
         self.next_part += 1;
-        name.path(&share.table, share.schema_version)
+        name.path(&share.table, share.schema_version, self.lake.settings.form.ending())
+    }
+
+    fn about(&self, path: &str) -> About {
+        let Settings { pipeline, instance, .. } = &self.lake.settings;
+        let salt = format!("{instance} {path}");
+        About { pipeline: pipeline.as_str().into(), connector: Arc::clone(&self.connector), salt }
     }
 
     async fn open_file(&mut self, share: Share, batch: &Batch) -> Result<OpenFile, Fault> {
         let path = self.next_path(&share);
         let upload = self.lake.store.begin(&path).await?;
-        OpenFile::new(&self.lake, share, path, batch, upload)
+        OpenFile::new(&self.lake, self.about(&path), (share, path), batch, upload)
     }
 
     /// Ends a file: its bytes are durable and have their name; the name's folder is synced with the round's others.
@@ -245,7 +277,8 @@ impl RoundWriter for FilesRound {
         };
         let share = Share { table: batch.schema.table.clone(), schema_version, snapshot };
         self.sound = false;
-        self.take(batch, share).await?;
+        let arrived = Arrived { batch, at: self.lake.clock.now() };
+        self.take(arrived, share).await?;
         self.sound = true;
         Ok(())
     }
@@ -257,35 +290,46 @@ impl RoundWriter for FilesRound {
 }
 
 /// Encodes batches of one file that are small together. Why not roll to a next part: what waits is far smaller than a part.
-async fn encode_small(lake: Arc<Lake>, share: Share, path: String, batches: Vec<Batch>) -> Result<StagedFile, Fault> {
+async fn encode_small(
+    lake: Arc<Lake>,
+    about: About,
+    share: Share,
+    path: String,
+    batches: Vec<Arrived>,
+) -> Result<(Box<dyn Upload>, StagedFile), Fault> {
     let upload = lake.store.begin(&path).await?;
-    let (upload, staged) = blocking(move || {
+    blocking(move || {
         let Some(first) = batches.first() else { return Err(rule("a file without rows")) };
-        let mut file = OpenFile::new(&lake, share, path, first, upload)?;
-        for batch in &batches {
-            file.write(batch, 0, u64::MAX)?;
+        let mut file = OpenFile::new(&lake, about, (share, path), &first.batch, upload)?;
+        for arrived in &batches {
+            file.write(arrived, 0, u64::MAX)?;
         }
         file.finish()
     })
-    .await?;
-    upload.publish().await?;
-    Ok(staged)
+    .await
 }
 
 impl OpenFile {
     /// A file whose first rows will be those of `batch`.
-    fn new(lake: &Lake, share: Share, path: String, batch: &Batch, upload: Box<dyn Upload>) -> Result<Self, Fault> {
-        let values = Values::of(batch);
-        let encoder = Encoder::new(&batch.schema, lake.settings.compression, values, upload)
+    fn new(
+        lake: &Lake,
+        about: About,
+        (share, path): (Share, String),
+        batch: &Batch,
+        upload: Box<dyn Upload>,
+    ) -> Result<Self, Fault> {
+        let form = lake.settings.form;
+        let values = Values::of(batch, form.format);
+        let encoder = Encoder::new(&batch.schema, form, values, about, upload)
             .map_err(|error| encode_fault(&share.table, &path, error))?;
         Ok(Self { share, path, encoder, values, rows: 0, ops: OpCounts::default(), sequences: None, commits: None })
     }
 
     /// Encodes rows from `from` on until the file is full; returns the row it stopped at.
-    fn write(&mut self, batch: &Batch, from: usize, limit: u64) -> Result<usize, Fault> {
+    fn write(&mut self, Arrived { batch, at }: &Arrived, from: usize, limit: u64) -> Result<usize, Fault> {
         let end = self
             .encoder
-            .write(batch, from, limit)
+            .write(batch, *at, from, limit)
             .map_err(|error| encode_fault(&self.share.table, &self.path, error))?;
         if end > from {
             self.count(batch, from, end)?;
@@ -346,15 +390,13 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, Fault> + S
     tokio::task::spawn_blocking(work).await.map_err(lost_task)?
 }
 
-/// A full disk shows while a page is written; all else is a mistake of ours.
-#[expect(clippy::wildcard_enum_match_arm, reason = "only one kind of theirs is not our mistake")]
-fn encode_fault(table: &TableName, path: &str, error: ParquetError) -> Fault {
-    let cause: Box<dyn std::error::Error + Send + Sync> = match error {
-        ParquetError::External(inner) => match inner.downcast::<std::io::Error>() {
-            Ok(io) => return of_io("write", path, *io).into(),
-            Err(inner) => inner,
+/// A store says itself what is wrong, and a full disk is the disk's matter; all else is a mistake of ours.
+fn encode_fault(table: &TableName, path: &str, error: EncodeError) -> Fault {
+    match error {
+        EncodeError::Output(io) => match io.downcast::<Fault>() {
+            Ok(fault) => fault,
+            Err(io) => of_io("write", path, io).into(),
         },
-        error => Box::new(error),
-    };
-    Cause::Encode { table: table.to_string(), cause }.into()
+        EncodeError::Rows(cause) => Cause::Encode { table: table.to_string(), cause }.into(),
+    }
 }

@@ -1,30 +1,50 @@
 //! Rows out of a data file, one after the other, with their cells as JSON text.
+//!
+//! Whatever format and layout a file has, its rows come in the flat layout: so all that reads a lake reads every lake.
+
+mod avro;
+mod lines;
+mod members;
+mod parquet;
+
+use std::collections::BTreeMap;
 
 use arrow_array::cast::AsArray;
-use arrow_array::types::{
-    Date32Type, Decimal128Type, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type,
-    Time64MicrosecondType, TimestampMicrosecondType, UInt64Type,
-};
+use arrow_array::types::Int64Type;
 use arrow_array::{Array, RecordBatch};
-use arrow_schema::{DataType, TimeUnit};
 use bytes::Bytes;
-use millrace_model::time::civil_from_days;
-use millrace_model::{Fault, Timestamp};
-use parquet::arrow::ProjectionMask;
-use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
+use millrace_model::{Fault, SchemaVersion, TableEntry};
 
 use crate::commit_json::FileJson;
+use crate::encode::cells::Cells;
+use crate::encode::text;
 use crate::fault::damaged;
 use crate::names::sha256_hex;
+use crate::settings::{Form, Format};
 use crate::store::Store;
 
 /// Rows that are decoded at once.
 const READ_ROWS: usize = 8 * 1024;
 
+/// What is known of a table's files before they are opened.
+#[derive(Clone, Debug)]
+pub(crate) struct Told {
+    form: Form,
+    /// Names of the columns of each version of the schema; nothing of a table that the registry has not.
+    columns: BTreeMap<u32, Vec<String>>,
+}
+
+impl Told {
+    pub(crate) fn of(form: Form, entry: Option<&TableEntry>) -> Self {
+        let versions = entry.map_or(&[][..], |entry| entry.versions.as_slice());
+        let names = |version: &SchemaVersion| version.columns.iter().map(|column| column.name.clone()).collect();
+        Self { form, columns: versions.iter().map(|version| (version.version, names(version))).collect() }
+    }
+}
+
 /// A data file that is read row by row.
 pub(crate) struct FileRows {
-    path: String,
-    reader: ParquetRecordBatchReader,
+    reader: Batches,
     batch: Option<RecordBatch>,
     row: usize,
 }
@@ -43,26 +63,46 @@ pub(crate) async fn read_data(store: &dyn Store, file: &FileJson) -> Result<Byte
     Ok(Bytes::from_owner(bytes))
 }
 
-/// Batches of some columns of a data file (all where `columns` is empty).
-pub(crate) fn batches(path: &str, bytes: Bytes, columns: &[&str]) -> Result<ParquetRecordBatchReader, Fault> {
-    let spoiled = |e: parquet::errors::ParquetError| damaged(path, e.to_string());
-    let mut builder = ParquetRecordBatchReaderBuilder::try_new(bytes).map_err(spoiled)?.with_batch_size(READ_ROWS);
-    if !columns.is_empty() {
-        let roots = builder.parquet_schema().root_schema().get_fields().iter().enumerate();
-        let wanted: Vec<usize> =
-            roots.filter(|(_, field)| columns.contains(&field.name())).map(|(index, _)| index).collect();
-        let mask = ProjectionMask::roots(builder.parquet_schema(), wanted);
-        builder = builder.with_projection(mask);
-    }
-    builder.build().map_err(spoiled)
+/// Batches in the flat layout.
+pub(crate) type Batches = Box<dyn Iterator<Item = Result<RecordBatch, Fault>> + Send>;
+
+/// What of a file's rows is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wanted {
+    /// Every column.
+    All,
+    /// Ours alone.
+    Own,
 }
+
+/// The rows of a data file in the flat layout. A column of the user's that is marked with `JSON_MARK` holds JSON.
+///
+/// `columns` are the names of the table's columns as the registry has them, where it has the table: a file of JSON lines
+/// may not say them.
+pub(crate) fn batches(
+    form: Form,
+    path: &str,
+    bytes: Bytes,
+    columns: Option<&[String]>,
+    wanted: Wanted,
+) -> Result<Batches, Fault> {
+    match form.format {
+        Format::Parquet => parquet::batches(form.layout, path, bytes, wanted),
+        Format::Json => lines::batches(form.layout, path, &bytes, columns, wanted),
+        Format::Avro => avro::batches(form.layout, path, bytes, wanted),
+    }
+}
+
+/// The key under which a field says that its texts are JSON.
+const JSON_MARK: &str = "json";
 
 impl FileRows {
     /// The rows of a data file.
-    pub(crate) async fn open(store: &dyn Store, file: &FileJson) -> Result<Self, Fault> {
+    pub(crate) async fn open(store: &dyn Store, told: &Told, file: &FileJson) -> Result<Self, Fault> {
         let bytes = read_data(store, file).await?;
-        let reader = batches(&file.path, bytes, &[])?;
-        let mut rows = Self { path: file.path.clone(), reader, batch: None, row: 0 };
+        let columns = told.columns.get(&file.schema_version).map(Vec::as_slice);
+        let reader = batches(told.form, &file.path, bytes, columns, Wanted::All)?;
+        let mut rows = Self { reader, batch: None, row: 0 };
         rows.load()?;
         Ok(rows)
     }
@@ -84,7 +124,7 @@ impl FileRows {
     fn load(&mut self) -> Result<(), Fault> {
         self.row = 0;
         loop {
-            self.batch = self.reader.next().transpose().map_err(|e| damaged(&self.path, e.to_string()))?;
+            self.batch = self.reader.next().transpose()?;
             if self.batch.as_ref().is_none_or(|batch| batch.num_rows() > 0) {
                 return Ok(());
             }
@@ -135,124 +175,27 @@ impl<'a> RowRef<'a> {
         if let Some((_, text)) = exact.iter().find(|(name, _)| name == column) {
             return Some(quoted(text));
         }
-        let array = self.batch.column_by_name(column)?;
-        array.is_valid(self.row).then(|| json_of(&**array, self.row))
+        let schema = self.batch.schema_ref();
+        let (index, field) = schema.column_with_name(column)?;
+        let array = self.batch.columns().get(index).filter(|array| array.is_valid(self.row))?;
+        if field.metadata().contains_key(JSON_MARK) {
+            return array.as_string_opt::<i32>().map(|texts| texts.value(self.row).to_owned());
+        }
+        Some(json_of(&**array, self.row))
     }
+}
+
+/// A cell that is not null as JSON.
+fn json_of(array: &dyn Array, row: usize) -> String {
+    let mut out = Vec::new();
+    match Cells::of(array) {
+        Ok(cells) => text::value(&mut out, &cells.values, row),
+        Err(_) => text::string(&mut out, &format!("(a {})", array.data_type())),
+    }
+    String::from_utf8_lossy(&out).into_owned()
 }
 
 /// A text as JSON.
 pub(crate) fn quoted(text: &str) -> String {
     serde_json::Value::from(text).to_string()
-}
-
-/// A cell that is not null as JSON.
-#[expect(clippy::wildcard_enum_match_arm, reason = "Arrow has more types than the layout")]
-fn json_of(array: &dyn Array, row: usize) -> String {
-    match array.data_type() {
-        DataType::Boolean => array.as_boolean().value(row).to_string(),
-        DataType::Int8 => array.as_primitive::<Int8Type>().value(row).to_string(),
-        DataType::Int16 => array.as_primitive::<Int16Type>().value(row).to_string(),
-        DataType::Int32 => array.as_primitive::<Int32Type>().value(row).to_string(),
-        DataType::Int64 => array.as_primitive::<Int64Type>().value(row).to_string(),
-        DataType::UInt64 => array.as_primitive::<UInt64Type>().value(row).to_string(),
-        DataType::Float32 => {
-            let value = array.as_primitive::<Float32Type>().value(row);
-            float(value.is_finite(), f64::from(value), serde_json::to_string(&value))
-        }
-        DataType::Float64 => {
-            let value = array.as_primitive::<Float64Type>().value(row);
-            float(value.is_finite(), value, serde_json::to_string(&value))
-        }
-        DataType::Decimal128(_, _) => quoted(&array.as_primitive::<Decimal128Type>().value_as_string(row)),
-        DataType::Utf8 => quoted(array.as_string::<i32>().value(row)),
-        DataType::Binary => quoted(&base64(array.as_binary::<i32>().value(row))),
-        DataType::Date32 => quoted(&date(array.as_primitive::<Date32Type>().value(row))),
-        DataType::Time64(_) => quoted(&time(array.as_primitive::<Time64MicrosecondType>().value(row))),
-        DataType::Timestamp(TimeUnit::Microsecond, zone) => {
-            let text = Timestamp(array.as_primitive::<TimestampMicrosecondType>().value(row)).to_string();
-            quoted(if zone.is_some() { &text } else { text.trim_end_matches('Z') })
-        }
-        DataType::List(_) => list(&*array.as_list::<i32>().value(row)),
-        DataType::Map(_, _) => {
-            let entries = array.as_map().value(row);
-            let (keys, values) = (entries.column(0).as_string::<i32>(), entries.column(1).as_string::<i32>());
-            let pairs = keys.iter().zip(values.iter());
-            let pairs: Vec<String> = pairs
-                .map(|(key, value)| format!("{}:{}", quoted(key.unwrap_or("")), quoted(value.unwrap_or(""))))
-                .collect();
-            format!("{{{}}}", pairs.join(","))
-        }
-        other => quoted(&format!("(a {other})")),
-    }
-}
-
-fn list(values: &dyn Array) -> String {
-    let cells: Vec<String> =
-        (0..values.len()).map(|i| if values.is_valid(i) { json_of(values, i) } else { "null".into() }).collect();
-    format!("[{}]", cells.join(","))
-}
-
-/// Numbers plain; what is no number as a string, by the names that PostgreSQL has for it.
-fn float(finite: bool, value: f64, plain: Result<String, serde_json::Error>) -> String {
-    match plain {
-        Ok(plain) if finite => plain,
-        _ if value.is_nan() => quoted("NaN"),
-        _ if value > 0.0 => quoted("Infinity"),
-        _ => quoted("-Infinity"),
-    }
-}
-
-fn date(days: i32) -> String {
-    let (year, month, day) = civil_from_days(i64::from(days));
-    format!("{year:04}-{month:02}-{day:02}")
-}
-
-/// As the time of day in a timestamp.
-fn time(micros: i64) -> String {
-    let (seconds, fraction) = (micros / 1_000_000, micros % 1_000_000);
-    let (hour, minute, second) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
-    if fraction % 1000 == 0 {
-        format!("{hour:02}:{minute:02}:{second:02}.{:03}", fraction / 1000)
-    } else {
-        format!("{hour:02}:{minute:02}:{second:02}.{fraction:06}")
-    }
-}
-
-/// RFC 4648, with padding.
-fn base64(bytes: &[u8]) -> String {
-    let letter = |six: u8| match six {
-        0..26 => b'A' + six,
-        26..52 => b'a' + (six - 26),
-        52..62 => b'0' + (six - 52),
-        62 => b'+',
-        _ => b'/',
-    };
-    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
-    for three in bytes.chunks(3) {
-        let bits = (0..3).fold(0u32, |bits, i| bits << 8 | u32::from(three.get(i).copied().unwrap_or(0)));
-        for i in 0..4 {
-            let six = (bits >> (18 - 6 * i) & 63) as u8;
-            text.push(if i <= three.len() { char::from(letter(six)) } else { '=' });
-        }
-    }
-    text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn bytes_become_base64() {
-        for (bytes, text) in [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foobar", "Zm9vYmFy")] {
-            assert_eq!(base64(bytes.as_bytes()), text);
-        }
-        assert_eq!(base64(&[0xff, 0xef, 0xbe]), "/+++");
-    }
-
-    #[test]
-    fn times_of_day_have_milliseconds_or_microseconds() {
-        assert_eq!(time(50_587_412_000), "14:03:07.412");
-        assert_eq!(time(86_399_999_999), "23:59:59.999999");
-    }
 }

@@ -14,15 +14,8 @@ use crate::ahead::{Ahead, SPAN};
 use crate::commit_json::{StateRef, text};
 use crate::fault::{Cause, damaged, lost_task, rule};
 use crate::names::{sha256_hex, state_path};
+use crate::settings::{Form, Format, Layout};
 use crate::store::{Created, Store};
-
-/// The `format` of the data files of this version.
-pub(crate) const FILE_FORMAT: &str = "parquet";
-/// Their `layout`.
-pub(crate) const LAYOUT: &str = "flat";
-
-/// State files that are written side by side.
-const LANES: usize = 8;
 
 #[derive(Debug, Serialize, Deserialize)]
 struct RegistryJson {
@@ -77,8 +70,9 @@ pub(crate) struct StateFiles {
 }
 
 /// What this process knows about the state files of its lake.
-#[derive(Default)]
 pub(crate) struct StateMemory {
+    format: Format,
+    layout: Layout,
     known: Mutex<Known>,
 }
 
@@ -93,6 +87,11 @@ struct Known {
 }
 
 impl StateMemory {
+    /// Of a lake whose data files are of this format and layout.
+    pub(crate) fn new(form: Form) -> Self {
+        Self { format: form.format, layout: form.layout, known: Mutex::default() }
+    }
+
     /// Describes a registry: the file that says it, and what of it this process has not made durable yet.
     pub(crate) fn describe(&self, registry: &Registry) -> Result<StateFiles, Fault> {
         let mut known = self.lock();
@@ -108,7 +107,7 @@ impl StateMemory {
             let StateRef { path, sha256 } = known.describe_table(entry, &mut missing)?;
             tables.push(TableRefJson { table: entry.table.to_string(), path, sha256 });
         }
-        let json = RegistryJson { format: FILE_FORMAT.into(), layout: LAYOUT.into(), tables };
+        let json = RegistryJson { format: self.format.word().into(), layout: self.layout.word().into(), tables };
         let (reference, bytes) = by_content(&json)?;
         if !known.durable.contains(&reference.path) {
             missing.push((reference.path.clone(), bytes));
@@ -125,7 +124,7 @@ impl StateMemory {
             if self.lock().durable.contains(path) {
                 continue;
             }
-            if lanes.len() >= LANES {
+            if lanes.len() >= store.lanes() {
                 self.take_durable(&mut lanes).await?;
             }
             let (store, path, bytes) = (Arc::clone(store), path.clone(), Arc::clone(bytes));
@@ -152,14 +151,14 @@ impl StateMemory {
 
     /// Whether this version can go on from a registry that a commit names.
     pub(crate) async fn check_shape(&self, store: &dyn Store, reference: &StateRef) -> Result<(), Fault> {
-        registry_json(store, reference).await.map(drop)
+        self.registry_json(store, reference).await.map(drop)
     }
 
     /// Reads the registry that a commit names.
     ///
     /// What a commit names was durable before that commit was created, so it counts as durable here.
     pub(crate) async fn read(&self, store: &Arc<dyn Store>, reference: &StateRef) -> Result<Registry, Fault> {
-        let json = registry_json(&**store, reference).await?;
+        let json = self.registry_json(&**store, reference).await?;
         let (mut entries, mut unknown) = (Vec::new(), Vec::new());
         for TableRefJson { table, path, sha256 } in json.tables {
             let (table, reference) = (TableName::parse(&table), StateRef { path, sha256 });
@@ -191,6 +190,17 @@ impl StateMemory {
         known.durable.insert(reference.path.clone());
         known.registry = Some((registry.clone(), reference.clone()));
         Ok(registry)
+    }
+
+    /// The registry file that a commit names.
+    async fn registry_json(&self, store: &dyn Store, reference: &StateRef) -> Result<RegistryJson, Fault> {
+        let json: RegistryJson = parse(&reference.path, &read_checked(store, reference).await?)?;
+        let (format, layout) = (self.format.word(), self.layout.word());
+        if (json.format.as_str(), json.layout.as_str()) != (format, layout) {
+            let found = format!("{} {}", json.layout, json.format);
+            return Err(Cause::OtherShape { found, asked: format!("{layout} {format}") }.into());
+        }
+        Ok(json)
     }
 
     fn lock(&self) -> MutexGuard<'_, Known> {
@@ -229,16 +239,6 @@ fn by_content(json: &impl Serialize) -> Result<(StateRef, Arc<[u8]>), Fault> {
     let bytes = serde_json::to_vec(json).map_err(|e| rule("a state file has no JSON").because(e))?;
     let sha256 = sha256_hex(&bytes);
     Ok((StateRef { path: state_path(&sha256), sha256 }, bytes.into()))
-}
-
-/// The registry file that a commit names.
-async fn registry_json(store: &dyn Store, reference: &StateRef) -> Result<RegistryJson, Fault> {
-    let json: RegistryJson = parse(&reference.path, &read_checked(store, reference).await?)?;
-    if (json.format.as_str(), json.layout.as_str()) != (FILE_FORMAT, LAYOUT) {
-        let found = format!("{} {}", json.layout, json.format);
-        return Err(Cause::OtherShape { found, asked: format!("{LAYOUT} {FILE_FORMAT}") }.into());
-    }
-    Ok(json)
 }
 
 /// The bytes of a state file that a commit names.

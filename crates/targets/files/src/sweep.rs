@@ -1,4 +1,5 @@
-//! S5: deleting what no commit will ever name, and what has left the lake long enough.
+//! S5: deleting what no commit will ever name, and what has left the lake long enough. Before that it writes the archives that
+//! are due, which makes the way back through the chain a short one.
 //!
 //! Only data files of *earlier* writers go, and only after the claim: from then on no commit of an earlier writer can come.
 //! Why not the own ones: a file of a round that is under way is named by no commit yet. Why not state files: they are named
@@ -21,9 +22,11 @@ use tokio::sync::{Mutex, watch};
 use tokio::time::Instant;
 
 use crate::Lake;
+use crate::ahead::SPAN;
+use crate::archive::{Archives, Writing};
 use crate::fault::{damaged, rule};
 use crate::head::{highest, read_commit};
-use crate::names::{TMP_FOLDER, commit_path};
+use crate::names::{ARCHIVED, DataName, TMP_FOLDER, commit_path};
 use crate::store::{EntryKind, Store};
 use leftovers::Leftovers;
 use removed::Removed;
@@ -101,10 +104,14 @@ impl Sweeper for FilesSweeper {
         let now = self.lake.clock.now();
         let (leftovers, removed) = &mut *known;
         let mut pace = Pace::new();
+        let confirmed = *self.confirmed.borrow();
+        write_archives(&self.lake.store, confirmed, &mut pace).await?;
         let deleted = leftovers.sweep(store, now, &mut pace).await?;
         let confirmed = *self.confirmed.borrow();
         let deleted = deleted + removed.sweep(store, confirmed, now, &mut pace).await?;
         sweep_unfinished(store, now).await?;
+        // Nothing that an earlier writer uploads can be named any more.
+        store.give_up(&|path| DataName::parse(path).is_some_and(|name| name.claim < self.claim)).await?;
         Ok(deleted)
     }
 }
@@ -127,6 +134,22 @@ impl Pace {
             self.since = Instant::now();
         }
     }
+}
+
+/// Writes the archives of which the last commit is there and that are not.
+async fn write_archives(store: &Arc<dyn Store>, confirmed: u64, pace: &mut Pace) -> Result<(), Fault> {
+    for first in Archives::find(&**store).await?.missing(confirmed) {
+        let mut archive = Writing::begin(store, first).await?;
+        let mut next = first;
+        while next < first + ARCHIVED {
+            let span: Vec<u64> = (next..first + ARCHIVED).take(SPAN).collect();
+            next += span.len() as u64;
+            archive = archive.add(&span).await?;
+            pace.step().await;
+        }
+        archive.publish().await?;
+    }
+    Ok(())
 }
 
 /// Deletes unfinished files that nobody can be writing any more.

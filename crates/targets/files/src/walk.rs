@@ -3,7 +3,7 @@
 //! Both can be a million and more, so neither is ever in memory as a whole: commits come in spans that are read ahead, files
 //! folder by folder. What outlives a step is what the caller asked for, and 16 bytes for each removed file.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,29 +12,19 @@ use millrace_model::{Fault, PastFile, TableName};
 use tokio::time::Instant;
 
 use crate::ahead::{Ahead, SPAN};
+use crate::archive::{Archives, Deed, deeds};
 use crate::commit_json::CommitJson;
 use crate::fault::damaged;
-use crate::names::{OWN_FOLDER, commit_path, is_date, is_version_folder, short_hash};
+use crate::names::{ARCHIVED, OWN_FOLDER, archive_path, commit_path, is_date, is_version_folder, short_hash};
 use crate::store::{EntryKind, Store};
 
 /// Between two words about how far a walk has come.
 const WORD: Duration = Duration::from_secs(2);
 
-/// In which order commits are met.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Order {
-    /// As they were written.
-    OldestFirst,
-    /// What is removed is known before it is met.
-    NewestFirst,
-}
-
-/// The commits of a chain, each as what `pick` makes of it.
+/// The commits of a chain from the first on, each as what `make` makes of its bytes.
 pub(crate) struct Commits<T> {
     ahead: Ahead<u64, T>,
-    seen: u64,
-    all: u64,
-    spoken: Instant,
+    progress: Progress,
 }
 
 impl<T: Send + 'static> Commits<T> {
@@ -42,62 +32,131 @@ impl<T: Send + 'static> Commits<T> {
     pub(crate) fn new(
         store: &Arc<dyn Store>,
         numbers: RangeInclusive<u64>,
-        order: Order,
-        pick: impl Fn(CommitJson) -> T + Send + Sync + 'static,
-    ) -> Self {
-        Self::of_bytes(store, numbers, order, move |number, bytes| {
-            let path = commit_path(number);
-            let Some(bytes) = bytes else { return Err(damaged(&path, "it is not there")) };
-            CommitJson::parse(number, &bytes).map(&pick)
-        })
-    }
-
-    /// The same, out of the bytes that stand there.
-    pub(crate) fn of_bytes(
-        store: &Arc<dyn Store>,
-        numbers: RangeInclusive<u64>,
-        order: Order,
         make: impl Fn(u64, Option<Arc<[u8]>>) -> Result<T, Fault> + Send + Sync + 'static,
     ) -> Self {
-        let all = numbers.end().saturating_sub(*numbers.start()) + 1;
-        let ahead = Ahead::new(store, spans(numbers, order), |number| commit_path(*number), make);
-        Self { ahead, seen: 0, all, spoken: Instant::now() }
+        let progress = Progress::over(&numbers);
+        Self { ahead: Ahead::new(store, spans(numbers), |number| commit_path(*number), make), progress }
     }
 
     /// The next few; `None` after the last. Says now and then how far it has come.
     pub(crate) async fn next(&mut self) -> Result<Option<Vec<T>>, Fault> {
         let span = self.ahead.next().await?;
-        self.seen += span.as_ref().map_or(0, |span| span.len() as u64);
-        if span.is_some() && self.spoken.elapsed() >= WORD {
-            self.spoken = Instant::now();
-            tracing::info!(code = "reading", commits = self.seen, of = self.all, "reading the chain");
-        }
+        self.progress.add(span.as_ref().map_or(0, |span| span.len() as u64));
         Ok(span)
     }
 }
 
+/// What the commits of a chain have done to the lake from the first on, each as what `pick` makes of it: out of the archives
+/// that there are, else out of the commits. Commits that have done nothing may be missing.
+pub(crate) struct Deeds<T> {
+    ahead: Ahead<Piece, Vec<T>>,
+    progress: Progress,
+}
+
+/// What is read at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Piece {
+    /// The archive that begins with this commit.
+    Archive(u64),
+    Commit(u64),
+}
+
+impl Piece {
+    fn path(&self) -> String {
+        match self {
+            Self::Archive(first) => archive_path(*first),
+            Self::Commit(number) => commit_path(*number),
+        }
+    }
+}
+
+impl<T: Send + 'static> Deeds<T> {
+    /// Those of the commits of `numbers`.
+    pub(crate) fn new(
+        store: &Arc<dyn Store>,
+        archives: &Archives,
+        numbers: RangeInclusive<u64>,
+        pick: impl Fn(Deed) -> T + Send + Sync + 'static,
+    ) -> Self {
+        let progress = Progress::over(&numbers);
+        let make = move |piece: Piece, bytes: Option<Arc<[u8]>>| {
+            let Some(bytes) = bytes else { return Err(damaged(&piece.path(), "it is not there")) };
+            match piece {
+                Piece::Archive(first) => deeds(first, bytes).map(|deed| deed.map(&pick)).collect(),
+                Piece::Commit(number) => Ok(vec![pick(Deed::of(CommitJson::parse(number, &bytes)?))]),
+            }
+        };
+        Self { ahead: Ahead::new(store, pieces(numbers, archives.clone()), Piece::path, make), progress }
+    }
+
+    /// The next few; `None` after the last. Says now and then how far it has come.
+    pub(crate) async fn next(&mut self) -> Result<Option<Vec<T>>, Fault> {
+        let span = self.ahead.next().await?;
+        self.progress.add(span.as_ref().map_or(0, |span| span.iter().map(Vec::len).sum::<usize>() as u64));
+        Ok(span.map(|span| span.into_iter().flatten().collect()))
+    }
+}
+
+/// Says how far a walk has come.
+struct Progress {
+    seen: u64,
+    all: u64,
+    spoken: Instant,
+}
+
+impl Progress {
+    fn over(numbers: &RangeInclusive<u64>) -> Self {
+        Self { seen: 0, all: (numbers.end() + 1).saturating_sub(*numbers.start()), spoken: Instant::now() }
+    }
+
+    fn add(&mut self, commits: u64) {
+        self.seen += commits;
+        if commits > 0 && self.spoken.elapsed() >= WORD {
+            self.spoken = Instant::now();
+            tracing::info!(code = "reading", commits = self.seen, of = self.all, "reading the chain");
+        }
+    }
+}
+
 /// Numbers cut into spans.
-fn spans(numbers: RangeInclusive<u64>, order: Order) -> impl Iterator<Item = Vec<u64>> + Send {
-    let (mut first, mut last) = numbers.into_inner();
+fn spans(numbers: RangeInclusive<u64>) -> impl Iterator<Item = Vec<u64>> + Send {
+    let (mut first, last) = numbers.into_inner();
     std::iter::from_fn(move || {
-        if first > last {
-            return None;
-        }
-        let length = (SPAN as u64).min(last - first + 1);
-        match order {
-            Order::OldestFirst => {
-                first += length;
-                Some((first - length..first).collect())
-            }
-            Order::NewestFirst => {
-                let from = last - length + 1;
-                let span = (from..=last).rev().collect();
-                // Commits count from 1, so that this never wraps.
-                last = from - 1;
-                Some(span)
-            }
-        }
+        let span: Vec<u64> = (first..=last).take(SPAN).collect();
+        first += span.len() as u64;
+        (!span.is_empty()).then_some(span)
     })
+}
+
+/// Numbers cut into archives where there are any, and into spans of commits.
+fn pieces(numbers: RangeInclusive<u64>, archives: Archives) -> impl Iterator<Item = Vec<Piece>> + Send {
+    let (mut next, last) = numbers.into_inner();
+    std::iter::from_fn(move || {
+        let mut span = Vec::new();
+        while next <= last && span.len() < SPAN {
+            if next % ARCHIVED == 1 && next + ARCHIVED - 1 <= last && archives.has(next) {
+                // By itself, since it is large.
+                if span.is_empty() {
+                    span.push(Piece::Archive(next));
+                    next += ARCHIVED;
+                }
+                break;
+            }
+            span.push(Piece::Commit(next));
+            next += 1;
+        }
+        (!span.is_empty()).then_some(span)
+    })
+}
+
+/// Hashes of the paths that commits 1 to `last` have taken out of the lake.
+pub(crate) async fn removed(store: &Arc<dyn Store>, archives: &Archives, last: u64) -> Result<HashSet<u128>, Fault> {
+    let mut removed = HashSet::new();
+    let mut commits = Deeds::new(store, archives, 1..=last, |deed| hashes(&deed.removed));
+    while let Some(span) = commits.next().await? {
+        removed.extend(span.into_iter().flatten());
+    }
+    Ok(removed)
 }
 
 /// The files that commits 1 to `last` name: all that are in the lake, and of the removed ones the newest of each snapshot.
@@ -107,31 +166,37 @@ pub(crate) async fn past_files(
     tables: Option<&[String]>,
 ) -> Result<Vec<PastFile>, Fault> {
     let wanted: Option<Arc<[String]>> = tables.map(Into::into);
-    let pick = move |commit: CommitJson| {
-        let files = commit.files.into_iter().filter_map(|file| {
+    let pick = move |deed: Deed| {
+        let files = deed.files.into_iter().filter_map(|file| {
             let table = TableName::parse(&file.table);
             let is_wanted = wanted.as_ref().is_none_or(|tables| tables.iter().any(|name| table.answers_to(name)));
             is_wanted.then_some(PastFile { path: file.path, table, snapshot: file.snapshot, removed: false })
         });
-        (files.collect::<Vec<_>>(), hashes(&commit.removed))
+        files.collect::<Vec<_>>()
     };
+    let archives = Archives::find(&**store).await?;
+    let removed = removed(store, &archives, last).await?;
     let mut past = Vec::new();
-    let mut removed = HashSet::new();
-    let mut snapshots = HashSet::new();
-    let mut commits = Commits::new(store, 1..=last, Order::NewestFirst, pick);
+    // Of each snapshot whose files have gone the newest of them, and where in `past` it would stand.
+    let mut gone: HashMap<(TableName, u64), (usize, PastFile)> = HashMap::new();
+    let mut commits = Deeds::new(store, &archives, 1..=last, pick);
     while let Some(span) = commits.next().await? {
-        for (files, gone) in span {
-            removed.extend(gone);
-            for mut file in files {
-                file.removed = removed.remove(&short_hash(&file.path));
-                let is_news = |id| snapshots.insert((file.table.clone(), id));
-                if !file.removed || file.snapshot.is_some_and(is_news) {
+        for mut file in span.into_iter().flatten() {
+            file.removed = removed.contains(&short_hash(&file.path));
+            match file.snapshot {
+                Some(id) if file.removed => drop(gone.insert((file.table.clone(), id), (past.len(), file))),
+                _ if file.removed => {}
+                id => {
+                    // One that stands is newer than those that have gone.
+                    id.map(|id| gone.remove(&(file.table.clone(), id)));
                     past.push(file);
                 }
             }
         }
     }
-    past.reverse();
+    let mut gone: Vec<(usize, PastFile)> = gone.into_values().collect();
+    gone.sort_by_key(|(at, _)| std::cmp::Reverse(*at));
+    gone.into_iter().for_each(|(at, file)| past.insert(at, file));
     Ok(past)
 }
 
@@ -189,7 +254,7 @@ fn reaches(folder: &str, since: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{Order, reaches, spans};
+    use super::{Archives, Piece, pieces, reaches, spans};
 
     #[test]
     fn only_folders_of_earlier_hours_are_left_out() {
@@ -206,13 +271,28 @@ mod tests {
     }
 
     #[test]
-    fn spans_hold_every_number_once_in_either_order() {
+    fn spans_and_pieces_hold_every_number_once() {
         for last in [0, 1, 63, 64, 65, 200] {
             let all: Vec<u64> = (1..=last).collect();
-            assert_eq!(spans(1..=last, Order::OldestFirst).flatten().collect::<Vec<_>>(), all);
-            let mut back: Vec<u64> = spans(1..=last, Order::NewestFirst).flatten().collect();
-            back.reverse();
-            assert_eq!(back, all);
+            assert_eq!(spans(1..=last).flatten().collect::<Vec<_>>(), all);
+            let pieces = pieces(1..=last, Archives::default()).flatten();
+            assert_eq!(pieces.collect::<Vec<_>>(), all.into_iter().map(Piece::Commit).collect::<Vec<_>>());
         }
+    }
+
+    #[test]
+    fn an_archive_stands_for_its_commits_where_all_of_them_are_asked_for() {
+        let found = |numbers, archives: &[u64]| {
+            let pieces: Vec<Vec<Piece>> = pieces(numbers, archives.iter().copied().collect()).collect();
+            assert!(
+                pieces.iter().all(|span| span.len() == 1 || !span.iter().any(|it| matches!(it, Piece::Archive(_))))
+            );
+            let flat: Vec<Piece> = pieces.into_iter().flatten().collect();
+            (flat.iter().filter(|it| matches!(it, Piece::Archive(_))).copied().collect::<Vec<_>>(), flat.len())
+        };
+        let (one, two) = (Piece::Archive(1), Piece::Archive(10_001));
+        assert_eq!(found(1..=20_003, &[1, 10_001]), (vec![one, two], 5));
+        assert_eq!(found(1..=20_000, &[10_001]), (vec![two], 10_001));
+        assert_eq!(found(2..=19_999, &[1, 10_001]), (vec![], 19_998));
     }
 }

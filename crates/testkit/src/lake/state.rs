@@ -31,7 +31,7 @@ pub fn compare(millrace: &Path, pipeline: &Pipeline, database: &Database) -> Res
     let mut rows = 0;
     for table in &pipeline.tables {
         let full_name = pipeline.full_name(table);
-        let read = Invocation::of(millrace, ["--format", "json", "read"]);
+        let read = Invocation::of(millrace, ["--format", "json", "read"]).for_pipeline(pipeline);
         let read = read.argument(&pipeline.file).argument("--table").argument(&full_name).argument("--state");
         let ended = read.complete(PATIENCE)?;
         if ended.code != Some(0) {

@@ -25,7 +25,12 @@ fn lake_and_source() -> (TempDir, Pipeline, Server, Database) {
     database.sql(SOURCE).unwrap();
     let tables = ["things", "cleared", "tied", "bag", "untouched"].map(str::to_owned).into();
     let file = folder.path().join("pipeline.yaml");
-    (folder, Pipeline { file, lake, name: "shop".into(), database: "shop".into(), tables }, server, database)
+    (
+        folder,
+        Pipeline { file, lake, name: "shop".into(), database: "shop".into(), tables, environment: Vec::new() },
+        server,
+        database,
+    )
 }
 
 #[test]

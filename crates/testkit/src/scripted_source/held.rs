@@ -64,6 +64,11 @@ impl Held for ScriptedHeld {
 
     async fn open(self: Box<Self>, from: Option<&Position>, registry: &Registry) -> Result<Opened, Fault> {
         let counted = registry.entries().map(|entry| (entry.table.clone(), Some(entry.source_id.clone()))).collect();
+        let types = registry.entries().filter_map(|entry| {
+            let value = entry.versions.last()?.columns.last()?;
+            Some((entry.table.clone(), value.type_name.clone()))
+        });
+        let types = types.collect();
         let asked = number(from.unwrap_or(&self.state.confirmed));
         let (world, holder, generation) = (self.source.world.clone(), self.grip.holder, self.grip.generation);
         let open = move || {
@@ -91,6 +96,7 @@ impl Held for ScriptedHeld {
             open: None,
             tables: Vec::new(),
             counted,
+            types,
         };
         Ok(Opened { position, log: Box::new(log), release })
     }

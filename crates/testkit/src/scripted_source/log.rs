@@ -11,7 +11,7 @@ use millrace_model::{
 
 use super::held::Grip;
 use super::pieces::Pieces;
-use super::world::LoggedRow;
+use super::world::{LoggedRow, Shape};
 use super::{number, position, unanswered};
 use crate::fuse::Fuse;
 
@@ -33,6 +33,8 @@ pub(super) struct ScriptedLog {
     /// Tables whose changes count, with their memberships.
     /// Under which membership, or (`None`) under whichever they have.
     pub(super) counted: BTreeMap<TableName, Option<String>>,
+    /// Of which type the value of each table was last, as far as the lake or the log says.
+    pub(super) types: BTreeMap<TableName, String>,
 }
 
 pub(super) fn ended(end: u64) -> TransactionEnd {
@@ -42,17 +44,28 @@ pub(super) fn ended(end: u64) -> TransactionEnd {
 pub(super) struct Watched {
     at: u64,
     mark: Mark,
-    joining: Vec<TableName>,
+    joining: Vec<Arc<TableSchema>>,
 }
 
 impl ScriptedLog {
-    fn slot_of(&mut self, table: &str, shape: u64, into: &mut Changes) -> usize {
+    fn slot_of(&mut self, table: &str, shape: Shape, into: &mut Changes) -> usize {
         let slot = self.tables.iter().position(|known| known == table).unwrap_or_else(|| {
             self.tables.push(table.into());
             self.tables.len() - 1
         });
-        into.define(slot, self.grip.world.schema_of(table, shape));
+        let schema = self.grip.world.schema_of(table, shape);
+        into.define(slot, Arc::clone(&schema));
+        if self.learn(&schema) && schema.key.is_empty() {
+            into.untold(&schema);
+        }
         slot
+    }
+
+    /// Whether rows that were there have other values than those that the lake or the log said.
+    fn learn(&mut self, schema: &TableSchema) -> bool {
+        let Some(value) = schema.columns.last() else { return false };
+        let before = self.types.insert(schema.table.clone(), value.type_name.clone());
+        before.is_some_and(|before| before != value.type_name)
     }
 
     /// Appends the next rows of the open transaction, and its end after the last.
@@ -98,8 +111,11 @@ impl ScriptedLog {
         Some(self.marks.remove(index))
     }
 
-    fn count(&mut self, tables: &[TableName]) {
-        self.counted.extend(tables.iter().map(|table| (table.clone(), None)));
+    fn count(&mut self, tables: &[Arc<TableSchema>]) {
+        for schema in tables {
+            self.counted.insert(schema.table.clone(), None);
+            self.learn(schema);
+        }
     }
 }
 
@@ -167,7 +183,7 @@ impl Log for ScriptedLog {
     fn watch(&mut self, at: &Position, joining: &[Arc<TableSchema>]) -> Mark {
         self.watched += 1;
         let mark = Mark(self.watched);
-        self.marks.push(Watched { at: number(at), mark, joining: joining.iter().map(|it| it.table.clone()).collect() });
+        self.marks.push(Watched { at: number(at), mark, joining: joining.to_vec() });
         mark
     }
 

@@ -1,6 +1,6 @@
 //! The scripted database itself: its log, its slot with all that can befall it, its publication.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use millrace_model::{Column, Fault, Kind, Op, TableName, TableSchema};
@@ -14,8 +14,8 @@ pub(super) struct Entry {
     pub(super) end: u64,
     /// Empty: somebody else's record.
     pub(super) rows: Vec<ScriptedRow>,
-    /// How often the table of each row had been renamed a column by then.
-    pub(super) shapes: Vec<u64>,
+    /// How the table of each row looked by then.
+    pub(super) shapes: Vec<Shape>,
     /// Tables that were published when the rows were written.
     pub(super) published: Vec<String>,
 }
@@ -24,8 +24,39 @@ pub(super) struct Entry {
 #[derive(Clone, Debug)]
 pub(super) struct LoggedRow {
     pub(super) row: ScriptedRow,
-    /// Which names its table's columns have.
-    pub(super) shape: u64,
+    /// How its table looks.
+    pub(super) shape: Shape,
+}
+
+/// What became of a table by some position.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Shape {
+    /// How often its column was renamed.
+    renames: u64,
+    /// How often it was given another key: `id`, `id` and `value`, none, and again.
+    keys: u64,
+    /// How often rows that were there got other values without a word in the log: its column has another type since.
+    fills: u64,
+}
+
+/// A table that was altered: in the transaction that ends at `end`, behind so many rows of it.
+#[derive(Clone, Debug)]
+pub(super) struct Altered {
+    end: u64,
+    after: usize,
+    table: String,
+    alter: Alter,
+}
+
+/// What is done to a table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Alter {
+    /// Its column gets another name.
+    Rename,
+    /// Other columns are its key: `id`, `id` and `value`, none, and again.
+    Key,
+    /// Rows that are there get other values, which are not in the log.
+    Fill,
 }
 
 #[derive(Debug)]
@@ -47,18 +78,35 @@ pub(super) struct WorldState {
     /// Tables of the publication, each with the number of its membership.
     pub(super) published: BTreeMap<String, u64>,
     pub(super) memberships: u64,
-    /// Tables whose column got another name, each with the end of the transaction that did it.
-    pub(super) renames: Vec<(u64, String)>,
+    /// Tables that were altered.
+    pub(super) alters: Vec<Altered>,
     /// How often each table was rewritten.
     pub(super) rewrites: BTreeMap<String, u64>,
+    /// Tables that cannot be carried any more, though the log still has them.
+    pub(super) unfit: BTreeSet<String>,
+    /// How far before the log's end the next snapshot lies.
+    pub(super) late: u64,
     /// The log falls silent where so many rows of a transaction are still to come.
     pub(super) silent_before: Option<usize>,
 }
 
 impl WorldState {
-    /// How often the column of `table` had got another name by `position`.
-    fn shape(&self, table: &str, position: u64) -> u64 {
-        self.renames.iter().filter(|(end, renamed)| *end <= position && renamed == table).count() as u64
+    /// How `table` looked at `position`.
+    fn shape(&self, table: &str, position: u64) -> Shape {
+        let mut shape = Shape::default();
+        let altered = self.alters.iter().filter(|it| it.end <= position && it.table == table);
+        altered.for_each(|it| shape.take(it.alter));
+        shape
+    }
+}
+
+impl Shape {
+    fn take(&mut self, alter: Alter) {
+        match alter {
+            Alter::Rename => self.renames += 1,
+            Alter::Key => self.keys += 1,
+            Alter::Fill => self.fills += 1,
+        }
     }
 }
 
@@ -87,8 +135,10 @@ impl World {
             began: None,
             published: BTreeMap::new(),
             memberships: 0,
-            renames: Vec::new(),
+            alters: Vec::new(),
             rewrites: BTreeMap::new(),
+            unfit: BTreeSet::new(),
+            late: 0,
             silent_before: None,
         };
         Self { state: Arc::new(Mutex::new(state)), changed: Arc::new(Notify::new()) }
@@ -111,7 +161,18 @@ impl World {
     /// Commits a transaction with these rows, in which the column of `table` gets another name after so many of them. The
     /// catalogue shows it from then on, the log with the next row of the table.
     pub fn append_renaming(&self, rows: impl IntoIterator<Item = ScriptedRow>, table: &str, after: usize) -> u64 {
-        self.commit(rows.into_iter().collect(), Some((after, table)))
+        self.append_altering(rows, table, after, Alter::Rename)
+    }
+
+    /// The same with whatever is done to the table.
+    pub fn append_altering(
+        &self,
+        rows: impl IntoIterator<Item = ScriptedRow>,
+        table: &str,
+        after: usize,
+        alter: Alter,
+    ) -> u64 {
+        self.commit(rows.into_iter().collect(), Some((after, table, alter)))
     }
 
     /// From here on the log falls silent inside every transaction, where so many of its rows are still to come; `None`: it
@@ -121,17 +182,22 @@ impl World {
         self.changed.notify_waiters();
     }
 
-    fn commit(&self, rows: Vec<ScriptedRow>, rename: Option<(usize, &str)>) -> u64 {
+    fn commit(&self, rows: Vec<ScriptedRow>, alter: Option<(usize, &str, Alter)>) -> u64 {
         let start = self.end();
         let end = start + 10;
         let mut state = self.state();
         let published = state.published.keys().cloned().collect();
         let shape = |(at, row): (usize, &ScriptedRow)| {
-            let renamed = rename.is_some_and(|(after, table)| at >= after && row.table == table);
-            state.shape(&row.table, start) + u64::from(renamed)
+            let mut shape = state.shape(&row.table, start);
+            alter
+                .iter()
+                .filter(|&&(after, table, _)| at >= after && row.table == table)
+                .for_each(|it| shape.take(it.2));
+            shape
         };
         let shapes = rows.iter().enumerate().map(shape).collect();
-        state.renames.extend(rename.map(|(_, table)| (end, table.to_owned())));
+        let altered = alter.map(|(after, table, alter)| Altered { end, after, table: table.to_owned(), alter });
+        state.alters.extend(altered);
         state.log.push(Entry { start, end, rows, shapes, published });
         drop(state);
         self.changed.notify_waiters();
@@ -149,16 +215,15 @@ impl World {
     pub fn rows_at(&self, table: &str, position: u64) -> BTreeMap<i64, Option<String>> {
         let state = self.state();
         let mut rows = BTreeMap::new();
-        for row in state.log.iter().filter(|entry| entry.end <= position).flat_map(|entry| &entry.rows) {
-            if row.table != table {
-                continue;
+        for entry in state.log.iter().filter(|entry| entry.end <= position) {
+            let filled =
+                state.alters.iter().find(|it| it.end == entry.end && it.table == table && it.alter == Alter::Fill);
+            let (before, after) = entry.rows.split_at(filled.map_or(0, |it| it.after));
+            take(&mut rows, table, before);
+            if filled.is_some() {
+                rows.values_mut().flatten().for_each(|value| value.push_str(" filled"));
             }
-            match row.op {
-                Op::Delete => drop(rows.remove(&row.id)),
-                Op::Truncate => rows.clear(),
-                Op::Create | Op::Update | Op::Read if row.unsent => {}
-                Op::Create | Op::Update | Op::Read => drop(rows.insert(row.id, row.value.clone())),
-            }
+            take(&mut rows, table, after);
         }
         rows
     }
@@ -198,6 +263,16 @@ impl World {
         self.state().published.retain(|table, _| !tables.contains(table));
     }
 
+    /// From here on a table cannot be carried, though the log has it for as long as it is published.
+    pub fn make_unfit(&self, table: &str) {
+        self.state().unfit.insert(table.into());
+    }
+
+    /// The next snapshot shows a position that lies so far before the log's end.
+    pub fn make_late(&self, by: u64) {
+        self.state().late = by;
+    }
+
     /// Rewrites a table: under an older snapshot it looks empty from now on.
     pub fn rewrite(&self, table: &str) {
         *self.state().rewrites.entry(table.into()).or_default() += 1;
@@ -218,17 +293,22 @@ impl World {
         self.schema_of(table, shape)
     }
 
-    /// After so many renames.
-    pub(super) fn schema_of(&self, table: &str, shape: u64) -> Arc<TableSchema> {
+    /// When it looks so.
+    pub(super) fn schema_of(&self, table: &str, shape: Shape) -> Arc<TableSchema> {
         let membership = self.state().published.get(table).map_or_else(String::new, ToString::to_string);
         let schema = scripted_schema(table, &membership);
-        if shape == 0 {
+        if shape == Shape::default() {
             return schema;
         }
         let mut schema = (*schema).clone();
-        if let Some(column) = schema.columns.last_mut() {
-            column.name = format!("value{shape}");
+        if let Some(column) = schema.columns.last_mut().filter(|_| shape.renames > 0) {
+            column.name = format!("value{}", shape.renames);
         }
+        if let Some(column) = schema.columns.last_mut().filter(|_| shape.fills > 0) {
+            column.type_name = format!("text{}", shape.fills);
+        }
+        schema.key.truncate(if shape.keys % 3 == 2 { 0 } else { 1 });
+        schema.key.extend((shape.keys % 3 == 1).then_some(1));
         Arc::new(schema)
     }
 
@@ -244,6 +324,13 @@ impl World {
             slot.generation += 1_000;
         }
         self.changed.notify_waiters();
+    }
+
+    /// Somebody takes the slot, which is free, and does nothing with it.
+    pub fn occupy(&self) {
+        if let Some(slot) = &mut self.state().slot {
+            slot.holder = Some(u64::MAX);
+        }
     }
 
     /// Somebody drops the slot.
@@ -296,6 +383,18 @@ impl World {
     /// Another cluster answers from now on.
     pub fn replace_cluster(&self) {
         self.state().cluster = "c2".into();
+    }
+}
+
+/// Does what these rows say to the rows of `table`.
+fn take(rows: &mut BTreeMap<i64, Option<String>>, table: &str, changes: &[ScriptedRow]) {
+    for row in changes.iter().filter(|row| row.table == table) {
+        match row.op {
+            Op::Delete => drop(rows.remove(&row.id)),
+            Op::Truncate => rows.clear(),
+            Op::Create | Op::Update | Op::Read if row.unsent => {}
+            Op::Create | Op::Update | Op::Read => drop(rows.insert(row.id, row.value.clone())),
+        }
     }
 }
 

@@ -18,6 +18,8 @@ pub struct LakeRow {
     pub row: ScriptedRow,
     /// The snapshot that saw it.
     pub snapshot: Option<u64>,
+    /// Ids of the columns that were the key of its table when it was read.
+    pub key: Vec<u32>,
 }
 
 #[derive(Clone, Debug)]
@@ -54,6 +56,29 @@ impl Lake {
     /// The newest checkpoint.
     pub fn checkpoint(&self) -> Checkpoint {
         self.state().chain.last().map(|commit| commit.standing.checkpoint.clone()).unwrap_or_default()
+    }
+
+    /// Of each commit its claim, its round (0 of a claim itself) and the paths of its files.
+    pub fn rounds(&self) -> Vec<(u64, u64, Vec<String>)> {
+        let round = |commit: &Stored| {
+            let text: serde_json::Value = serde_json::from_slice(&commit.bytes).unwrap_or_default();
+            text.get("round").and_then(serde_json::Value::as_u64).unwrap_or_default()
+        };
+        self.state().chain.iter().map(|commit| (commit.claim, round(commit), commit.files.clone())).collect()
+    }
+
+    /// The snapshot of which a file holds rows.
+    pub fn snapshot_of(&self, path: &str) -> Option<u64> {
+        self.state().files.get(path)?.first()?.snapshot
+    }
+
+    /// The position with which a `restart` began the log anew last: the newest claim that moved the checkpoint.
+    pub fn made_anew(&self) -> u64 {
+        let state = self.state();
+        let place = |commit: &Stored| commit.standing.checkpoint.position.as_ref().map(position_number);
+        let pairs = state.chain.iter().zip(state.chain.iter().skip(1));
+        let moved = pairs.filter(|(before, claim)| claim.kind == "claim" && place(before) != place(claim));
+        moved.last().and_then(|(_, claim)| place(claim)).unwrap_or(0)
     }
 
     /// Number of files that no commit names.
@@ -119,9 +144,20 @@ impl Lake {
     fn verify_anchors(&self) -> Result<(), String> {
         let rows = self.all_rows(false);
         let place = |row: &LakeRow| row.position.parse::<u64>().unwrap_or_default();
+        let anchor_at = |position: u64| {
+            let before = rows.iter().filter(|other| other.snapshot.is_none() && place(other) <= position);
+            before.map(|other| other.sequence).max().unwrap_or(0)
+        };
+        let state = self.state();
+        for entry in state.chain.iter().flat_map(|commit| &commit.standing.snapshots) {
+            let anchor = anchor_at(position_number(&entry.position));
+            if entry.sequence.0 != anchor {
+                return Err(format!("an entry says {entry:?}, and the last change before it is {anchor}"));
+            }
+        }
+        drop(state);
         for row in rows.iter().filter(|row| row.snapshot.is_some()) {
-            let before = rows.iter().filter(|other| other.snapshot.is_none() && place(other) <= place(row));
-            let anchor = before.map(|other| other.sequence).max().unwrap_or(0);
+            let anchor = anchor_at(place(row));
             if row.sequence != anchor {
                 return Err(format!(
                     "the snapshot at {} carries {}, the last change before it {anchor}",
@@ -132,9 +168,25 @@ impl Lake {
         Ok(())
     }
 
+    /// Every row of the lake is of the key that the registry has for its table.
+    fn verify_keys(&self, tables: &[&str]) -> Result<(), String> {
+        for table in tables {
+            let Some(entry) = self.entry(table) else { continue };
+            let newest = entry.versions.last().map_or(&[][..], |newest| &newest.columns);
+            let ids = newest.iter().filter(|column| entry.key.contains(&column.name)).map(|column| column.id);
+            let key: Vec<u32> = ids.collect();
+            let rows = self.all_rows(true);
+            if let Some(other) = rows.iter().find(|row| row.row.table == *table && row.key != key) {
+                return Err(format!("the key of {table} is {key:?}, and its files have {other:?}"));
+            }
+        }
+        Ok(())
+    }
+
     /// Every table with a finished snapshot equals the source as of the checkpoint.
     pub fn verify_state(&self, world: &World, tables: &[&str]) -> Result<(), String> {
         self.verify_anchors()?;
+        self.verify_keys(tables)?;
         let head = self.checkpoint().position.as_ref().map_or(0, position_number);
         for table in tables.iter().filter(|table| self.is_finished(table)) {
             let (found, expected) = (self.state_of(table), world.rows_at(table, head));

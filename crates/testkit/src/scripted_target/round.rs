@@ -61,6 +61,8 @@ fn rows_of(batch: &Batch) -> Result<Vec<LakeRow>, Fault> {
         batch.columns.first().and_then(|c| c.as_any().downcast_ref::<arrow_array::Int64Array>()).ok_or_else(defect)?;
     let values =
         batch.columns.get(1).and_then(|c| c.as_any().downcast_ref::<arrow_array::StringArray>()).ok_or_else(defect)?;
+    let columns = batch.schema.key.iter().filter_map(|&at| batch.schema.columns.get(at));
+    let key: Vec<u32> = columns.map(|column| column.id).collect();
     let mut rows = Vec::new();
     for (index, &op) in batch.ops.iter().enumerate() {
         let (sequence, position) = match &batch.origin {
@@ -77,7 +79,7 @@ fn rows_of(batch: &Batch) -> Result<Vec<LakeRow>, Fault> {
             value: (op != Op::Delete && !values.is_null(index)).then(|| values.value(index).to_owned()),
             unsent: batch.unavailable.iter().any(|&(row, _)| row as usize == index),
         };
-        rows.push(LakeRow { sequence, position, row, snapshot: batch.snapshot() });
+        rows.push(LakeRow { sequence, position, row, snapshot: batch.snapshot(), key: key.clone() });
     }
     Ok(rows)
 }

@@ -92,6 +92,7 @@ pub(crate) async fn check(
 #[utoipa::path(post, path = "/agents/{id}/discoveries", operation_id = "discoverTables", tag = "commands",
     request_body(content = ref("#/components/schemas/Discovery"), content_type = "application/json"),
     responses((status = 202, description = "The command is at `Location`", headers(("Location" = String)))))]
+#[expect(clippy::indexing_slicing, reason = "an object of our own making takes any member")]
 pub(crate) async fn discover(
     State(app): State<Arc<App>>,
     ApiCaller(caller): ApiCaller,

@@ -159,6 +159,7 @@ pub(crate) async fn roll_back(
     tag = "pipelines",
     responses((status = 200, description = "Status, reason, and the agent's last report", content_type = "application/json",
         body = ref("#/components/schemas/PipelineStatus"))))]
+#[expect(clippy::indexing_slicing, reason = "an object of our own making takes any member")]
 pub(crate) async fn status(
     State(app): State<Arc<App>>,
     ApiCaller(caller): ApiCaller,

@@ -55,6 +55,12 @@ pub(crate) struct Tested {
     message: Option<String>,
 }
 
+impl Tested {
+    pub(super) fn of(outcome: Result<(), String>) -> Self {
+        Self { delivered: outcome.is_ok(), message: outcome.err() }
+    }
+}
+
 const KIND: (&str, &str) = ("webhook", "url");
 
 fn view(recipient: Recipient) -> WebhookView {
@@ -81,7 +87,7 @@ fn sent(app: &App, sent: &Sent) -> Result<NewRecipient, Refused> {
     if events.is_none() {
         members.wrong("events", "is missing");
     }
-    let new = members.also(NewRecipient::check(app, KIND, &url, events.unwrap_or_default()))?;
+    let new = members.also(NewRecipient::check(app, KIND, &url, &events.unwrap_or_default()))?;
     members.finish()?;
     new.ok_or_else(|| Refused::failed("a webhook was neither refused nor accepted"))
 }
@@ -94,12 +100,8 @@ pub(crate) async fn list(
     ApiCaller(caller): ApiCaller,
     page: Page,
 ) -> Result<Json<Listed<WebhookView>>, Refused> {
-    let all: Vec<Recipient> =
-        app.recipients(&caller).await?.into_iter().filter(|recipient| recipient.kind == KIND.0).collect();
-    let total = i64::try_from(all.len()).unwrap_or(i64::MAX);
-    let whole = |number: i64| usize::try_from(number).unwrap_or(usize::MAX);
-    let results = all.into_iter().skip(whole(page.page.saturating_mul(page.size))).take(whole(page.size));
-    Ok(Json(Listed::new(results.map(view).collect(), page, total)))
+    let all = app.recipients(&caller).await?.into_iter().filter(|recipient| recipient.kind == KIND.0);
+    Ok(Json(Listed::page_of(all.map(view).collect(), page)))
 }
 
 /// Creates a webhook.
@@ -165,6 +167,5 @@ pub(crate) async fn test(
     Ids(id): Ids<String>,
 ) -> Result<Json<Tested>, Refused> {
     webhook(&app, &caller, &id).await?;
-    let outcome = app.test_recipient(&caller, &id).await?;
-    Ok(Json(Tested { delivered: outcome.is_ok(), message: outcome.err() }))
+    Ok(Json(Tested::of(app.test_recipient(&caller, &id).await?)))
 }

@@ -7,10 +7,11 @@ use axum::extract::State;
 use axum::response::Response;
 
 use super::page::{Mishap, Shell, page};
-use super::show::{When, filters};
+use super::show::{Pick, When, filters};
 use super::visitor::{Fields, Visitor};
 use crate::app::App;
 use crate::auth::Role;
+use crate::db::audit::Wanted;
 
 struct Row {
     when: When,
@@ -27,18 +28,84 @@ struct Row {
 struct ActivityPage {
     shell: Shell,
     rows: Vec<Row>,
-    earlier: Option<i64>,
-    later: Option<i64>,
+    what: Vec<Pick>,
+    who: Vec<Pick>,
+    is_filtered: bool,
+    earlier: Option<String>,
+    later: Option<String>,
 }
 
 const SIZE: i64 = 50;
+/// Also the tokens that were given.
+const ALL: &str = "all";
+/// What can be chosen, and whether it is for owners alone: first words of actions.
+const KINDS: [(&str, &str, bool); 12] = [
+    ("", "Everything but tokens given", false),
+    (ALL, "Everything", true),
+    ("agent", "Agents", false),
+    ("pipeline", "Pipelines", false),
+    ("credentials", "Credentials", false),
+    ("person", "People and sign-ins", true),
+    ("client", "API clients", true),
+    ("token", "Tokens", true),
+    ("account", "Account", true),
+    ("project", "Projects", true),
+    ("webhook", "Webhooks", true),
+    ("access", "Refused by role", true),
+];
+
+/// What the query asks for. A token is given to every caller once an hour and more: who wants to see that says so.
+fn wanted(query: &Fields) -> Wanted {
+    let action = query.get("action");
+    let is_kind = action != ALL;
+    Wanted {
+        action: if is_kind { action.to_owned() } else { String::new() },
+        actor: query.get("actor").to_owned(),
+        quiet: action.is_empty(),
+        of_work: false,
+    }
+}
+
+/// What can be chosen for one field; what an address asks for beside it stands there, too.
+fn picks(all: impl Iterator<Item = (String, String)>, chosen: &str, spelled: impl Fn(&str) -> String) -> Vec<Pick> {
+    let mut picks: Vec<Pick> = all.map(|(value, text)| Pick::new(value, text, chosen)).collect();
+    if !picks.iter().any(|pick| pick.is_chosen) {
+        picks.push(Pick::new(chosen, spelled(chosen), chosen));
+    }
+    picks
+}
+
+/// Everyone who can have done something: people, API clients, agents, each by name.
+fn actors<'a>(names: impl Iterator<Item = (&'a String, &'a String)>) -> impl Iterator<Item = (String, String)> {
+    let shown = |(who, name): (&String, &String)| {
+        let after = match who.split_once(':') {
+            Some(("person", _)) => "",
+            Some(("client", _)) => " (API client)",
+            Some(("agent", _)) => " (agent)",
+            _ => return None,
+        };
+        Some((who.clone(), format!("{name}{after}")))
+    };
+    let mut all: Vec<(String, String)> = names.filter_map(shown).collect();
+    all.sort_by_key(|(who, name)| (name.to_lowercase(), who.clone()));
+    let always = [("", "Everyone"), ("hub", "The hub itself"), ("unknown", "Somebody unknown")];
+    always.into_iter().map(|(who, text)| (who.to_owned(), text.to_owned())).chain(all)
+}
 
 pub(crate) async fn list(State(app): State<Arc<App>>, visitor: Visitor, query: Fields) -> Result<Response, Mishap> {
     let at = query.get("page").parse::<i64>().unwrap_or(0).clamp(0, 1_000_000);
-    let deeds = app.activity(&visitor.caller, at, SIZE).await?;
-    let earlier = (i64::try_from(deeds.len()).unwrap_or_default() == SIZE).then_some(at + 1);
+    let deeds = app.activity(&visitor.caller, wanted(&query), (at, SIZE)).await?;
+    let page_at = |page: i64| query.with("page", &page.to_string());
+    let earlier = (i64::try_from(deeds.len()).unwrap_or_default() == SIZE).then(|| page_at(at + 1));
     let now = app.now();
     let names = app.names(&visitor.caller).await?;
+    let is_owner = visitor.caller.role >= Role::Owner;
+    let kinds = KINDS.iter().filter(|(_, _, of_owners)| is_owner || !of_owners);
+    let kinds = kinds.map(|(word, text, _)| ((*word).to_owned(), (*text).to_owned()));
+    let what = picks(kinds, query.get("action"), spoken);
+    // Who is no owner is shown nobody but those whose deeds are.
+    let known = names.iter().filter(|(who, _)| is_owner || deeds.iter().any(|deed| deed.actor == **who));
+    let who = picks(actors(known), query.get("actor"), str::to_owned);
     let called = |what: &str| names.get(what).cloned().unwrap_or_else(|| what.to_owned());
     let rows = deeds.into_iter().map(|deed| Row {
         when: When::new(deed.at, now),
@@ -48,9 +115,7 @@ pub(crate) async fn list(State(app): State<Arc<App>>, visitor: Visitor, query: F
         },
         link: match deed.object.split_once(':') {
             Some(("agent", id)) if !deed.action.ends_with("remove") => Some(format!("/agents/{id}")),
-            Some(("person", id)) if visitor.caller.role >= Role::Owner && deed.action != "person.remove" => {
-                Some(format!("/people/{id}"))
-            }
+            Some(("person", id)) if is_owner && deed.action != "person.remove" => Some(format!("/people/{id}")),
             Some(("pipeline", id)) if !deed.action.ends_with("delete") => Some(format!("/pipelines/{id}")),
             _ => None,
         },
@@ -60,7 +125,9 @@ pub(crate) async fn list(State(app): State<Arc<App>>, visitor: Visitor, query: F
         outcome: deed.outcome,
     });
     let shell = visitor.shell("Activity", "activity");
-    Ok(page(&ActivityPage { shell, rows: rows.collect(), earlier, later: (at > 0).then_some(at - 1) }))
+    let is_filtered = !query.get("action").is_empty() || !query.get("actor").is_empty();
+    let later = (at > 0).then(|| page_at(at - 1));
+    Ok(page(&ActivityPage { shell, rows: rows.collect(), what, who, is_filtered, earlier, later }))
 }
 
 /// `agent.create` as one would say it.

@@ -302,6 +302,7 @@ mod tests {
     use super::*;
 
     #[test]
+    #[expect(clippy::float_cmp, reason = "round numbers are exact")]
     fn a_scale_ends_with_a_round_number() {
         assert_eq!([0.3, 1.0, 1.1, 4.0, 12_000.0].map(round_up), [0.5, 1.0, 2.0, 5.0, 20_000.0]);
     }

@@ -15,7 +15,7 @@ const FOR_PROGRAMS: [&str; 5] = ["/v1", "/dpc", "/agent/v1", "/oauth", "/.well-k
 /// Answers for every path that has no route.
 pub(crate) async fn no_such_path(uri: Uri, headers: HeaderMap) -> Response {
     if !is_read_by_people(uri.path(), &headers) {
-        return problem::no_such_path(uri).await.into_response();
+        return problem::no_such_path(&uri).into_response();
     }
     let page = || Mishap::from(Refused::NotFound("this page")).into_response();
     let mut response = MANNERS.sync_scope(guard::manners(&headers), page);

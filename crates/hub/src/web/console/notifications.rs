@@ -113,9 +113,9 @@ pub(crate) async fn list(State(app): State<Arc<App>>, visitor: Visitor) -> Resul
 
 pub(crate) async fn add(State(app): State<Arc<App>>, Sent(visitor, fields): Sent) -> Result<Response, Mishap> {
     let kind = if fields.get("kind") == "email" { "email" } else { "webhook" };
-    let events = fields.all("events").map(str::to_owned).collect();
+    let events: Vec<String> = fields.all("events").map(str::to_owned).collect();
     let address = fields.get("address").trim();
-    let added = match NewRecipient::check(&app, (kind, "address"), address, events) {
+    let added = match NewRecipient::check(&app, (kind, "address"), address, &events) {
         Ok(new) => app.add_recipient(&visitor.caller, new, None).await,
         Err(refused) => Err(refused),
     };

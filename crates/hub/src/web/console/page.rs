@@ -3,7 +3,6 @@
 use askama::Template;
 use axum::http::StatusCode;
 use axum::response::{Html, IntoResponse, Response};
-use tracing::error;
 
 use super::assets::{self, Linked};
 use super::visitor::Look;
@@ -28,6 +27,7 @@ pub(crate) struct Shell {
 
 impl Shell {
     /// The files that a page loads.
+    #[expect(clippy::unused_self, reason = "templates ask the shell")]
     pub(crate) fn assets(&self) -> &'static Linked {
         assets::linked()
     }
@@ -96,13 +96,7 @@ impl IntoResponse for Mishap {
                 "Try again. If it stays like this, look for the number below in the hub's log.",
             ),
         };
-        let trace = if let Refused::Failed(cause) = &self.0 {
-            let trace = trace::id();
-            error!(code = "fault", trace_id = trace, "{cause}");
-            Some(trace)
-        } else {
-            None
-        };
+        let trace = if let Refused::Failed(cause) = &self.0 { Some(trace::failed(cause)) } else { None };
         let page = MishapPage { assets: assets::linked(), title, why, cure, trace };
         match page.render() {
             Ok(html) => (status, Html(html)).into_response(),
@@ -132,7 +126,14 @@ impl Wrong {
             Refused::Conflict { code: "would_lock_out", message } => Ok(Self::at("allowedAddresses", message)),
             Refused::Conflict { code: "last_owner", message } => Ok(Self::at("", message)),
             Refused::Conflict { code: "agent_taken", message } => Ok(Self::at("agentId", message)),
-            other => Err(Mishap(other)),
+            other @ (Refused::Unauthenticated(_)
+            | Refused::Forbidden(_)
+            | Refused::NotFound(_)
+            | Refused::Stale
+            | Refused::Gone { .. }
+            | Refused::TooMany { .. }
+            | Refused::Conflict { .. }
+            | Refused::Failed(_)) => Err(Mishap(other)),
         }
     }
 

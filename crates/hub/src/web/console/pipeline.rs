@@ -77,7 +77,7 @@ pub(super) fn head(placed: &Placed, tab: &'static str, now: Timestamp) -> Head {
             format!("Revision {} was refused: {}. {}", refused.revision, refused.reason.message, refused.reason.cure)
         }),
         tab,
-        tables: body["streamingSource"]["tables"].as_array().map_or(0, Vec::len),
+        tables: body.pointer("/streamingSource/tables").and_then(Value::as_array).map_or(0, Vec::len),
     }
 }
 

@@ -343,6 +343,13 @@ pub(crate) struct Summary(pub(crate) Wrong);
 impl HtmlSafe for Summary {}
 
 /// What templates can do with a text.
+#[expect(
+    clippy::inline_always,
+    clippy::unnecessary_wraps,
+    clippy::unused_self,
+    unreachable_pub,
+    reason = "askama asks for a Result, and its macro writes the rest so"
+)]
 pub(crate) mod filters {
     use std::fmt::Display;
 

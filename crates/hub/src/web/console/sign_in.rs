@@ -73,8 +73,13 @@ pub(crate) async fn sign_in(State(app): State<Arc<App>>, Filled(guest, fields): 
 }
 
 /// A path of ours; anything else leads to the beginning.
+///
+/// Browsers drop tabs and line breaks before they read an address, and take `\` for `/`: `/<tab>/elsewhere` is another site.
+/// What is no printable ASCII has no place in an address, nor in a header.
 fn inside(next: &str) -> &str {
-    let ours = next.starts_with('/') && !next.starts_with("//") && !next.contains(['\\', '\r', '\n']);
+    let path = next.split(['?', '#']).next().unwrap_or_default();
+    let is_plain = next.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic());
+    let ours = path.starts_with('/') && !path.contains("//") && !next.contains('\\') && is_plain;
     if ours { next } else { "/agents" }
 }
 
@@ -185,9 +190,33 @@ mod tests {
 
     #[test]
     fn after_signing_in_nobody_is_led_to_another_site() {
-        assert_eq!(inside("/pipelines?sort=lag"), "/pipelines?sort=lag");
-        for elsewhere in ["https://evil.example.com", "//evil.example.com", "/\\evil.example.com", "evil", ""] {
-            assert_eq!(inside(elsewhere), "/agents", "{elsewhere}");
+        for ours in ["/", "/pipelines?sort=lag", "/agents/1#top", "/pipelines?q=a//b", "/people?q=a%09b"] {
+            assert_eq!(inside(ours), ours);
+        }
+        for elsewhere in [
+            "https://evil.example.com",
+            "//evil.example.com",
+            "///evil.example.com",
+            "/agents//evil.example.com",
+            "/\\evil.example.com",
+            "\\/evil.example.com",
+            "/\t/evil.example.com",
+            "\t//evil.example.com",
+            " //evil.example.com",
+            "/\r/evil.example.com",
+            "/\n/evil.example.com",
+            "/agents\0",
+            "/agents\u{1b}",
+            "/\u{7f}",
+            "/\u{85}/evil.example.com",
+            "/\u{2028}/evil.example.com",
+            "/\u{ff0f}evil.example.com",
+            "/\u{e4}",
+            "javascript:alert(1)",
+            "evil",
+            "",
+        ] {
+            assert_eq!(inside(elsewhere), "/agents", "{elsewhere:?}");
         }
     }
 }

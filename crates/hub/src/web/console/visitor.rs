@@ -117,7 +117,7 @@ impl FromRequestParts<Arc<App>> for Visitor {
             None => None,
         };
         let Some((session, ticket)) = session.zip(guest.ticket) else {
-            return Err(sign_in_first(&parts.method.is_safe().then_some(guest.look.path), by_itself));
+            return Err(sign_in_first(parts.method.is_safe().then_some(guest.look.path.as_str()), by_itself));
         };
         if !by_itself {
             app.was_here(&session).await.map_err(|refused| Mishap::from(refused).into_response())?;
@@ -148,12 +148,12 @@ async fn admitted(
     access::admit(app, door, caller).await
 }
 
-fn sign_in_first(next: &Option<String>, by_itself: bool) -> Response {
+fn sign_in_first(next: Option<&str>, by_itself: bool) -> Response {
     if by_itself {
         // htmx loads the whole page anew, which leads to the sign-in page.
         return (StatusCode::UNAUTHORIZED, [("HX-Refresh", "true")]).into_response();
     }
-    let query = next.as_ref().filter(|next| *next != "/").map(|next| {
+    let query = next.filter(|next| *next != "/").map(|next| {
         let next: String = form_urlencoded::byte_serialize(next.as_bytes()).collect();
         format!("?next={next}")
     });
@@ -163,7 +163,7 @@ fn sign_in_first(next: &Option<String>, by_itself: bool) -> Response {
 async fn fields_of(request: Request) -> Result<Fields, Response> {
     let bytes = axum::body::Bytes::from_request(request, &())
         .await
-        .map_err(|_| Mishap::from(Refused::invalid("", "the form could not be read")).into_response())?;
+        .map_err(|_error| Mishap::from(Refused::invalid("", "the form could not be read")).into_response())?;
     Ok(Fields::parse(&bytes))
 }
 
@@ -195,6 +195,7 @@ impl FromRequest<Arc<App>> for Filled {
 
 impl Look {
     /// The clock that times are shown by.
+    #[expect(clippy::unused_self, reason = "templates ask the look")]
     pub(crate) fn zone(&self) -> String {
         super::show::zone()
     }

@@ -66,6 +66,7 @@ impl Trail {
     }
 
     /// Number, address, name of each.
+    #[expect(clippy::unused_self, reason = "templates ask the trail")]
     fn steps(&self) -> impl Iterator<Item = (usize, &'static str, &'static str)> {
         STEPS.iter().enumerate().map(|(number, (address, name))| (number, *address, *name))
     }

@@ -40,7 +40,12 @@ fn after_key(value: &Value, depth: usize, text: &mut String) {
                 text.push('\n');
             }
         }
-        other => {
+        other @ (Value::Null
+        | Value::Bool(_)
+        | Value::Number(_)
+        | Value::String(_)
+        | Value::Array(_)
+        | Value::Object(_)) => {
             text.push(' ');
             text.push_str(&inline(other));
             text.push('\n');
@@ -58,7 +63,7 @@ fn inline(value: &Value) -> String {
         }
         Value::Array(list) => format!("[{}]", list.iter().map(inline).collect::<Vec<_>>().join(", ")),
         Value::String(text) => scalar(text),
-        other => other.to_string(),
+        other @ (Value::Null | Value::Bool(_) | Value::Number(_)) => other.to_string(),
     }
 }
 

@@ -1,4 +1,4 @@
-//! Where a round ends when the columns of a table change: always before the whole transaction that saw it.
+//! Where a round ends when the columns or the key of a table change: always before the whole transaction that saw it.
 
 use super::*;
 use crate::changes::in_progress::tests::end;
@@ -73,7 +73,7 @@ fn the_round_ends_before_the_transaction_that_sees_other_columns() {
     changes.begin();
     append(&mut changes, 0, 2);
     append(&mut changes, 1, 2);
-    assert!(changes.schema_change().is_none() && !changes.wants_return());
+    assert!(changes.barrier().is_none() && !changes.wants_return());
     changes.define(0, schema("a", &["id", "v", "w"]));
     append(&mut changes, 0, 3);
     append(&mut changes, 1, 3);
@@ -82,7 +82,7 @@ fn the_round_ends_before_the_transaction_that_sees_other_columns() {
     transaction(&mut changes, 3, &[1, 0, 1]);
     changes.reached(Position::new("p4"));
     assert!(changes.wants_return());
-    let change = changes.schema_change().unwrap();
+    let Some(Barrier::Columns(change)) = changes.barrier() else { panic!("no barrier") };
     let lengths = (change.table.to_string(), change.before.len(), change.after.len());
     assert_eq!(lengths, ("d.s.a".into(), 2, 3));
     assert_eq!(held(&mut changes), ("p1".into(), 9, 2));
@@ -96,7 +96,7 @@ fn an_equal_description_and_one_that_differs_only_in_what_may_be_null_are_no_cha
     changes.define(0, Arc::new(strict));
     changes.define(1, schema("b", &["id", "v"]));
     transaction(&mut changes, 1, &[0, 1]);
-    assert!(changes.schema_change().is_none());
+    assert!(changes.barrier().is_none());
     assert_eq!(held(&mut changes), ("p1".into(), 9, 2));
 }
 
@@ -105,7 +105,7 @@ fn a_description_without_a_row_is_no_change() {
     let mut changes = frozen();
     changes.define(0, schema("a", &["id", "renamed"]));
     transaction(&mut changes, 1, &[1]);
-    assert!(changes.schema_change().is_none());
+    assert!(changes.barrier().is_none());
     transaction(&mut changes, 2, &[0]);
     assert_eq!(held(&mut changes), ("p1".into(), 8, 1));
 }
@@ -117,7 +117,7 @@ fn a_table_that_the_lake_has_no_columns_of_is_held_to_those_it_comes_with_first(
     transaction(&mut changes, 1, &[2]);
     changes.define(2, schema("c", &["id"]));
     transaction(&mut changes, 2, &[2]);
-    assert_eq!(changes.schema_change().unwrap().table.to_string(), "d.s.c");
+    assert!(matches!(changes.barrier(), Some(Barrier::Columns(change)) if change.table.to_string() == "d.s.c"));
     assert_eq!(held(&mut changes), ("p1".into(), 8, 1));
 }
 
@@ -135,12 +135,12 @@ fn a_transaction_in_progress_is_judged_at_its_end_by_the_rows_that_survived() {
         changes.leave();
         changes.take_largest().unwrap().unwrap();
         transaction(&mut changes, 1, &[1]);
-        assert!(changes.schema_change().is_none(), "it may yet be undone");
+        assert!(changes.barrier().is_none(), "it may yet be undone");
         if undone {
             changes.undo(50, 51);
         }
         changes.end(50, end(2));
-        assert_eq!(changes.schema_change().is_none(), undone);
+        assert_eq!(changes.barrier().is_none(), undone);
         let (position, sequence, _) = expected;
         assert_eq!((changes.position().unwrap().as_str(), changes.sequence().0), (position, sequence));
     }
@@ -156,6 +156,96 @@ fn rows_that_are_restated_at_the_end_count_as_what_they_are() {
     changes.leave();
     changes.restate(50, then, now);
     changes.end(50, end(1));
-    assert!(changes.schema_change().is_none());
+    assert!(changes.barrier().is_none());
+    assert_eq!(held(&mut changes), ("p1".into(), 8, 1));
+}
+
+/// Both tables held to the key `id`, and to no columns.
+fn keyed() -> Changes {
+    let mut registry = Registry::default();
+    let mut changes = Changes::new(Sequence(7), ByteSize::mib(1));
+    for (slot, table) in ["a", "b"].into_iter().enumerate() {
+        let schema = schema(table, &["id", "v"]);
+        registry.put(TableEntry::new(&schema));
+        registry.version_of(&schema);
+        changes.define(slot, schema);
+    }
+    changes.hold_keys(&registry);
+    changes
+}
+
+/// The description of a table with this key.
+fn with_key(table: &str, columns: &[&str], key: &[usize]) -> Arc<TableSchema> {
+    Arc::new(TableSchema { key: key.to_vec(), ..(*schema(table, columns)).clone() })
+}
+
+/// The table that starts anew, and why.
+fn anew(changes: &Changes) -> Option<(String, AnewReason)> {
+    let Some(Barrier::Anew(anew)) = changes.barrier() else { return None };
+    Some((anew.table.to_string(), anew.reason.clone()))
+}
+
+#[test]
+fn the_round_ends_before_the_transaction_that_sees_another_key() {
+    let (id, v) = ("id".to_owned(), "v".to_owned());
+    for (key, after) in [(&[1][..], vec![v.clone()]), (&[0, 1], vec![id.clone(), v]), (&[], vec![])] {
+        let mut changes = keyed();
+        transaction(&mut changes, 1, &[0, 1]);
+        changes.begin();
+        append(&mut changes, 1, 2);
+        append(&mut changes, 0, 2);
+        changes.define(0, with_key("a", &["id", "v"], key));
+        append(&mut changes, 0, 3);
+        changes.commit(end(2));
+        transaction(&mut changes, 3, &[1, 0]);
+        assert!(changes.wants_return());
+        assert_eq!(anew(&changes), Some(("d.s.a".into(), AnewReason::Key { before: vec![id.clone()], after })));
+        assert_eq!(held(&mut changes), ("p1".into(), 9, 2));
+    }
+}
+
+#[test]
+fn other_columns_and_a_key_column_with_another_name_are_the_same_key() {
+    let mut changes = keyed();
+    changes.define(0, schema("a", &["id", "v", "w"]));
+    transaction(&mut changes, 1, &[0]);
+    changes.define(0, schema("a", &["renamed", "v", "w"]));
+    transaction(&mut changes, 2, &[0]);
+    changes.define(0, schema("a", &["again", "v"]));
+    transaction(&mut changes, 3, &[0, 1]);
+    assert_eq!((anew(&changes), held(&mut changes)), (None, ("p3".into(), 11, 4)));
+}
+
+#[test]
+fn a_transaction_in_progress_that_changes_a_key_is_judged_by_the_rows_that_survived() {
+    for undone in [true, false] {
+        let mut changes = keyed();
+        changes.enter(50);
+        changes.define(0, schema("a", &["id", "v"]));
+        append(&mut changes, 0, 1);
+        changes.enter_part(51);
+        changes.define(0, with_key("a", &["id", "v"], &[1]));
+        append(&mut changes, 0, 2);
+        changes.leave();
+        transaction(&mut changes, 1, &[1]);
+        if undone {
+            changes.undo(50, 51);
+        }
+        changes.end(50, end(2));
+        assert_eq!(anew(&changes).is_none(), undone);
+        assert_eq!(changes.sequence().0, if undone { 9 } else { 8 });
+    }
+}
+
+#[test]
+fn the_round_ends_before_rows_whose_table_has_values_that_the_log_did_not_say() {
+    let mut changes = keyed();
+    let filled = schema("a", &["id", "v", "filled"]);
+    changes.untold(&filled);
+    changes.define(0, filled);
+    transaction(&mut changes, 1, &[1]);
+    assert_eq!(anew(&changes), None, "no row of it has come");
+    transaction(&mut changes, 2, &[1, 0]);
+    assert_eq!(anew(&changes), Some(("d.s.a".into(), AnewReason::Values)));
     assert_eq!(held(&mut changes), ("p1".into(), 8, 1));
 }

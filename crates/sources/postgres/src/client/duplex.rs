@@ -73,6 +73,7 @@ impl Incoming {
     }
 
     /// What was read is understood.
+    #[expect(clippy::disallowed_methods, reason = "compared with the server's clock, both of them machines'")]
     pub(crate) fn gulped(&mut self) {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |elapsed| elapsed.as_micros() as i64);
         self.pace.gulped(now - EPOCH_MICROS);

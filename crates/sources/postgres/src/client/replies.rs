@@ -65,6 +65,7 @@ impl Replies {
         self.wake.notify_one();
     }
 
+    #[expect(clippy::disallowed_methods, reason = "the protocol wants the machine's time")]
     fn status(&self) -> BytesMut {
         let flushed = self.flushed.load(Ordering::Acquire);
         let received = self.received.load(Ordering::Acquire).max(flushed);
@@ -84,6 +85,7 @@ impl Replies {
 
 impl Replier {
     /// Starts to reply, three times within the time that the server waits for us.
+    #[expect(clippy::disallowed_methods, reason = "whoever drops the replier ends its task")]
     pub(crate) fn start(outgoing: OwnedWriteHalf, sender_timeout: Option<Duration>) -> Self {
         let replies = Arc::new(Replies::default());
         let period = sender_timeout.map_or(LONGEST_PERIOD, |timeout| LONGEST_PERIOD.min(timeout / 3));

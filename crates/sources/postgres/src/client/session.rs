@@ -255,6 +255,7 @@ mod tests {
     use super::*;
 
     /// A session with a peer that reads one query and answers with these bytes.
+    #[expect(clippy::disallowed_methods, reason = "it ends with the test")]
     async fn session_with(answer: &'static [u8]) -> Session {
         use tokio::io::{AsyncReadExt, AsyncWriteExt};
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -11,7 +11,7 @@
 
 use std::sync::Arc;
 
-use millrace_model::{Changes, Op, TableChanges, TableSchema};
+use millrace_model::{Changes, Image, Op, TableChanges, TableSchema};
 
 use crate::decode::message::{Cell, Old, Tuple};
 use crate::decode::reader::Malformed;
@@ -33,6 +33,8 @@ pub(crate) struct Table {
 /// Memory that is used again from change to change.
 #[derive(Debug, Default)]
 pub(crate) struct Scratch {
+    /// Whether somebody asks for the rows before changes.
+    pub(crate) keeps_old: bool,
     value: Vec<u8>,
     old: Vec<Span>,
     new: Vec<Span>,
@@ -72,6 +74,9 @@ pub(crate) fn delete(
 ) -> Result<(), Malformed> {
     check_old(table, old)?;
     let rows = start(table, into, Op::Delete, wire_bytes)?;
+    if scratch.keeps_old {
+        rows.note_image(if old.full { Image::Full } else { Image::Key });
+    }
     let mut tuple = old.tuple;
     expect_width(table, tuple)?;
     for (column, (&decoder, &is_key)) in table.decoders.iter().zip(&table.is_key).enumerate() {
@@ -108,6 +113,9 @@ pub(crate) fn update(
         Op::Update
     };
     let rows = start(table, into, op, if changes_key { 0 } else { wire_bytes })?;
+    if scratch.keeps_old {
+        before(table, rows, message, old.full && (!changes_key || table.schema.key.is_empty()), scratch)?;
+    }
     merged(table, rows, message, old.full, scratch)
 }
 
@@ -160,7 +168,7 @@ fn merged(
     old_is_full: bool,
     scratch: &mut Scratch,
 ) -> Result<(), Malformed> {
-    let Scratch { value, old, new } = scratch;
+    let Scratch { value, old, new, .. } = scratch;
     for (column, (&decoder, &is_key)) in table.decoders.iter().zip(&table.is_key).enumerate() {
         let mut cell = cell_at(message, new, column)?;
         if cell.form == b'u' && (old_is_full || is_key) {
@@ -171,6 +179,22 @@ fn merged(
         } else {
             append(rows, column, decoder, cell, value)?;
         }
+    }
+    Ok(())
+}
+
+/// Keeps the row before a change: all of it, or its key. After a change of the key it is the old key.
+fn before(
+    table: &Table,
+    rows: &mut TableChanges,
+    message: &[u8],
+    is_full: bool,
+    scratch: &mut Scratch,
+) -> Result<(), Malformed> {
+    let Scratch { value, old, .. } = scratch;
+    let rows = rows.begin_old(if is_full { Image::Full } else { Image::Key });
+    for (column, (&decoder, &is_key)) in table.decoders.iter().zip(&table.is_key).enumerate() {
+        old_cell(rows, column, decoder, cell_at(message, old, column)?, is_full || is_key, value)?;
     }
     Ok(())
 }

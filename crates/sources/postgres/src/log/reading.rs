@@ -89,6 +89,11 @@ pub(super) enum Step {
 }
 
 impl Reading {
+    /// Keeps the rows before changes too.
+    pub(super) fn keep_old(&mut self) {
+        self.scratch.keeps_old = true;
+    }
+
     pub(super) fn new(known: Known, from: Lsn, counted: HashMap<TableName, Option<String>>) -> Self {
         Self {
             known,
@@ -143,14 +148,15 @@ impl Reading {
         Gulp::Mark(watched.mark)
     }
 
-    /// A table that joins keeps the column ids that its snapshot has: the log may have described it before, when the
-    /// catalogue no longer showed it, and does not describe it again for that.
+    /// A table that joins keeps the column ids and the key that its snapshot has: the log may have described it before, when
+    /// the catalogue no longer showed it, and does not describe it again for that.
     fn adopt(&mut self, joining: &TableSchema, into: &mut Changes) {
         for described in self.tables.values_mut() {
             let Described::Ours(table, _) = described else { continue };
             if table.schema.table == joining.table && look_alike(&table.schema, joining) {
-                let schema = TableSchema { columns: joining.columns.clone(), ..(*table.schema).clone() };
-                table.schema = Arc::new(schema);
+                let (columns, key) = (joining.columns.clone(), joining.key.clone());
+                table.is_key = (0..columns.len()).map(|column| key.contains(&column)).collect();
+                table.schema = Arc::new(TableSchema { columns, key, ..(*table.schema).clone() });
                 into.define(table.slot, Arc::clone(&table.schema));
             }
         }

@@ -288,6 +288,7 @@ async fn every_kind_of_password_opens_the_door_and_a_wrong_one_does_not() {
 }
 
 #[tokio::test]
+#[expect(clippy::disallowed_methods, reason = "it is waited for")]
 async fn making_a_slot_waits_for_a_transaction_that_runs() {
     let database = Server::shared().database("CREATE TABLE t (id int PRIMARY KEY)");
     let source = database.source();
@@ -301,6 +302,37 @@ async fn making_a_slot_waits_for_a_transaction_that_runs() {
     assert!(!creating.is_finished());
     open.sql("COMMIT;");
     creating.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_slot_that_is_made_anew_while_it_is_taken_is_noted_as_the_new_one() {
+    // [B1] What stood there before it was taken says nothing of the slot that is held.
+    let database = Server::shared().database("CREATE TABLE t (id int PRIMARY KEY)");
+    let source = database.source();
+    create(&source).await.log.close().await;
+    // Making a slot would wait for the transaction that has the lock; a copy does not.
+    let (slot, spare) = (format!("slot_{}", database.name), format!("spare_{}", database.name));
+    database.sql("INSERT INTO t VALUES (1)");
+    database.sql(&format!("SELECT pg_create_logical_replication_slot('{spare}', 'pgoutput')"));
+    let mut lock = database.session();
+    lock.sql("BEGIN; LOCK TABLE pg_publication_rel IN ACCESS EXCLUSIVE MODE;");
+    let other = database.source();
+    let taking = tokio::spawn(async move { other.take().await });
+    let waits = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'pg_publication_rel'::regclass";
+    while database.sql(waits) == "0" {
+        assert!(!taking.is_finished(), "it looks at the tables before it takes the slot");
+        tokio::task::yield_now().await;
+    }
+    let confirmed = |slot: &str| {
+        database.sql(&format!("SELECT confirmed_flush_lsn FROM pg_replication_slots WHERE slot_name = '{slot}'"))
+    };
+    let before = confirmed(&slot);
+    database.sql(&format!("SELECT pg_drop_replication_slot('{slot}')"));
+    database.sql(&format!("SELECT pg_copy_logical_replication_slot('{spare}', '{slot}')"));
+    assert_ne!(confirmed(&slot), before);
+    lock.sql("COMMIT;");
+    let Slot::Held(held) = taking.await.unwrap().unwrap().slot else { panic!("it is free") };
+    assert_eq!(held.state().confirmed.as_str(), confirmed(&slot));
 }
 
 #[tokio::test]

@@ -12,12 +12,12 @@ use super::{Stop, breach, damage_is};
 use crate::commit_json::{CommitJson, FileJson, OpsJson};
 use crate::fault::lost_task;
 use crate::names::short_hash;
-use crate::rows::{batches, read_data};
+use crate::rows::{Wanted, batches, read_data};
+use crate::settings::Form;
 use crate::store::Store;
 
 /// Transactions that are remembered: one that comes twice comes again soon, and memory is bounded.
 const REMEMBERED: usize = 4_000_000;
-const COLUMNS: [&str; 6] = ["_op", "_sequence", "_position", "_tx_id", "_tx_index", "_snapshot"];
 
 /// How much was read.
 #[derive(Default)]
@@ -27,14 +27,15 @@ pub(crate) struct Counted {
 }
 
 /// The commits seen so far.
-#[derive(Default)]
 pub(crate) struct Rounds {
+    form: Form,
     sequence: u64,
     transactions: Transactions,
 }
 
 /// The rows of one commit's stream files.
 struct RoundRows {
+    form: Form,
     number: u64,
     /// The sequence of the commit before.
     before: u64,
@@ -54,6 +55,11 @@ struct Transactions {
 }
 
 impl Rounds {
+    /// None, of a lake whose files have this form.
+    pub(crate) fn new(form: Form) -> Self {
+        Self { form, sequence: 0, transactions: Transactions::default() }
+    }
+
     /// Checks the files of the next commit.
     pub(crate) async fn check(
         &mut self,
@@ -73,6 +79,7 @@ impl Rounds {
             ));
         }
         let mut rows = RoundRows {
+            form: self.form,
             number,
             before,
             own,
@@ -104,8 +111,8 @@ impl RoundRows {
         let mut ops = OpsJson::default();
         let mut last = 0;
         let mut first = None;
-        for batch in batches(&file.path, bytes, &COLUMNS).map_err(damage_is("I2"))? {
-            let batch = batch.map_err(|e| breach("I2", format!("`{}` cannot be read: {e}", file.path)))?;
+        for batch in batches(self.form, &file.path, bytes, None, Wanted::Own).map_err(damage_is("I2"))? {
+            let batch = batch.map_err(damage_is("I2"))?;
             let columns = Columns::of(&batch)
                 .ok_or_else(|| breach("I2", format!("`{}` lacks a column of the layout", file.path)))?;
             for row in 0..batch.num_rows() {

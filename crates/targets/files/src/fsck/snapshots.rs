@@ -7,18 +7,20 @@ use millrace_model::{Registry, TableEntry, TableName};
 use super::{Stop, breach, damage_is};
 use crate::commit_json::FileJson;
 use crate::names::short_hash;
-use crate::rows::FileRows;
+use crate::rows::{FileRows, Told};
+use crate::settings::Form;
 use crate::shape::lake_names;
 use crate::store::Store;
 
 /// Checks the finished snapshots that the registry names; `files` are those of all snapshots in the lake.
-pub(crate) async fn check(store: &dyn Store, registry: &Registry, files: &[FileJson]) -> Result<(), Stop> {
+pub(crate) async fn check(store: &dyn Store, form: Form, registry: &Registry, files: &[FileJson]) -> Result<(), Stop> {
     let mut by_table: BTreeMap<TableName, Vec<&FileJson>> = BTreeMap::new();
     for file in files {
         by_table.entry(TableName::parse(&file.table)).or_default().push(file);
     }
     for entry in registry.entries().filter(|entry| !entry.key.is_empty()) {
         let Some(done) = entry.snapshot else { continue };
+        let told = Told::of(form, Some(entry));
         let mut parts: BTreeMap<u64, Vec<&FileJson>> = BTreeMap::new();
         for &file in by_table.get(&entry.table).map_or(&[][..], Vec::as_slice) {
             if file.snapshot == Some(done.id) {
@@ -26,17 +28,22 @@ pub(crate) async fn check(store: &dyn Store, registry: &Registry, files: &[FileJ
             }
         }
         for (sequence, files) in parts {
-            check_part(store, entry, sequence, &files).await?;
+            check_part((store, &told), entry, sequence, &files).await?;
         }
     }
     Ok(())
 }
 
-async fn check_part(store: &dyn Store, entry: &TableEntry, sequence: u64, files: &[&FileJson]) -> Result<(), Stop> {
+async fn check_part(
+    (store, told): (&dyn Store, &Told),
+    entry: &TableEntry,
+    sequence: u64,
+    files: &[&FileJson],
+) -> Result<(), Stop> {
     let mut keys: Vec<u128> = Vec::new();
     for file in files {
         let names = key_names(entry, file.schema_version);
-        let mut rows = FileRows::open(store, file).await.map_err(damage_is("I2"))?;
+        let mut rows = FileRows::open(store, told, file).await.map_err(damage_is("I2"))?;
         while let Some(row) = rows.current() {
             let exact = row.exact();
             let cells = names.iter().map(|name| row.cell(name, &exact).unwrap_or_default());

@@ -164,6 +164,7 @@ impl Place {
     }
 
     /// A new file without a name of its own yet.
+    #[expect(clippy::disallowed_methods, reason = "it only makes a name that no other process uses")]
     fn scratch(&self) -> io::Result<(Tmp, File)> {
         loop {
             let nanos = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos());

@@ -3,8 +3,12 @@
 //! Paths are relative to the store's root, with `/` between their parts. Errors are faults: *answered no* is remedy
 //! `Operator`, *no answer* is remedy `Retry`; after the latter nobody knows whether the call has happened.
 
+pub mod abs;
+pub mod gcs;
 pub mod local;
 pub mod memory;
+pub mod objects;
+pub mod s3;
 
 use std::io::Write;
 use std::sync::Arc;
@@ -47,6 +51,11 @@ pub enum EntryKind {
 /// A place for files.
 #[async_trait]
 pub trait Store: Send + Sync {
+    /// Small files that it is best given side by side: most of their time goes into waiting for the store.
+    fn lanes(&self) -> usize {
+        8
+    }
+
     /// The part of this store below `prefix`, as a store.
     fn under(&self, prefix: &str) -> Arc<dyn Store>;
 
@@ -85,6 +94,12 @@ pub trait Store: Send + Sync {
 
     /// Deletes a file; nothing happens where there is none.
     async fn delete(&self, path: &str) -> Result<(), Fault>;
+
+    /// Gives up uploads that were begun under a name of which `is_over` says so, and never ended; says how many. Nothing
+    /// to do where an upload ends with its process.
+    async fn give_up(&self, _is_over: &(dyn for<'a> Fn(&'a str) -> bool + Sync)) -> Result<u64, Fault> {
+        Ok(0)
+    }
 }
 
 /// A data file that grows out of sight. Dropped, it leaves nothing behind that has a name.

@@ -10,10 +10,11 @@ use millrace_model::{Fault, Timestamp};
 
 use super::{KEPT, Pace};
 use crate::ahead::SPAN;
+use crate::archive::{Archives, deeds};
 use crate::commit_json::CommitJson;
-use crate::fault::damaged;
+use crate::fault::{damaged, lost_task};
 use crate::head::read_commit;
-use crate::names::{DataName, commit_path};
+use crate::names::{ARCHIVED, DataName, archive_path, commit_path};
 use crate::store::Store;
 
 /// What is known of removed files.
@@ -59,8 +60,19 @@ impl Removed {
             }
             pace.step().await;
         }
+        let archives = if self.unseen > 0 { Archives::find(store).await? } else { Archives::default() };
         while self.unseen > 0 {
-            let span: Vec<u64> = (1..=self.unseen).rev().take(SPAN).collect();
+            let first = self.unseen - (self.unseen - 1) % ARCHIVED;
+            if self.unseen == first + ARCHIVED - 1 && archives.has(first) {
+                for number in removers(store, first).await?.into_iter().rev() {
+                    let commit = read_commit(store, number).await?.commit;
+                    deleted += self.see(store, &commit, now, pace).await?;
+                    pace.step().await;
+                }
+                self.unseen = first - 1;
+                continue;
+            }
+            let span: Vec<u64> = (first..=self.unseen).rev().take(SPAN).collect();
             for commit in read_span(store, &span).await? {
                 deleted += self.see(store, &commit, now, pace).await?;
                 self.unseen = commit.commit - 1;
@@ -99,6 +111,21 @@ async fn read_span(store: &dyn Store, span: &[u64]) -> Result<Vec<CommitJson>, F
         None => Err(damaged(&commit_path(number), "it is not there")),
     });
     commits.collect()
+}
+
+/// The commits of an archive that have removed something. What they have removed, only they are asked for: an archive that
+/// is wrong may hide something from the sweep, but not have it deleted.
+async fn removers(store: &dyn Store, first: u64) -> Result<Vec<u64>, Fault> {
+    let path = archive_path(first);
+    let bytes = store.read(&path).await?.ok_or_else(|| damaged(&path, "it is not there"))?;
+    let read = move || {
+        let removers = deeds(first, bytes).filter_map(|deed| match deed {
+            Ok(deed) => (!deed.removed.is_empty()).then_some(Ok(deed.commit)),
+            Err(fault) => Some(Err(fault)),
+        });
+        removers.collect()
+    };
+    tokio::task::spawn_blocking(read).await.map_err(lost_task)?
 }
 
 async fn delete(store: &dyn Store, paths: &[String], pace: &mut Pace) -> Result<u64, Fault> {

@@ -136,6 +136,91 @@ async fn a_commit_found_after_a_lost_answer_is_made_durable_before_it_counts() {
     assert!(confirmed);
 }
 
+/// What a store says to the create of a commit.
+#[derive(Clone, Copy, Debug)]
+enum Said {
+    /// That the name is taken, as with a 409 or a 412.
+    Refused,
+    /// Nothing, as with a 503 or a connection that is cut.
+    Nothing,
+}
+
+/// What stands under the name when the writer reads it.
+#[derive(Clone, Copy, Debug)]
+enum Stands {
+    Mine,
+    Others,
+    Nothing,
+}
+
+/// What stands under a name once it was asked for; a test says it when it knows its bytes.
+type Left = Arc<Mutex<Option<Arc<[u8]>>>>;
+
+/// A store that says so to the first create of `path`, whatever it leaves there.
+fn answering(store: &MemoryStore, path: String, said: Said) -> (MemoryStore, Left) {
+    let left = Left::default();
+    let (there, behind) = (Arc::clone(&left), store.clone());
+    let asked = AtomicBool::new(false);
+    let leave = move |path: &str| match &*there.lock().unwrap() {
+        Some(bytes) => behind.put(path, Arc::clone(bytes)),
+        None => behind.remove(path),
+    };
+    let refusing = store.clone();
+    let answering = store.with_hook(move |call| {
+        if call.step != Step::Create || call.path != path || asked.load(Ordering::SeqCst) {
+            return Answer::Go;
+        }
+        match (said, call.moment) {
+            // Whatever makes the store refuse is gone, or is what stands there, by the time that it is read.
+            (Said::Refused, Moment::Before) => refusing.put(&call.path, *b"in the way"),
+            (Said::Refused, Moment::After) | (Said::Nothing, _) => {
+                asked.store(true, Ordering::SeqCst);
+                leave(&call.path);
+            }
+        }
+        if matches!(said, Said::Nothing) { Answer::Lose } else { Answer::Go }
+    });
+    (answering, left)
+}
+
+#[tokio::test]
+async fn whatever_a_store_answers_to_a_create_what_stands_there_decides() {
+    // R4, with a 409 or a 503: mine, done; another's, fenced for good; nothing, again with the same bytes.
+    for said in [Said::Refused, Said::Nothing] {
+        for stands in [Stands::Mine, Stands::Others, Stands::Nothing] {
+            let what = format!("{said:?}, then {stands:?}");
+            let store = MemoryStore::new();
+            let (shaky, left) = answering(&store, commit_path(2), said);
+            let mut one = Writer::start(&shaky, "one").await;
+            let files = one.stage(&table("orders"), &[&[(Op::Create, 1, Some("a"))]]).await;
+            let prepared = one.chain.prepare(&one.round_of(files)).unwrap();
+            *left.lock().unwrap() = match stands {
+                Stands::Mine => Some(Arc::clone(&prepared.bytes)),
+                Stands::Others => Some(Arc::from(*b"another writer's commit")),
+                Stands::Nothing => None,
+            };
+            let first = one.chain.commit(&prepared).await;
+            match stands {
+                Stands::Mine => assert_eq!(first.unwrap(), Committed::Done, "{what}"),
+                Stands::Others => {
+                    assert_eq!(first.unwrap(), Committed::Fenced, "{what}");
+                    assert_eq!(one.chain.commit(&prepared).await.unwrap(), Committed::Fenced, "{what}");
+                    assert_eq!(&*store.contents()[&commit_path(2)], b"another writer's commit", "{what}");
+                    continue;
+                }
+                Stands::Nothing => {
+                    assert_eq!(first.unwrap_err().remedy, Remedy::Retry, "{what}");
+                    assert!(!store.contents().contains_key(&commit_path(2)), "{what}");
+                    one.clock.forward(5);
+                    assert_eq!(one.chain.commit(&prepared).await.unwrap(), Committed::Done, "{what}");
+                }
+            }
+            assert_eq!(one.chain.commit_number(), 2, "{what}");
+            assert_eq!(*store.contents()[&commit_path(2)], *prepared.bytes, "{what}");
+        }
+    }
+}
+
 /// What was asked of a store, in order.
 type Calls = Arc<Mutex<Vec<(Step, String)>>>;
 

@@ -4,7 +4,10 @@ use std::io::Write;
 use std::sync::Arc;
 
 use millrace_files::{Created, EntryKind, LocalStore, MemoryStore, Store};
+use millrace_testkit::stores::Program;
 use tokio::task::JoinSet;
+
+use crate::stores::place_in;
 
 fn bytes(text: &str) -> Arc<[u8]> {
     text.as_bytes().into()
@@ -58,6 +61,37 @@ async fn an_upload_never_takes_a_name_that_is_taken(store: Arc<dyn Store>) {
     assert_eq!(store.read("t/file").await.unwrap().unwrap(), bytes("rows"));
 }
 
+/// Larger than any store sends at once: its pieces have to come in order, and the last may be of any size.
+async fn a_large_upload_is_what_was_written(store: Arc<dyn Store>) {
+    let mut upload = store.begin("t/v0001/large").await.unwrap();
+    let written = tokio::task::spawn_blocking(move || {
+        let mut all = Vec::new();
+        for number in 0..1_400_000u64 {
+            let line = number.to_le_bytes();
+            upload.write_all(&line).unwrap();
+            all.extend_from_slice(&line);
+        }
+        (upload, all)
+    });
+    let (upload, all) = written.await.unwrap();
+    assert_eq!(store.size("t/v0001/large").await.unwrap(), None);
+    upload.publish().await.unwrap();
+    assert_eq!(store.size("t/v0001/large").await.unwrap(), Some(all.len() as u64));
+    assert!(store.read("t/v0001/large").await.unwrap().unwrap()[..] == all[..]);
+}
+
+/// As table names make them: an escaped underscore is three characters, not one.
+async fn a_name_is_the_name_that_was_given(store: Arc<dyn Store>) {
+    let names = ["%5Ftmp", "a%20b", "a-b.c_d", "x~0123abcd"];
+    for name in names {
+        store.create(&format!("t/{name}/v0001/x"), bytes(name)).await.unwrap();
+        assert_eq!(store.read(&format!("t/{name}/v0001/x")).await.unwrap().unwrap(), bytes(name));
+    }
+    let mut listed: Vec<String> = store.list("t").await.unwrap().into_iter().map(|entry| entry.name).collect();
+    listed.sort();
+    assert_eq!(listed, names);
+}
+
 async fn a_dropped_upload_leaves_nothing(store: Arc<dyn Store>) {
     let mut upload = store.begin("t/file").await.unwrap();
     upload.write_all(b"rows").unwrap();
@@ -100,6 +134,22 @@ macro_rules! promises {
             use super::*;
             $(#[tokio::test] async fn $promise() { super::$promise(Arc::new(MemoryStore::new())).await })*
         }
+        mod seaweedfs {
+            use super::*;
+            $(#[tokio::test] async fn $promise() { super::$promise(place_in(Program::SeaweedFs)).await })*
+        }
+        mod versitygw {
+            use super::*;
+            $(#[tokio::test] async fn $promise() { super::$promise(place_in(Program::VersityGw)).await })*
+        }
+        mod azurite {
+            use super::*;
+            $(#[tokio::test] async fn $promise() { super::$promise(place_in(Program::Azurite)).await })*
+        }
+        mod fake_gcs {
+            use super::*;
+            $(#[tokio::test] async fn $promise() { super::$promise(place_in(Program::FakeGcs)).await })*
+        }
         mod local {
             use super::*;
             $(#[tokio::test] async fn $promise() {
@@ -116,6 +166,8 @@ promises! {
     what_is_not_there_is_said_not_to_be_there,
     an_upload_has_no_name_until_it_is_published,
     an_upload_never_takes_a_name_that_is_taken,
+    a_large_upload_is_what_was_written,
+    a_name_is_the_name_that_was_given,
     a_dropped_upload_leaves_nothing,
     a_replaced_file_holds_the_newest_bytes,
     a_folder_lists_its_files_and_folders,

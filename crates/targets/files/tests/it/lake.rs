@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
-use millrace_files::{Compression, Files, MemoryStore, Settings, Store};
+use millrace_files::{Compression, Decimals, Files, Form, Format, Layout, MemoryStore, Settings, Store};
 use millrace_model::{
     Batch, ByteSize, Chain, Changes, Checkpoint, Claim, Claimed, Clock, Column, ColumnBuilder, CommitKind, Committed,
     Head, Kind, Op, Position, Prepared, Registry, Round, Sequence, SourceIdentity, StagedFile, Standing, TableEntry,
@@ -36,10 +36,13 @@ impl Clock for SetClock {
     }
 }
 
+pub(crate) const PARQUET_FLAT: Form =
+    Form { format: Format::Parquet, layout: Layout::Flat, compression: Compression::Zstd, decimals: Decimals::Logical };
+
 pub(crate) fn settings(instance: &str) -> Settings {
     Settings {
         prefix: String::new(),
-        compression: Compression::Zstd,
+        form: PARQUET_FLAT,
         file_max_bytes: ByteSize::mib(128),
         pipeline: "shop".into(),
         instance: instance.into(),

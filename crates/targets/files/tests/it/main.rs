@@ -3,14 +3,17 @@
 #![expect(
     clippy::unwrap_used,
     clippy::panic,
+    clippy::disallowed_methods,
     clippy::indexing_slicing,
     clippy::wildcard_enum_match_arm,
-    reason = "a test that cannot go on fails, and one looks for what it looks for"
+    reason = "a test that cannot go on fails, one looks for what it looks for, and tasks end with their test"
 )]
 
+mod archive;
 mod chain;
 mod check;
 mod contract;
+mod forms;
 mod fsck;
 mod head;
 mod history;
@@ -18,4 +21,5 @@ mod lake;
 mod read;
 mod round;
 mod status;
+mod stores;
 mod sweep;

@@ -203,6 +203,52 @@ async fn a_key_whose_column_id_was_unknown_for_a_while_is_the_same_key() {
 }
 
 #[tokio::test]
+async fn infinity_and_minus_infinity_are_two_keys() {
+    // [semantics 9] A type that cannot hold them has a null for both; `_exact` tells them apart.
+    let valid_to = Arc::new(TableSchema {
+        table: TableName::new(["shop", "public", "prices"]),
+        source_id: "1".into(),
+        columns: vec![column("until", 1, Kind::Date), column("note", 2, Kind::Text)],
+        key: vec![0],
+    });
+    let mut changes = Changes::new(Sequence(0), ByteSize::mib(1));
+    changes.define(0, Arc::clone(&valid_to));
+    changes.begin();
+    for (op, until, note) in [
+        (Op::Create, Some("infinity"), Some("a")),
+        (Op::Create, Some("-infinity"), Some("b")),
+        (Op::Create, None, Some("c")),
+        (Op::Update, Some("-infinity"), Some("b2")),
+        (Op::Delete, None, None),
+    ] {
+        let row = changes.row(0, op, 20).unwrap();
+        match (until, &mut row.columns[0]) {
+            (Some(until), _) => row.append_exact(0, until),
+            (None, ColumnBuilder::Date(builder)) => builder.append_value(0),
+            (None, _) => panic!("a date"),
+        }
+        if let ColumnBuilder::Text(builder) = &mut row.columns[1] {
+            builder.append_option(note);
+        }
+    }
+    changes.commit(end_of(1));
+    let store = MemoryStore::new();
+    let mut one = Writer::start(&store, "one").await;
+    let version = version_of(&mut one.registry, &valid_to);
+    one.round = 1;
+    let mut round = one.chain.stager().round(1, one.clock.now());
+    for batch in changes.take_all().unwrap() {
+        round.write(batch, version).await.unwrap();
+    }
+    let files = round.finish().await.unwrap();
+    let round = one.round_of(files);
+    one.commit_round(&round).await;
+    let mut lines = lines(&store, "public.prices", true).await.unwrap();
+    lines.sort();
+    assert_eq!(lines, [r#"{"until":"-infinity","note":"b2"}"#, r#"{"until":"infinity","note":"a"}"#]);
+}
+
+#[tokio::test]
 async fn every_kind_has_its_form() {
     let decimal = Kind::Decimal { precision: 10, scale: 2 };
     let wide = Kind::Decimal { precision: 38, scale: 0 };

@@ -3,6 +3,8 @@
 //! Whatever a pipeline of the API has set beside what a form asks stays as it is, and what no form knows, a source or a
 //! target of a kind that no agent can run yet, is shown and kept whole.
 
+#![expect(clippy::let_underscore_must_use, reason = "askama's macro writes it so for an enum")]
+
 use askama::Template;
 use askama::filters::HtmlSafe;
 use millrace_protocol::wire;
@@ -216,6 +218,11 @@ fn format_name(word: &str) -> &str {
         "flat" => "Flat: one column each",
         "envelope" => "Envelope: before and after side by side",
         "none" => "None",
+        "snappy" => "Snappy: Avro and Parquet",
+        "deflate" => "Deflate: Avro",
+        "gzip" => "gzip: JSON lines",
+        "logical" => "As decimals",
+        "legacy" => "As texts",
         other => other,
     }
 }
@@ -224,14 +231,13 @@ fn options(spec: &Map<String, Value>, wrong: &Wrong) -> Vec<Part> {
     let advanced = |name: &str| text_at(spec, &["advancedProperties", name]);
     let mut all = Vec::new();
     if foreign(spec, "streamingTarget").is_empty() && spec.contains_key("streamingTarget") {
-        for (name, label, default) in
-            [("format", "Format", "avro"), ("layout", "Layout", "envelope"), ("compression", "Compression", "zstd")]
-        {
-            let mut picks = target_words(spec, name, default, format_name);
-            // Parquet has these three; the others are another format's.
-            picks.retain(|pick| {
-                name != "compression" || !matches!(pick.value.as_str(), "deflate" | "gzip") || pick.is_chosen
-            });
+        for (name, label, default) in [
+            ("format", "Format", "avro"),
+            ("layout", "Layout", "envelope"),
+            ("compression", "Compression", "the format's own"),
+            ("decimalMapping", "Decimals", "logical"),
+        ] {
+            let picks = target_words(spec, name, default, format_name);
             all.push(Part::Choice(Choice::of(name, label, picks, wrong)));
         }
     }
@@ -284,7 +290,7 @@ fn others(spec: &Map<String, Value>) -> String {
 
 /// The form's field that shows what stands at a path of the body.
 pub(super) fn field_of(path: &str) -> &'static str {
-    const FIELDS: [(&str, &str); 9] = [
+    const FIELDS: [(&str, &str); 10] = [
         ("streamingSource.connection.host", "host"),
         ("streamingSource.connection.port", "port"),
         ("streamingSource.connection.database", "database"),
@@ -294,6 +300,7 @@ pub(super) fn field_of(path: &str) -> &'static str {
         ("streamingTarget.path", "path"),
         ("streamingTarget.prefix", "prefix"),
         ("streamingTarget.compression", "compression"),
+        ("streamingTarget.decimalMapping", "decimalMapping"),
     ];
     FIELDS.iter().find(|(known, _)| *known == path).map_or("", |(_, field)| field)
 }
@@ -398,9 +405,9 @@ fn put_target(spec: &mut Map<String, Value>, fields: &Fields) -> Wrong {
     needed(fields, &["path"], &mut wrong);
     let mut target = match spec.remove("streamingTarget") {
         Some(Value::Object(target)) => target,
-        // What an agent can write today; what a pipeline of the API leaves out stays out.
+        // The contract's defaults, said; what a pipeline of the API leaves out stays out.
         _ => {
-            let words = [("type", "local"), ("format", "parquet"), ("layout", "flat"), ("compression", "zstd")];
+            let words = [("type", "local"), ("format", "avro"), ("layout", "envelope")];
             words.into_iter().map(|(name, word)| (name.to_owned(), word.into())).collect()
         }
     };
@@ -418,7 +425,10 @@ fn put_options(spec: &mut Map<String, Value>, fields: &Fields) -> Wrong {
     let mut wrong = Wrong::default();
     let is_ours = foreign(spec, "streamingTarget").is_empty();
     if let Some(Value::Object(target)) = spec.get_mut("streamingTarget").filter(|_| is_ours) {
-        for name in ["format", "layout", "compression"].into_iter().filter(|name| !fields.get(name).is_empty()) {
+        for name in ["format", "layout", "compression", "decimalMapping"]
+            .into_iter()
+            .filter(|name| !fields.get(name).is_empty())
+        {
             target.insert(name.into(), fields.get(name).into());
         }
     }

@@ -1,0 +1,128 @@
+//! Lakes in object stores, end to end: real servers, a real database, a way between that fails, and kills.
+
+use std::thread;
+use std::time::Duration;
+
+use millrace_testkit::flaky::Flaky;
+use millrace_testkit::postgres::Settings;
+use millrace_testkit::stores::{Program, StoreServer};
+use millrace_testkit::workload::{self, Random};
+use serde_json::Value;
+
+use crate::shop::{PATIENCE, Shop, is_long};
+
+/// The exit codes of a writer that finds another in its place.
+const ANOTHER_HAS_IT: [i32; 2] = [75, 76];
+
+/// A shop whose lake lies in a folder of a store, reached through `port`.
+fn shop_in(program: Program, prefix: &str, port: u16) -> Shop {
+    let place = StoreServer::shared(program).place(prefix, port);
+    let impatient = Settings::default().set("wal_sender_timeout", "3s");
+    Shop::with(impatient, &workload::TABLES, |draft| draft.to(place))
+}
+
+#[test]
+fn a_check_of_a_store_finds_nothing_and_leaves_nothing() {
+    for program in [Program::SeaweedFs, Program::VersityGw, Program::Azurite, Program::FakeGcs] {
+        let shop = shop_in(program, "checked", StoreServer::shared(program).port());
+        let check = shop.command("check", &[]).json(PATIENCE).unwrap();
+        assert_eq!(check["ok"], true, "{program:?} {check}");
+        assert_eq!(shop.status()["head"], 0);
+    }
+}
+
+#[test]
+fn kills_on_a_failing_way_to_s3_lose_and_double_nothing() {
+    kills(Program::VersityGw);
+}
+
+#[test]
+fn kills_on_a_failing_way_to_another_s3_lose_and_double_nothing() {
+    kills(Program::SeaweedFs);
+}
+
+#[test]
+fn kills_on_a_failing_way_to_azure_lose_and_double_nothing() {
+    kills(Program::Azurite);
+}
+
+#[test]
+fn kills_on_a_failing_way_to_google_lose_and_double_nothing() {
+    kills(Program::FakeGcs);
+}
+
+fn kills(program: Program) {
+    let straight = StoreServer::shared(program).port();
+    let way = Flaky::to(straight, 7, 10).unwrap();
+    let shop = shop_in(program, "raw/kills", way.port());
+    let mut random = Random::new(5);
+    let load = shop.load(0);
+    for _ in 0..if is_long() { 50 } else { 4 } {
+        let mut running = shop.run();
+        if random.once_in(3) {
+            running.wait_for("claimed", PATIENCE).unwrap();
+        } else {
+            running.wait_for("committed", PATIENCE).unwrap();
+        }
+        // The random moment is what is tested here; nothing is waited for.
+        thread::sleep(Duration::from_millis(random.below(800)));
+        running.kill().unwrap();
+    }
+    load.stop().unwrap();
+    shop.catch_up();
+    assert!(way.met() > 5, "{} requests met with something", way.met());
+    way.set(0);
+    shop.fsck();
+    shop.compare();
+    if program == Program::VersityGw {
+        // It keeps objects as files: whoever knows nothing of us reads those.
+        shop.compare_independently();
+    }
+}
+
+#[test]
+fn paused_writers_on_a_failing_way_to_s3_leave_and_add_nothing() {
+    pauses(Program::VersityGw);
+}
+
+#[test]
+fn paused_writers_on_a_failing_way_to_azure_leave_and_add_nothing() {
+    pauses(Program::Azurite);
+}
+
+#[test]
+fn paused_writers_on_a_failing_way_to_google_leave_and_add_nothing() {
+    pauses(Program::FakeGcs);
+}
+
+fn pauses(program: Program) {
+    let way = Flaky::to(StoreServer::shared(program).port(), 8, 15).unwrap();
+    let shop = shop_in(program, "raw/pauses", way.port());
+    let mut random = Random::new(6);
+    let load = shop.load(0);
+    let streaming = || {
+        let mut running = shop.command("run", &[]).allow("fault").start().unwrap();
+        running.wait_for("streaming", PATIENCE).unwrap();
+        running
+    };
+    let mut first = streaming();
+    for _ in 0..if is_long() { 20 } else { 2 } {
+        first.wait_for("committed", PATIENCE).unwrap();
+        // The random moment is what is tested here; nothing is waited for.
+        thread::sleep(Duration::from_millis(random.below(400)));
+        first.signal("STOP").unwrap();
+        let mut second = streaming();
+        second.wait_for("committed", PATIENCE).unwrap();
+        first.signal("CONT").unwrap();
+        let ended = first.wait(PATIENCE).unwrap();
+        assert!(ended.code.is_some_and(|code| ANOTHER_HAS_IT.contains(&code)), "{:#?}", ended.lines);
+        first = second;
+    }
+    load.stop().unwrap();
+    first.stop(PATIENCE).unwrap();
+    shop.catch_up();
+    way.set(0);
+    let report: Value = shop.fsck();
+    assert_eq!(report["ok"], true);
+    shop.compare();
+}

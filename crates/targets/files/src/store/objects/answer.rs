@@ -1,0 +1,158 @@
+//! What a service for objects may answer that is no yes, and what it means for the lake.
+
+use millrace_model::{Fault, Timestamp};
+
+use crate::fault::Cause;
+
+/// What was to be done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Deed {
+    Create,
+    Read,
+    Size,
+    Replace,
+    Write,
+    List,
+    Delete,
+    ListUploads,
+    Abort,
+}
+
+impl Deed {
+    fn doing(self) -> &'static str {
+        match self {
+            Self::Create => "create",
+            Self::Read => "read",
+            Self::Size => "look for",
+            Self::Replace => "replace",
+            Self::Write => "write",
+            Self::List => "list",
+            Self::Delete => "delete",
+            Self::ListUploads => "list the unfinished uploads of",
+            Self::Abort => "give up an upload of",
+        }
+    }
+}
+
+/// What an identity needs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Grant {
+    /// The service's name of the permission.
+    pub(crate) permission: String,
+    /// How to grant it: a line of a policy, a role.
+    pub(crate) line: String,
+}
+
+/// An answer that is no yes. Texts are the service's own words, in one line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Answer {
+    /// The name is not free.
+    Taken,
+    /// Another request for this name is under way; nobody knows yet what will stand there.
+    Conflict,
+    /// What was named is not there.
+    Missing,
+    /// The bucket is not there.
+    NoBucket,
+    /// The identity may not.
+    Denied {
+        /// The permission that the service names itself.
+        permission: Option<String>,
+        /// Its words.
+        said: String,
+    },
+    /// The service does not know the identity, or does not believe it.
+    Unknown(String),
+    /// Another no.
+    Refused(String),
+    /// No answer, or one that will be another one later. It may have happened.
+    Later(String),
+    /// There was nothing to ask with: no credentials could be had.
+    NoCredentials(std::sync::Arc<Withheld>),
+}
+
+/// Why no credentials could be had; a fault that can be told more than once.
+#[derive(Debug)]
+pub(crate) struct Withheld(pub(crate) Fault);
+
+impl PartialEq for Withheld {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.code == other.0.code
+    }
+}
+
+impl Eq for Withheld {}
+
+impl From<Fault> for Answer {
+    fn from(fault: Fault) -> Self {
+        Self::NoCredentials(std::sync::Arc::new(Withheld(fault)))
+    }
+}
+
+impl Answer {
+    /// Whether asking again may help.
+    pub(crate) fn is_later(&self) -> bool {
+        matches!(self, Self::Later(_) | Self::Conflict)
+    }
+
+    /// What it means that this was answered when something was to be done at `path`.
+    pub(crate) fn fault(self, deed: Deed, path: &str, grant: &Grant) -> Fault {
+        let (doing, path) = (deed.doing(), path.to_owned());
+        let said = |said: String| Some(std::io::Error::other(said));
+        match self {
+            Self::Later(text) => Cause::NoAnswer { doing, path, cause: said(text) },
+            Self::Conflict => Cause::NoAnswer { doing, path, cause: said("another request was under way".into()) },
+            Self::Denied { permission, said } => Cause::Denied {
+                doing,
+                path,
+                permission: permission.unwrap_or_else(|| grant.permission.clone()),
+                line: grant.line.clone(),
+                said,
+            },
+            Self::NoBucket => Cause::NoBucket { path },
+            Self::Unknown(said) => Cause::Identity { path, said },
+            Self::Taken => Cause::Rule { what: format!("`{path}` is the name of another data file") },
+            Self::Missing => Cause::Refused { doing, path, said: "it is not there".into() },
+            Self::Refused(said) => Cause::Refused { doing, path, said },
+            Self::NoCredentials(why) => return again(&why.0),
+        }
+        .into()
+    }
+}
+
+fn again(fault: &Fault) -> Fault {
+    Fault {
+        code: fault.code,
+        remedy: fault.remedy,
+        message: fault.message.clone(),
+        cure: fault.cure.clone(),
+        cause: None,
+    }
+}
+
+/// A service's words in one line, of a length that a log can bear.
+pub(crate) fn in_a_line(text: &str) -> String {
+    const LONGEST: usize = 500;
+    let line: String = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    line.chars().take(LONGEST).collect()
+}
+
+/// `Fri, 24 May 2013 00:00:00 GMT` in microseconds.
+pub(crate) fn moment(text: &str) -> Option<i64> {
+    const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+    let mut words = text.split_once(", ")?.1.split(' ');
+    let (day, month, year, clock) = (words.next()?, words.next()?, words.next()?, words.next()?);
+    let month = MONTHS.iter().position(|name| *name == month)? + 1;
+    Timestamp::parse(&format!("{year}-{month:02}-{day}T{clock}Z")).map(|at| at.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_date_of_an_answer_is_read() {
+        assert_eq!(moment("Fri, 24 May 2013 00:00:01 GMT"), Some(1_369_353_601_000_000));
+        assert_eq!(moment("yesterday"), None);
+    }
+}
