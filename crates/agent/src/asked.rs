@@ -2,7 +2,6 @@
 //!
 //! `restart` and `cleanup` act on the pipeline and are the supervisor's.
 
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -20,7 +19,7 @@ use crate::preflight::{self, Asked};
 use crate::results;
 use crate::standing::Shared;
 use crate::told::{failed, spoken};
-use crate::wiring;
+use crate::wiring::{self, Secrets};
 
 /// So many questions are looked into at once; more wait. A source has few connections to spare.
 const AT_ONCE: usize = 4;
@@ -55,8 +54,7 @@ async fn in_time<T>(until: Instant, act: impl Future<Output = Result<T, Fault>>)
 pub(crate) struct Questions {
     pub(crate) guard: Arc<Guard>,
     pub(crate) shared: Arc<Shared>,
-    /// Secret files are relative to it.
-    pub(crate) folder: PathBuf,
+    pub(crate) secrets: Secrets,
     pub(crate) asked: mpsc::Receiver<Taken>,
 }
 
@@ -66,7 +64,7 @@ impl Questions {
         loop {
             tokio::select! {
                 Some(taken) = self.asked.recv(), if looking.len() < AT_ONCE => {
-                    looking.spawn(one(Arc::clone(&self.guard), self.folder.clone(), taken));
+                    looking.spawn(one(Arc::clone(&self.guard), self.secrets.clone(), taken));
                 }
                 Some(result) = looking.join_next() => {
                     if let Ok(result) = result {
@@ -79,13 +77,13 @@ impl Questions {
     }
 }
 
-async fn one(guard: Arc<Guard>, folder: PathBuf, taken: Taken) -> CommandResult {
+async fn one(guard: Arc<Guard>, secrets: Secrets, taken: Taken) -> CommandResult {
     let Taken { command, until } = taken;
     info!(code = "command", kind = command.kind, "the hub asks a question");
     let arguments = &command.arguments;
     let done = match question(&guard, arguments) {
-        Ok(question) if command.kind == "check" => in_time(until, check(&question, &folder)).await,
-        Ok(question) => in_time(until, discover(&question, &folder, arguments)).await,
+        Ok(question) if command.kind == "check" => in_time(until, check(&question, &secrets)).await,
+        Ok(question) => in_time(until, discover(&question, &secrets, arguments)).await,
         Err(fault) => Err(fault),
     };
     result(command.id, done.map_err(|fault| why(&fault)))
@@ -98,8 +96,8 @@ fn question(guard: &Guard, arguments: &Value) -> Result<Question, Fault> {
     Ok(question)
 }
 
-async fn check(question: &Question, folder: &Path) -> Result<Value, Fault> {
-    let mut findings = preflight::look(Asked::of_question(question), folder).await?;
+async fn check(question: &Question, secrets: &Secrets) -> Result<Value, Fault> {
+    let mut findings = preflight::look(Asked::of_question(question), secrets).await?;
     findings.sort_by(|one, other| other.severity.cmp(&one.severity).then_with(|| one.subject.cmp(&other.subject)));
     for finding in &mut findings {
         finding.message = spoken(finding.code, &finding.message);
@@ -107,11 +105,11 @@ async fn check(question: &Question, folder: &Path) -> Result<Value, Fault> {
     Ok(results::check(&findings))
 }
 
-async fn discover(question: &Question, folder: &Path, arguments: &Value) -> Result<Value, Fault> {
+async fn discover(question: &Question, secrets: &Secrets, arguments: &Value) -> Result<Value, Fault> {
     let Some(part) = question.source_part() else {
         return Err(Cause::NotSpoken("a `discover` without a source".into()).into());
     };
-    let source = wiring::source(part, folder).await?;
+    let source = wiring::source(part, secrets)?;
     let tables = source.discover(arguments.get("schema").and_then(Value::as_str)).await?;
     let columns = arguments.get("columns").and_then(Value::as_bool).unwrap_or(true);
     Ok(results::discovered(&tables, columns, LARGEST))

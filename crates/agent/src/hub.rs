@@ -46,6 +46,8 @@ pub(crate) enum Answer {
 /// The client.
 pub(crate) struct HubClient {
     settings: Settings,
+    /// Where the client secret is read.
+    secrets: Secrets,
     http: Client,
     token: Mutex<Option<Token>>,
 }
@@ -87,7 +89,7 @@ impl HubClient {
             let why = format!("or the system's own certificates cannot be used: {}", plain(error));
             Cause::setting(CERTIFICATES, &why, "name PEM certificates, and install the system's (ca-certificates)")
         })?;
-        Ok(Self { settings: settings.clone(), http, token: Mutex::default() })
+        Ok(Self { settings: settings.clone(), secrets: Secrets::default(), http, token: Mutex::default() })
     }
 
     /// The time that the hub is told.
@@ -176,7 +178,7 @@ impl HubClient {
                 })
             }
             ClientSecret::Reference(reference) => {
-                Secrets::default().read(reference).await.map(|value| value.reveal().to_owned()).map_err(|fault| {
+                self.secrets.read(reference).await.map(|value| value.reveal().to_owned()).map_err(|fault| {
                     if fault.is_retry() {
                         Answer::Later(fault.to_string(), None)
                     } else {

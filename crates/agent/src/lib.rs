@@ -44,6 +44,7 @@ use policy::{Guard, Policy};
 use session::Session;
 use standing::Shared;
 use supervisor::{House, Supervisor};
+use wiring::Secrets;
 
 pub use fault::Cause;
 pub use settings::{ClientSecret, DEFAULT_LISTEN, Settings};
@@ -69,10 +70,11 @@ pub async fn run(settings: &Settings, mut stop: Stop) -> Result<(), Fault> {
     let (command, commands) = mpsc::channel(COMMANDS);
     let mut session = Session::new(hub, Arc::clone(&shared), wish, (question, command), kept);
     let (halt, halted): (StopHandle, Stop) = Stop::new();
-    let folder = settings.state_dir.clone().unwrap_or_default();
+    let secrets = Secrets::new(settings.state_dir.clone().unwrap_or_default());
     let guard = Arc::new(Guard::new(policy, cache.bindings()?));
-    let questions = Questions { guard: Arc::clone(&guard), shared: Arc::clone(&shared), folder: folder.clone(), asked };
-    let supervisor = Supervisor::new(House { guard, cache, folder }, Arc::clone(&shared), wishes, commands);
+    let questions =
+        Questions { guard: Arc::clone(&guard), shared: Arc::clone(&shared), secrets: secrets.clone(), asked };
+    let supervisor = Supervisor::new(House { guard, cache, secrets }, Arc::clone(&shared), wishes, commands);
     let mut beside = JoinSet::new();
     beside.spawn(questions.answer());
     let (meters, watched) = (Arc::clone(&shared), Arc::clone(&shared));

@@ -4,15 +4,20 @@
 //! here, with `*` for any characters; a list that is absent allows everything of its kind. And a secret stays with the
 //! host that it was first sent to, until the operator lists another host by name.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use millrace_model::SecretReference;
 use millrace_protocol::{ConnectionSpec, SourcePart, SourceSpec, StoreSpec, TargetPart};
+use millrace_secrets::known_as;
 use serde::Deserialize;
 
 use crate::cache::{Bindings, Cache};
 use crate::fault::Cause;
+
+/// The names of a secret, and the host that it is bound to.
+type Binding = (Vec<String>, String);
 
 /// The three lists.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -42,7 +47,7 @@ impl Policy {
             let connection = connection(source);
             check(self.hosts.as_ref(), "allowedHosts", &connection.host)?;
             if let Some(secret) = &connection.password {
-                check(self.secrets.as_ref(), "allowedSecrets", &secret.name)?;
+                check_secret(self.secrets.as_ref(), &secret.name)?;
             }
         }
         let Some(target) = target else { return Ok(()) };
@@ -52,7 +57,7 @@ impl Policy {
             StoreSpec::Gcs(gcs) => gcs.bucket.clone(),
             StoreSpec::Abs(abs) => {
                 if let Some(secret) = &abs.account_key {
-                    check(self.secrets.as_ref(), "allowedSecrets", &secret.name)?;
+                    check_secret(self.secrets.as_ref(), &secret.name)?;
                 }
                 abs.container.clone()
             }
@@ -62,14 +67,14 @@ impl Policy {
 
     /// Whether the secret goes to a host that it is bound to, or that the operator wrote down as it stands. The binding
     /// that a run of it would add, if it would.
-    fn binds(&self, source: SourcePart<'_>, bindings: &Bindings) -> Result<Option<(String, String)>, Cause> {
+    fn binds(&self, source: SourcePart<'_>, bindings: &Bindings) -> Result<Option<Binding>, Cause> {
         let connection = connection(source);
         let Some(secret) = &connection.password else { return Ok(None) };
         self.binds_to(secret, &connection.host, bindings)
     }
 
     /// The same for the key of a store's account.
-    fn binds_target(&self, target: TargetPart<'_>, bindings: &Bindings) -> Result<Option<(String, String)>, Cause> {
+    fn binds_target(&self, target: TargetPart<'_>, bindings: &Bindings) -> Result<Option<Binding>, Cause> {
         let StoreSpec::Abs(abs) = &target.target.store else { return Ok(None) };
         let Some(secret) = &abs.account_key else { return Ok(None) };
         let usual = || format!("{}.blob.core.windows.net", abs.account_name);
@@ -79,26 +84,26 @@ impl Policy {
         self.binds_to(secret, &host, bindings)
     }
 
-    fn binds_to(
-        &self,
-        secret: &SecretReference,
-        host: &str,
-        bindings: &Bindings,
-    ) -> Result<Option<(String, String)>, Cause> {
-        let name = match &secret.key {
-            Some(key) => format!("{}:{}:{key}", secret.store, secret.name),
-            None => format!("{}:{}", secret.store, secret.name),
-        };
+    fn binds_to(&self, secret: &SecretReference, host: &str, bindings: &Bindings) -> Result<Option<Binding>, Cause> {
+        let names = known_as(secret);
         let host = host.to_lowercase();
-        let Some(bound) = bindings.get(&name) else { return Ok(Some((name, host))) };
-        if bound.contains(&host) {
+        // What was bound with a key of the secret binds all of it: without a key all of it would be sent.
+        let is_of = |bound: &str, name: &str| {
+            bound.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with(':'))
+        };
+        let bound: BTreeSet<&str> = bindings
+            .iter()
+            .filter(|(bound, _)| names.iter().any(|name| is_of(bound, name)))
+            .flat_map(|(_, hosts)| hosts.iter().map(String::as_str))
+            .collect();
+        if bound.contains(host.as_str()) {
             return Ok(None);
         }
         // A pattern is not enough: it was there before anybody thought of this host.
-        if self.hosts.iter().flatten().any(|allowed| allowed.to_lowercase() == host) {
-            return Ok(Some((name, host)));
+        if bound.is_empty() || self.hosts.iter().flatten().any(|allowed| allowed.to_lowercase() == host) {
+            return Ok(Some((names, host)));
         }
-        let bound: Vec<&str> = bound.iter().map(String::as_str).collect();
+        let bound: Vec<&str> = bound.into_iter().collect();
         Err(Cause::Forbidden(format!(
             "the secret `{}` was first sent to {} and is not sent to `{host}`; the line `- \"{host}\"` under \
              `allowedHosts` in the agent's policy file would allow it",
@@ -135,8 +140,10 @@ impl Guard {
     pub(crate) fn bind(&self, source: SourcePart<'_>, target: TargetPart<'_>, cache: &Cache) -> Result<(), Cause> {
         let mut bindings = self.bindings();
         let bound = [self.policy.binds(source, &bindings)?, self.policy.binds_target(target, &bindings)?];
-        for (secret, host) in bound.into_iter().flatten() {
-            bindings.entry(secret).or_default().insert(host);
+        for (names, host) in bound.into_iter().flatten() {
+            for name in names {
+                bindings.entry(name).or_default().insert(host.clone());
+            }
             cache.bind(&bindings)?;
         }
         Ok(())
@@ -159,6 +166,15 @@ fn check(list: Option<&Vec<String>>, name: &str, value: &str) -> Result<(), Caus
     Err(Cause::Forbidden(format!(
         "the agent's policy does not allow `{value}`; the line `- \"{value}\"` under `{name}` would"
     )))
+}
+
+/// A name that steps upwards lies elsewhere than its beginning says: no pattern covers it, only the name itself.
+fn check_secret(list: Option<&Vec<String>>, name: &str) -> Result<(), Cause> {
+    if !name.split('/').any(|piece| piece == "..") {
+        return check(list, "allowedSecrets", name);
+    }
+    let exact: Option<Vec<String>> = list.map(|list| list.iter().filter(|it| *it == name).cloned().collect());
+    check(exact.as_ref(), "allowedSecrets", name)
 }
 
 /// Whether `value` is what the pattern says; `*` stands for any characters, also none.
@@ -190,8 +206,8 @@ mod tests {
     fn a_secret_stays_with_its_host_until_the_operator_names_another() {
         let open = Policy::default();
         let mut bindings = Bindings::new();
-        let (secret, host) = open.binds(spec("db.internal", "A").source_part(), &bindings).unwrap().unwrap();
-        bindings.entry(secret).or_default().insert(host);
+        let (names, host) = open.binds(spec("db.internal", "A").source_part(), &bindings).unwrap().unwrap();
+        bindings.entry(names[0].clone()).or_default().insert(host);
         assert_eq!(open.binds(spec("DB.internal", "A").source_part(), &bindings).unwrap(), None);
         assert!(open.binds(spec("evil.example", "B").source_part(), &bindings).unwrap().is_some());
         let refused = open.binds(spec("evil.example", "A").source_part(), &bindings).unwrap_err().to_string();
@@ -200,6 +216,48 @@ mod tests {
         assert!(wide.binds(spec("evil.example", "A").source_part(), &bindings).is_err());
         let named = Policy { hosts: Some(vec!["db2.internal".into()]), ..Policy::default() };
         assert!(named.binds(spec("db2.internal", "A").source_part(), &bindings).unwrap().is_some());
+    }
+
+    #[test]
+    fn another_key_version_or_spelling_of_a_secret_stays_with_its_host() {
+        let open = Policy::default();
+        let of = |host: &str, store: &str, name: &str, key: Option<&str>| {
+            let mut spec = spec(host, "A");
+            let SourceSpec::Postgres { connection, .. } = &mut spec.source else { panic!("it is PostgreSQL") };
+            let (store, name, key) = (store.into(), name.into(), key.map(Into::into));
+            connection.password = Some(millrace_model::SecretReference { store, name, key });
+            spec
+        };
+        let aws = "aws_secrets_manager";
+        let mut bindings = Bindings::new();
+        let first = of("db.internal", aws, "shop/db", Some("password"));
+        let (names, host) = open.binds(first.source_part(), &bindings).unwrap().unwrap();
+        names.into_iter().for_each(|name| drop(bindings.entry(name).or_default().insert(host.clone())));
+        // As an earlier version kept it.
+        bindings.entry("hashicorp_vault:secret/db:password".into()).or_default().insert("db.internal".into());
+        let arn = "arn:aws:secretsmanager:eu-west-1:1:secret:shop/db-AbCdEf";
+        for (store, name, key) in [
+            (aws, "shop/db", None),
+            (aws, "shop/db", Some("other")),
+            (aws, arn, Some("password")),
+            (aws, "shop/db?versionStage=AWSPREVIOUS", Some("password")),
+            ("hashicorp_vault", "secret/db?version=1", Some("password")),
+        ] {
+            assert!(
+                open.binds(of("db.internal", store, name, key).source_part(), &bindings).unwrap().is_none(),
+                "{name}"
+            );
+            assert!(open.binds(of("evil.example", store, name, key).source_part(), &bindings).is_err(), "{name}");
+        }
+        assert!(open.binds(of("evil.example", aws, "shop/db2", None).source_part(), &bindings).unwrap().is_some());
+    }
+
+    #[test]
+    fn a_pattern_does_not_cover_steps_out_of_its_folder() {
+        let list = vec!["/run/secrets/*".to_owned(), "../beside".to_owned()];
+        assert!(check_secret(Some(&list), "/run/secrets/a").is_ok());
+        assert!(check_secret(Some(&list), "/run/secrets/../../etc/shadow").is_err());
+        assert!(check_secret(Some(&list), "../beside").is_ok());
     }
 
     #[test]
@@ -216,9 +274,9 @@ mod tests {
         };
         let open = Policy::default();
         let mut bindings = Bindings::new();
-        let (secret, host) = open.binds_target(abs("").target_part(), &bindings).unwrap().unwrap();
+        let (names, host) = open.binds_target(abs("").target_part(), &bindings).unwrap().unwrap();
         assert_eq!(host, "acme.blob.core.windows.net");
-        bindings.entry(secret).or_default().insert(host);
+        bindings.entry(names[0].clone()).or_default().insert(host);
         assert_eq!(open.binds_target(abs("").target_part(), &bindings).unwrap(), None);
         let elsewhere = abs(", endpoint: 'https://evil.example/acme'");
         assert!(open.binds_target(elsewhere.target_part(), &bindings).is_err());

@@ -1,7 +1,5 @@
 //! What stands in the way of a run, asked before it begins. A missing answer is no error: it waits, longer each time.
 
-use std::path::Path;
-
 use millrace_engine::Engine;
 use millrace_model::{Fault, Finding, Refusal, Severity, Target};
 use millrace_protocol::{PipelineSpec, Question, SourcePart, TargetPart};
@@ -9,7 +7,7 @@ use tracing::{error, info, warn};
 
 use crate::meter::Meter;
 use crate::retry::Backoff;
-use crate::wiring::{self, Identity};
+use crate::wiring::{self, Identity, Secrets};
 
 /// What somebody asks about, who waits for the answer: a source, a target, or both.
 #[derive(Clone, Debug)]
@@ -48,11 +46,8 @@ impl<'a> Asked<'a> {
 
 /// What source and target find, each for itself, and, where nothing is in the way of either, both together. Changes
 /// nothing. Somebody waits, so no answer is a finding, too: nothing can be said of what did not answer.
-pub async fn look(asked: Asked<'_>, folder: &Path) -> Result<Vec<Finding>, Fault> {
-    let source = match asked.source {
-        Some(part) => Some(wiring::source(part, folder).await),
-        None => None,
-    };
+pub async fn look(asked: Asked<'_>, secrets: &Secrets) -> Result<Vec<Finding>, Fault> {
+    let source = asked.source.map(|part| wiring::source(part, secrets));
     let reached = source.as_ref().and_then(|source| source.as_ref().ok());
     let mut findings = wiring::file_findings(asked.findings, reached).await;
     let nobody = Identity { pipeline: String::new(), epoch: None };
@@ -65,7 +60,7 @@ pub async fn look(asked: Asked<'_>, folder: &Path) -> Result<Vec<Finding>, Fault
     findings.extend(refused.into_iter().flat_map(|fault| answers("source", Err(fault))));
     match (source, asked.target) {
         (Some(source), Some(target)) => {
-            let engine = wiring::engine(target, identity, source, false, folder)?;
+            let engine = wiring::engine(target, identity, source, false, secrets)?;
             findings.extend(answers("source", engine.source.check().await));
             findings.extend(answers("target", engine.target.check().await));
             let stands = findings.iter().any(|finding| finding.severity == Severity::Error);
@@ -75,7 +70,7 @@ pub async fn look(asked: Asked<'_>, folder: &Path) -> Result<Vec<Finding>, Fault
         }
         (Some(source), None) => findings.extend(answers("source", millrace_model::Source::check(&source).await)),
         (None, Some(target)) => {
-            findings.extend(answers("target", wiring::target(target, identity, folder)?.check().await));
+            findings.extend(answers("target", wiring::target(target, identity, secrets)?.check().await));
         }
         (None, None) => {}
     }

@@ -1,7 +1,6 @@
 //! One run of the engine under a hub: what it finds before it begins, a new lake where one is wanted, and its end.
 
 use std::collections::HashSet;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use millrace_engine::{Engine, Restart, Stop};
@@ -12,7 +11,7 @@ use millrace_protocol::{PipelineSpec, TableSpec};
 use crate::meter::Meter;
 use crate::preflight;
 use crate::told::short;
-use crate::wiring::{self, Identity};
+use crate::wiring::{self, Identity, Secrets};
 
 /// Code of the engine's fault for a chain that shows a higher epoch than this process was given.
 const NEWER_EPOCH: &str = "EN-003";
@@ -21,8 +20,7 @@ const NEWER_EPOCH: &str = "EN-003";
 pub(crate) struct Run {
     pub(crate) spec: PipelineSpec,
     pub(crate) held: HeldPipeline,
-    /// Secret files are relative to it.
-    pub(crate) folder: PathBuf,
+    pub(crate) secrets: Secrets,
     pub(crate) meter: Arc<Meter>,
     pub(crate) stop: Stop,
     /// The target was moved: a new lake is begun first.
@@ -61,7 +59,7 @@ impl Run {
     async fn ready(&self) -> Result<Option<Engine>, Fault> {
         let mut stopped = self.stop.clone();
         let asked = async {
-            let engine = wired(&self.spec, &self.held, &self.folder).await?;
+            let engine = wired(&self.spec, &self.held, &self.secrets)?;
             let findings = preflight::ask(&engine, &self.meter).await?;
             preflight::report(&findings);
             if let Some(finding) = preflight::gravest(&findings) {
@@ -109,10 +107,10 @@ impl Run {
 }
 
 /// The engine of a definition.
-pub(crate) async fn wired(spec: &PipelineSpec, held: &HeldPipeline, folder: &Path) -> Result<Engine, Fault> {
-    let source = wiring::source(spec, folder).await?;
+pub(crate) fn wired(spec: &PipelineSpec, held: &HeldPipeline, secrets: &Secrets) -> Result<Engine, Fault> {
+    let source = wiring::source(spec, secrets)?;
     let identity = Identity { pipeline: held.pipeline_id.clone(), epoch: Some(held.epoch) };
-    wiring::engine(spec, &identity, source, false, folder)
+    wiring::engine(spec, &identity, source, false, secrets)
 }
 
 async fn shown_epoch(engine: &Engine) -> Option<u64> {

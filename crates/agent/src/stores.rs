@@ -15,13 +15,13 @@ use millrace_secrets::Secrets;
 /// Part of the memory limit that uploads under way may hold: their share beside builders, encoders and queues.
 const MEMORY_PARTS: u64 = 8;
 
-/// Opens nothing yet; files of secrets are relative to `folder`.
-pub(crate) fn store(spec: &StoreSpec, memory_limit: ByteSize, folder: &Path) -> Result<Arc<dyn Store>, Fault> {
+/// Opens nothing yet.
+pub(crate) fn store(spec: &StoreSpec, memory_limit: ByteSize, secrets: &Secrets) -> Result<Arc<dyn Store>, Fault> {
     let memory = ByteSize::bytes(memory_limit.get() / MEMORY_PARTS);
     match spec {
         StoreSpec::Local { path } => Ok(local(path)),
         StoreSpec::S3(spec) => s3(spec, memory),
-        StoreSpec::Abs(spec) => abs(spec, memory, folder),
+        StoreSpec::Abs(spec) => abs(spec, memory, secrets),
         StoreSpec::Gcs(spec) => gcs(spec, memory),
     }
 }
@@ -52,13 +52,13 @@ fn s3(spec: &S3Spec, memory: ByteSize) -> Result<Arc<dyn Store>, Fault> {
     Ok(Arc::new(ObjectStore::s3(settings, Arc::new(Environment), memory)?))
 }
 
-fn abs(spec: &AbsSpec, memory: ByteSize, folder: &Path) -> Result<Arc<dyn Store>, Fault> {
+fn abs(spec: &AbsSpec, memory: ByteSize, secrets: &Secrets) -> Result<Arc<dyn Store>, Fault> {
     let settings = AbsSettings {
         account: spec.account_name.clone(),
         container: spec.container.clone(),
         endpoint: spec.endpoint.clone(),
     };
-    let key = AccountKey { reference: spec.account_key.clone(), secrets: Secrets::new(folder) };
+    let key = AccountKey { reference: spec.account_key.clone(), secrets: secrets.clone() };
     Ok(Arc::new(ObjectStore::abs(settings, Arc::new(key), memory)?))
 }
 

@@ -7,7 +7,6 @@
 
 mod commands;
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -30,6 +29,7 @@ use crate::preflight;
 use crate::run::{Ended, Run, wired};
 use crate::standing::Shared;
 use crate::told::{Witness, failed, fault_event, idle, of_finding, reason};
+use crate::wiring::Secrets;
 
 /// A new revision is asked this long whether it can run before the old one is stopped for it.
 const APPLY_WITHIN: Duration = Duration::from_mins(1);
@@ -39,8 +39,7 @@ pub(crate) struct Supervisor {
     shared: Arc<Shared>,
     guard: Arc<Guard>,
     cache: Cache,
-    /// Secret files are relative to it.
-    folder: PathBuf,
+    secrets: Secrets,
     /// What is wanted; `None`: no pipeline.
     wishes: watch::Receiver<Option<DesiredPipeline>>,
     commands: mpsc::Receiver<Taken>,
@@ -59,7 +58,8 @@ pub(crate) struct Supervisor {
 pub(crate) struct House {
     pub(crate) guard: Arc<Guard>,
     pub(crate) cache: Cache,
-    pub(crate) folder: PathBuf,
+    /// Files of secrets are relative to STATE_DIR.
+    pub(crate) secrets: Secrets,
 }
 
 impl Supervisor {
@@ -69,13 +69,13 @@ impl Supervisor {
         wishes: watch::Receiver<Option<DesiredPipeline>>,
         commands: mpsc::Receiver<Taken>,
     ) -> Self {
-        let House { guard, cache, folder } = house;
+        let House { guard, cache, secrets } = house;
         let kept = cache.read();
         Self {
             shared,
             guard,
             cache,
-            folder,
+            secrets,
             wishes,
             commands,
             running: JoinSet::new(),
@@ -240,7 +240,7 @@ impl Supervisor {
         let spec = self.allowed(wish)?;
         if replaces {
             let asked = async {
-                let engine = wired(&spec, &wish.held, &self.folder).await?;
+                let engine = wired(&spec, &wish.held, &self.secrets)?;
                 preflight::ask(&engine, &Meter::new("", false)).await
             };
             match tokio::time::timeout(APPLY_WITHIN, asked).await {
@@ -277,7 +277,7 @@ impl Supervisor {
         let (handle, stop) = Stop::new();
         self.stop_running = Some(handle);
         let look = snapshots && !whole;
-        let run = Run { spec, held, folder: self.folder.clone(), meter, stop, new_lake, look };
+        let run = Run { spec, held, secrets: self.secrets.clone(), meter, stop, new_lake, look };
         let observer = Arc::clone(&witness);
         let runtime = Handle::current();
         // On a thread of its own: an engine is one task that may compute for long, and the session must go on beside it.

@@ -24,7 +24,7 @@ const SAY_AGAIN: Duration = Duration::from_mins(1);
 const TABLES: usize = 2_000;
 
 /// Codes whose message ends with the words of the server, and its SQLSTATE in brackets.
-const QUOTING: [&str; 4] = ["PG-002", "PG-003", "PG-005", "PG-029"];
+const QUOTING: [&str; 5] = ["PG-002", "PG-003", "PG-005", "PG-029", "PG-035"];
 /// Code of a chain that belongs to another source: reading that one anew takes more than a restart.
 const OTHER_SOURCE: &str = "EN-002";
 

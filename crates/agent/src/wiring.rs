@@ -1,17 +1,15 @@
 //! Puts source, target and engine together from a pipeline's spec. The only room that knows which packages there are.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use millrace_engine::{Engine, Settings};
 use millrace_files::Files;
-use millrace_model::{Fault, Finding, SecretStore};
-use millrace_postgres::{Postgres, TableSelection};
+use millrace_model::{Fault, Finding};
+use millrace_postgres::{Password, Postgres, TableSelection};
 use millrace_protocol::{
     Binary, Compression, DecimalMapping, Format, Layout, PLAIN_CONNECTION, PipelineSpec, PublicationMode, SchemaChange,
     SnapshotMode, SourcePart, SourceSpec, TargetPart, TargetSpec,
 };
-use millrace_secrets::Secrets;
 use serde::Serialize;
 use serde_json::Value;
 use uuid::Uuid;
@@ -20,6 +18,7 @@ use crate::clock::SystemClock;
 use crate::stores;
 
 pub use millrace_postgres::{CleanupPlan, DiscoveredTable};
+pub use millrace_secrets::Secrets;
 
 /// Code of what `millrace_protocol` should have refused.
 const NOT_BUILT: &str = "AG-011";
@@ -40,16 +39,13 @@ impl Identity {
     }
 }
 
-/// The source, its password read; files of secrets are relative to `folder`.
-pub async fn source<'a>(part: impl Into<SourcePart<'a>>, folder: &Path) -> Result<Postgres, Fault> {
+/// The source. Its password is read when it first connects, and again whenever it may have been rotated.
+pub fn source<'a>(part: impl Into<SourcePart<'a>>, secrets: &Secrets) -> Result<Postgres, Fault> {
     let part = part.into();
     let SourceSpec::Postgres { connection, database } = part.source else {
         return Err(Fault::defect(NOT_BUILT, "a source that is not built was not refused"));
     };
-    let password = match &connection.password {
-        Some(reference) => Some(Secrets::new(folder).read(reference).await?),
-        None => None,
-    };
+    let password = connection.password.as_ref().map(|reference| Password::of(secrets.keep(reference)));
     let select = |table: &millrace_protocol::TableSpec| TableSelection {
         schema: table.schema.clone(),
         table: table.table.clone(),
@@ -91,10 +87,10 @@ pub async fn file_findings(mut findings: Vec<Finding>, source: Option<&Postgres>
     findings
 }
 
-/// The target. Opens nothing yet; files of secrets are relative to `folder`.
-pub fn target<'a>(part: impl Into<TargetPart<'a>>, identity: &Identity, folder: &Path) -> Result<Files, Fault> {
+/// The target. Opens nothing yet.
+pub fn target<'a>(part: impl Into<TargetPart<'a>>, identity: &Identity, secrets: &Secrets) -> Result<Files, Fault> {
     let part = part.into();
-    let store = stores::store(&part.target.store, part.advanced.memory_limit, folder)?;
+    let store = stores::store(&part.target.store, part.advanced.memory_limit, secrets)?;
     let settings = millrace_files::Settings {
         prefix: part.target.prefix.clone(),
         form: form(part.target),
@@ -134,19 +130,19 @@ fn form(target: &TargetSpec) -> millrace_files::Form {
     }
 }
 
-/// The engine between the two; files of secrets are relative to `folder`.
+/// The engine between the two.
 pub fn engine<'a>(
     part: impl Into<TargetPart<'a>>,
     identity: &Identity,
     source: Postgres,
     until_now: bool,
-    folder: &Path,
+    secrets: &Secrets,
 ) -> Result<Engine, Fault> {
     let part = part.into();
     let advanced = part.advanced;
     Ok(Engine {
         source: Arc::new(source),
-        target: Arc::new(target(part, identity, folder)?),
+        target: Arc::new(target(part, identity, secrets)?),
         clock: Arc::new(SystemClock),
         settings: Settings {
             commit_interval: advanced.commit_interval,

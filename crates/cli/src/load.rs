@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use millrace_agent::wiring::Secrets;
 use millrace_protocol::{Notation, PipelineSpec};
 
 use crate::fault::{Cause, Failure};
@@ -16,7 +17,12 @@ pub(crate) fn load(file: &Path) -> Result<PipelineSpec, Failure> {
         .map_err(|problems| Failure::File { file: file.to_owned(), problems })
 }
 
+/// The secret stores, as `file` means them.
+pub(crate) fn secrets_of(file: &Path) -> Secrets {
+    Secrets::new(folder_of(file))
+}
+
 /// The folder that relative paths in `file` are relative to.
-pub(crate) fn folder_of(file: &Path) -> &Path {
+fn folder_of(file: &Path) -> &Path {
     file.parent().unwrap_or_else(|| Path::new(""))
 }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use zeroize::Zeroizing;
 
 use crate::batch::Batch;
 use crate::changes::{Changes, TableChanges};
@@ -397,14 +398,14 @@ pub struct SecretReference {
     pub key: Option<String>,
 }
 
-/// A secret's value. It cannot be printed.
+/// A secret's value. It cannot be printed, and its memory is overwritten when the last copy goes.
 #[derive(Clone, PartialEq, Eq)]
-pub struct SecretValue(Arc<str>);
+pub struct SecretValue(Arc<Zeroizing<String>>);
 
 impl SecretValue {
-    /// Wraps a value.
-    pub fn new(value: impl Into<Arc<str>>) -> Self {
-        Self(value.into())
+    /// Wraps a value. A `String` is taken as it is, without another copy of it.
+    pub fn new(value: impl Into<String>) -> Self {
+        Self(Arc::new(Zeroizing::new(value.into())))
     }
 
     /// The value itself, for the one place that needs it.
@@ -424,6 +425,28 @@ impl fmt::Debug for SecretValue {
 pub trait SecretStore: Send + Sync {
     /// The value behind a reference.
     async fn read(&self, reference: &SecretReference) -> Result<SecretValue, Fault>;
+}
+
+/// One secret, for whoever signs in with it again and again: it may be rotated meanwhile.
+#[async_trait]
+pub trait KeptSecret: fmt::Debug + Send + Sync {
+    /// The value to sign in with now.
+    async fn value(&self) -> Result<SecretValue, Fault>;
+
+    /// `refused` was not accepted: the store is asked again. `None` where it still says the same.
+    async fn newer(&self, refused: &SecretValue) -> Result<Option<SecretValue>, Fault>;
+}
+
+/// A value that never changes.
+#[async_trait]
+impl KeptSecret for SecretValue {
+    async fn value(&self) -> Result<SecretValue, Fault> {
+        Ok(self.clone())
+    }
+
+    async fn newer(&self, _refused: &SecretValue) -> Result<Option<SecretValue>, Fault> {
+        Ok(None)
+    }
 }
 
 // ---- time ----

@@ -1,7 +1,7 @@
 //! The fields of the pipeline file: the table that `shape` describes.
 
 use crate::fault::Wrong;
-use crate::shape::{Case, Field, Shape, TextRule, Word, later, now};
+use crate::shape::{Case, Field, Shape, TextRule, Word, now};
 
 /// The whole file.
 pub(crate) const FILE: Shape = Shape::Map(&[
@@ -262,10 +262,10 @@ pub(crate) const SECRET: &[Field] = &[
 const SECRET_TYPES: &[Word] = &[
     now("env"),
     now("file"),
-    later("aws_secrets_manager"),
-    later("azure_key_vault"),
-    later("google_secret_manager"),
-    later("hashicorp_vault"),
+    now("aws_secrets_manager"),
+    now("azure_key_vault"),
+    now("google_secret_manager"),
+    now("hashicorp_vault"),
 ];
 
 const ANY: TextRule = TextRule { refuse: |_| None, least: 0, most: None, pattern: None, never: None };

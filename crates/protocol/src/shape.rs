@@ -75,11 +75,6 @@ pub(crate) const fn now(word: &'static str) -> Word {
     Word { word, built: true }
 }
 
-/// A word of the contract that does not work yet.
-pub(crate) const fn later(word: &'static str) -> Word {
-    Word { word, built: false }
-}
-
 impl Field {
     /// A field that has to be there.
     pub(crate) const fn required(name: &'static str, shape: Shape, about: &'static str) -> Self {

@@ -83,7 +83,7 @@ pub fn scripts() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("python")
 }
 
-fn script(name: &str) -> Result<Command> {
+pub(crate) fn script(name: &str) -> Result<Command> {
     let mut command = spawn::bound(&python()?.to_string_lossy());
     command.arg("-B").arg(scripts().join(name));
     Ok(command)

@@ -5,6 +5,7 @@
 //! it, never a skip.
 
 pub mod backlog;
+pub mod clouds;
 pub mod crowd;
 pub mod doors;
 pub mod fault;

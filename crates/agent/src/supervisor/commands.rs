@@ -60,9 +60,9 @@ impl Supervisor {
         }
         let asked = Restart { tables, adopt: arguments.get("adopt").and_then(Value::as_bool).unwrap_or_default() };
         let (handle, stopped) = Stop::new();
-        let folder = self.folder.clone();
+        let secrets = self.secrets.clone();
         let restarting = async {
-            let engine = wired(&spec, &pipeline.held, &folder).await?;
+            let engine = wired(&spec, &pipeline.held, &secrets)?;
             engine.restart(&asked, stopped).await
         };
         let restarted = self.unless_pointless(restarting, stop).await;
@@ -85,8 +85,8 @@ impl Supervisor {
             return Err(why(&Cause::NotNow("the pipeline runs".into()).into()));
         }
         let spec = self.allowed(pipeline)?;
-        let folder = self.folder.clone();
-        let cleaning = async { cleaned_up(&wiring::source(&spec, &folder).await?).await };
+        let secrets = self.secrets.clone();
+        let cleaning = async { cleaned_up(&wiring::source(&spec, &secrets)?).await };
         let cleaned = self.unless_pointless(cleaning, stop).await.map_err(|fault| why(&fault))?;
         Ok(results::cleanup(&cleaned))
     }

@@ -6,7 +6,7 @@ use super::{DONE, FOUND};
 use crate::args::FileArguments;
 use crate::console::Console;
 use crate::fault::Failure;
-use crate::load::{folder_of, load};
+use crate::load::{load, secrets_of};
 use crate::paint::{Paint, Tone};
 use crate::shown::counted;
 use millrace_agent::preflight::{self, Asked};
@@ -17,7 +17,7 @@ use millrace_agent::wiring::Identity;
 pub(crate) async fn check(arguments: FileArguments, console: &Console) -> Result<u8, Failure> {
     let spec = load(&arguments.file)?;
     let asked = Asked { identity: Some(Identity::of_name(&spec)), ..Asked::of(&spec) };
-    let findings = preflight::look(asked, folder_of(&arguments.file)).await?;
+    let findings = preflight::look(asked, &secrets_of(&arguments.file)).await?;
     print_findings(findings, &Verdict { good: "ready to run", bad: "not ready" }, console)
 }
 

@@ -4,14 +4,14 @@ use super::DONE;
 use crate::args::CleanupArguments;
 use crate::console::Console;
 use crate::fault::Failure;
-use crate::load::{folder_of, load};
+use crate::load::{load, secrets_of};
 use millrace_agent::results;
 use millrace_agent::wiring::{self, CleanupPlan};
 
 /// Shows, asks, drops, and prints what was dropped.
 pub(crate) async fn cleanup(arguments: CleanupArguments, console: &Console) -> Result<u8, Failure> {
     let spec = load(&arguments.file)?;
-    let source = wiring::source(&spec, folder_of(&arguments.file)).await?;
+    let source = wiring::source(&spec, &secrets_of(&arguments.file))?;
     let plan = source.cleanup_plan().await?;
     if plan == CleanupPlan::default() {
         console.result(&results::cleanup(&plan), |_, _| "there is nothing to drop".into())?;

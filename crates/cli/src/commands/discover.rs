@@ -6,7 +6,7 @@ use super::DONE;
 use crate::args::DiscoverArguments;
 use crate::console::Console;
 use crate::fault::Failure;
-use crate::load::{folder_of, load};
+use crate::load::{load, secrets_of};
 use crate::paint::{Paint, Tone};
 use crate::shown::{Side, aligned, counted, grouped, size};
 use millrace_agent::results;
@@ -15,7 +15,7 @@ use millrace_agent::wiring::{self, DiscoveredTable};
 /// Asks the source and prints its tables.
 pub(crate) async fn discover(arguments: DiscoverArguments, console: &Console) -> Result<u8, Failure> {
     let spec = load(&arguments.file)?;
-    let source = wiring::source(&spec, folder_of(&arguments.file)).await?;
+    let source = wiring::source(&spec, &secrets_of(&arguments.file))?;
     let tables = source.discover(arguments.schema.as_deref()).await?;
     console.result(&results::discover(&tables), |_, paint| human(&tables, paint))?;
     Ok(DONE)

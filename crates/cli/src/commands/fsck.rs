@@ -6,7 +6,7 @@ use super::{DONE, FOUND};
 use crate::args::FileArguments;
 use crate::console::Console;
 use crate::fault::Failure;
-use crate::load::{folder_of, load};
+use crate::load::{load, secrets_of};
 use crate::paint::{Paint, Tone};
 use crate::shown::{Side, aligned, grouped};
 use millrace_agent::wiring::{self, Identity};
@@ -14,7 +14,7 @@ use millrace_agent::wiring::{self, Identity};
 /// Checks the invariants and prints the first breach; the exit code is 1 with one.
 pub(crate) async fn fsck(arguments: FileArguments, console: &Console) -> Result<u8, Failure> {
     let spec = load(&arguments.file)?;
-    let files = wiring::target(&spec, &Identity::of_name(&spec), folder_of(&arguments.file))?;
+    let files = wiring::target(&spec, &Identity::of_name(&spec), &secrets_of(&arguments.file))?;
     let result = wiring::fsck(&files).await?;
     console.result(&result, human)?;
     Ok(if result.get("ok") == Some(&Value::Bool(true)) { DONE } else { FOUND })

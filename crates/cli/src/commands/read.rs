@@ -5,13 +5,13 @@ use std::io::{self, BufWriter, Write};
 use super::DONE;
 use crate::args::ReadArguments;
 use crate::fault::{Cause, Failure};
-use crate::load::{folder_of, load};
+use crate::load::{load, secrets_of};
 use millrace_agent::wiring::{self, Identity};
 
 /// Prints them. A reader that has seen enough (`| head`) ends it without a failure.
 pub(crate) async fn read(arguments: ReadArguments) -> Result<u8, Failure> {
     let spec = load(&arguments.file)?;
-    let files = wiring::target(&spec, &Identity::of_name(&spec), folder_of(&arguments.file))?;
+    let files = wiring::target(&spec, &Identity::of_name(&spec), &secrets_of(&arguments.file))?;
     let mut stdout = BufWriter::new(io::stdout());
     let mut lost: Option<io::Error> = None;
     let answer = wiring::read(&files, &arguments.table, arguments.state, &mut |line| {

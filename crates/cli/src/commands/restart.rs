@@ -10,7 +10,7 @@ use crate::args::RestartArguments;
 use crate::console::Console;
 use crate::fault::Failure;
 use crate::interrupt::Interrupt;
-use crate::load::{folder_of, load};
+use crate::load::{load, secrets_of};
 use crate::shown::{counted, grouped};
 use millrace_agent::results;
 use millrace_agent::wiring::{self, Identity};
@@ -40,9 +40,9 @@ pub(crate) async fn restart(arguments: RestartArguments, console: &Console) -> R
         };
         console.ask(&format!("All files of {tables} of the pipeline `{}` will leave the lake.", spec.name))?;
     }
-    let folder = folder_of(&settings.file);
-    let source = wiring::source(&spec, folder).await?;
-    let engine = wiring::engine(&spec, &Identity::of_name(&spec), source, false, folder)?;
+    let secrets = secrets_of(&settings.file);
+    let source = wiring::source(&spec, &secrets)?;
+    let engine = wiring::engine(&spec, &Identity::of_name(&spec), source, false, &secrets)?;
     let interrupt = Interrupt::listen()?;
     let (handle, stop) = Stop::new();
     let restarted = tokio::select! {

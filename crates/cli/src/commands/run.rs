@@ -17,7 +17,7 @@ use crate::console::Console;
 use crate::fault::{Cause, Failure};
 use crate::interrupt::Interrupt;
 use crate::live::Live;
-use crate::load::{folder_of, load};
+use crate::load::{load, secrets_of};
 use millrace_agent::listen::Listening;
 use millrace_agent::meter::Meter;
 use millrace_agent::preflight;
@@ -60,13 +60,14 @@ pub(crate) async fn run(arguments: RunArguments, console: &Console) -> Result<u8
 }
 
 async fn pipeline(settings: &Settings, spec: &PipelineSpec, meter: &Arc<Meter>, mut stop: Stop) -> Result<u8, Failure> {
-    let source = wiring::source(spec, folder_of(&settings.file)).await?;
+    let secrets = secrets_of(&settings.file);
+    let source = wiring::source(spec, &secrets)?;
     let of_file = tokio::select! {
         findings = wiring::file_findings(spec.findings.clone(), Some(&source)) => findings,
         () = stop.requested() => spec.findings.clone(),
     };
     preflight::report(&of_file);
-    let engine = wiring::engine(spec, &Identity::of_name(spec), source, settings.until_now, folder_of(&settings.file))?;
+    let engine = wiring::engine(spec, &Identity::of_name(spec), source, settings.until_now, &secrets)?;
     let asked = tokio::select! {
         findings = preflight::ask(&engine, meter) => findings?,
         () = stop.requested() => {

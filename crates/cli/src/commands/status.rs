@@ -9,7 +9,7 @@ use super::DONE;
 use crate::args::FileArguments;
 use crate::console::Console;
 use crate::fault::Failure;
-use crate::load::{folder_of, load};
+use crate::load::{load, secrets_of};
 use crate::paint::{Paint, Tone};
 use crate::shown::{Side, age, aligned, counted, grouped};
 use millrace_agent::clock::SystemClock;
@@ -18,7 +18,7 @@ use millrace_agent::wiring::{self, Identity};
 /// Reads the lake's head and prints what it says.
 pub(crate) async fn status(arguments: FileArguments, console: &Console) -> Result<u8, Failure> {
     let spec = load(&arguments.file)?;
-    let files = wiring::target(&spec, &Identity::of_name(&spec), folder_of(&arguments.file))?;
+    let files = wiring::target(&spec, &Identity::of_name(&spec), &secrets_of(&arguments.file))?;
     let result = wiring::status(&files).await?;
     console.result(&result, |status, paint| human(status, SystemClock::time(), paint))?;
     Ok(DONE)

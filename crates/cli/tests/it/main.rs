@@ -8,6 +8,7 @@
 )]
 
 mod api_client;
+mod cloud_secret;
 mod disk;
 mod durable;
 mod files;
@@ -29,6 +30,7 @@ mod listen;
 mod members;
 mod paused;
 mod replayed;
+mod rotation;
 mod schema_change;
 mod shop;
 mod starts_anew;

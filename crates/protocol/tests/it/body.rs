@@ -218,7 +218,8 @@ fn a_part_of_a_pipeline_can_be_asked_about() {
         assert!(wire::question_body(body.clone()).is_err(), "{body}");
         assert!(Question::parse(&body).is_err(), "{body}");
     }
-    let later = Question::parse(&json!({"streamingTarget": {"type": "iceberg"}})).unwrap_err();
+    let mysql = json!({"type": "mysql", "connection": {"host": "h", "port": 3306, "username": "u"}});
+    let later = Question::parse(&json!({"streamingSource": mysql})).unwrap_err();
     assert_eq!(later.0.first().unwrap().code, millrace_protocol::NOT_BUILT);
 }
 

@@ -19,6 +19,7 @@
 //! | PG-015 | the publication does not fit | | PG-030 | the server is a standby |
 //! | PG-031 | a column that binary mode cannot carry | | PG-032 | a transaction in progress cannot be read |
 //! | PG-033 | a table was renamed or dropped | | PG-034 | rows were given values that the log does not say |
+//! | PG-035 | a password that was accepted before is refused | | | |
 
 use std::io;
 
@@ -44,6 +45,11 @@ pub(crate) enum Cause {
     ShuttingDown,
     #[error("the server refused user {user}: {answer}")]
     Refused { user: String, answer: ServerError },
+    #[error("the server refuses the password of user {user}, which it accepted before: {answer}")]
+    RefusedForNow { user: String, answer: ServerError },
+    /// The password could not be read.
+    #[error(transparent)]
+    Secret(Fault),
     #[error("the server asks user {user} for {what}")]
     Method { user: String, what: &'static str },
     #[error("there is no database {database}")]
@@ -144,6 +150,8 @@ impl From<Cause> for Fault {
             }
             Cause::NotReady(error) => Self::retry("PG-002", message).cure(cure::not_now(&error)),
             Cause::ShuttingDown => Self::retry("PG-002", message).cure(cure::COMES_BACK),
+            Cause::RefusedForNow { .. } => Self::retry("PG-035", message).cure(cure::ROTATED),
+            Cause::Secret(fault) => fault,
             Cause::Refused { user, .. } => refused("PG-003", Refusal::Permission, cure::password(&user)),
             Cause::NoDatabase { .. } => {
                 refused("PG-004", Refusal::Spec, "correct connection.database in the pipeline file".into())
@@ -202,6 +210,10 @@ pub(crate) mod cure {
     pub(crate) fn unreachable() -> String {
         "see that the server runs and that connection.host and connection.port lead to it from here".into()
     }
+
+    /// While a password is being rotated.
+    pub(crate) const ROTATED: &str =
+        "where the password was rotated, write the new one to the secret; it is read anew at each attempt";
 
     pub(crate) fn password(user: &str) -> String {
         format!("check connection.username and connection.password, and that pg_hba.conf lets {user} in from here")

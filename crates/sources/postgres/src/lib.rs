@@ -14,6 +14,7 @@ mod fault;
 mod held;
 mod log;
 mod members;
+mod password;
 mod position;
 mod publication;
 mod queries;
@@ -34,6 +35,7 @@ use millrace_model::{
 
 pub use cleanup::CleanupPlan;
 pub use discover::{DiscoveredColumn, DiscoveredTable};
+pub use password::Password;
 pub use settings::{Binary, PublicationMode, Settings, TableSelection};
 
 use client::connect::{Purpose, connect};

@@ -1,6 +1,6 @@
 //! What the source is told: checked by the caller, private to this source.
 
-use millrace_model::SecretValue;
+use crate::password::Password;
 
 /// One entry of the pipeline file's `tables`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,7 +43,7 @@ pub struct Settings {
     /// Role.
     pub username: String,
     /// Its password, where the server asks for one.
-    pub password: Option<SecretValue>,
+    pub password: Option<Password>,
     /// The tables.
     pub tables: Vec<TableSelection>,
     /// Replication slot.

@@ -1,14 +1,16 @@
 //! From a host name to a session that is ready for queries: TCP, startup, authentication.
 
 use std::io;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
+use millrace_model::SecretValue;
 use postgres_protocol::authentication::md5_hash;
 use postgres_protocol::authentication::sasl::{ChannelBinding, SCRAM_SHA_256, ScramSha256};
 use postgres_protocol::message::frontend;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
+use tracing::info;
 
 use crate::client::pace::RECEIVE_BUFFER;
 use crate::client::server_error::{ServerError, state};
@@ -36,10 +38,38 @@ pub(crate) enum Purpose {
     Replication,
 }
 
-/// Opens a session.
+/// Opens a session. A password that is refused is read anew, once: it may have been rotated.
 pub(crate) async fn connect(settings: &Settings, purpose: Purpose) -> Result<Session, Cause> {
+    let Some(password) = &settings.password else { return attempt(settings, purpose, None).await };
+    let value = password.value().await.map_err(Cause::Secret)?;
+    let mut opened = attempt(settings, purpose, Some(&value)).await;
+    if is_refused(&opened)
+        && let Some(newer) = password.newer(&value).await.map_err(Cause::Secret)?
+    {
+        info!(code = "secret_rotated", "the password was refused, and the secret has another one by now");
+        opened = attempt(settings, purpose, Some(&newer)).await;
+    }
+    match opened {
+        Ok(session) => {
+            password.accepted();
+            Ok(session)
+        }
+        Err(Cause::Refused { user, answer })
+            if answer.is(state::WRONG_PASSWORD) && password.may_be_rotated(Instant::now()) =>
+        {
+            Err(Cause::RefusedForNow { user, answer })
+        }
+        Err(cause) => Err(cause),
+    }
+}
+
+fn is_refused(opened: &Result<Session, Cause>) -> bool {
+    matches!(opened, Err(Cause::Refused { answer, .. }) if answer.is(state::WRONG_PASSWORD))
+}
+
+async fn attempt(settings: &Settings, purpose: Purpose, password: Option<&SecretValue>) -> Result<Session, Cause> {
     let unreachable = |source| Cause::Unreachable { address: settings.address(), source };
-    match tokio::time::timeout(CONNECT_DEADLINE, connect_at_leisure(settings, purpose)).await {
+    match tokio::time::timeout(CONNECT_DEADLINE, connect_at_leisure(settings, purpose, password)).await {
         Ok(Err(Cause::Lost { source })) => Err(unreachable(source)),
         Ok(Err(Cause::Ended)) => Err(unreachable(io::ErrorKind::ConnectionReset.into())),
         Ok(answer) => answer,
@@ -63,7 +93,11 @@ async fn open(settings: &Settings, purpose: Purpose) -> io::Result<TcpStream> {
     Err(refused)
 }
 
-async fn connect_at_leisure(settings: &Settings, purpose: Purpose) -> Result<Session, Cause> {
+async fn connect_at_leisure(
+    settings: &Settings,
+    purpose: Purpose,
+    password: Option<&SecretValue>,
+) -> Result<Session, Cause> {
     let stream = open(settings, purpose).await.map_err(lost)?;
     stream.set_nodelay(true).map_err(lost)?;
     let mut session = Session::new(stream);
@@ -80,7 +114,7 @@ async fn connect_at_leisure(settings: &Settings, purpose: Purpose) -> Result<Ses
     let mut out = BytesMut::new();
     frontend::startup_message(parameters, &mut out).map_err(lost)?;
     session.send(&out).await?;
-    authenticate(&mut session, settings).await?;
+    authenticate(&mut session, settings, password).await?;
     session.finish_startup().await.map_err(|cause| refusal(cause, settings))?;
     match session.version() / 10_000 {
         0..13 => Err(Cause::TooOld { version: session.version() / 10_000 }),
@@ -134,10 +168,10 @@ mod request {
     pub(super) const SASL_FINAL: u32 = 12;
 }
 
-async fn authenticate(session: &mut Session, settings: &Settings) -> Result<(), Cause> {
+async fn authenticate(session: &mut Session, settings: &Settings, password: Option<&SecretValue>) -> Result<(), Cause> {
     let user = settings.username.as_str();
     let method = |what| Cause::Method { user: user.to_owned(), what };
-    let password = || settings.password.as_ref().map(|it| it.reveal().as_bytes()).ok_or(method("a password"));
+    let password = || password.map(|it| it.reveal().as_bytes()).ok_or(method("a password"));
     let mut scram: Option<ScramSha256> = None;
     loop {
         let (kind, challenge) = next_request(session, settings).await?;

@@ -7,11 +7,11 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{OnceLock, mpsc};
+use std::sync::{Arc, OnceLock, mpsc};
 use std::time::{Duration, Instant};
 
 use millrace_model::SecretValue;
-use millrace_postgres::{Binary, Postgres, PublicationMode, Settings, TableSelection};
+use millrace_postgres::{Binary, Password, Postgres, PublicationMode, Settings, TableSelection};
 
 const CONFIGURATION: &str = "wal_level = logical\nmax_wal_senders = 60\nmax_replication_slots = 500\nfsync = off\n\
     max_prepared_transactions = 4\nlisten_addresses = '127.0.0.1'\nunix_socket_directories = ''\nautovacuum = off\n";
@@ -233,8 +233,8 @@ pub(crate) fn table(name: &str) -> TableSelection {
 
 /// A password.
 #[expect(clippy::unnecessary_wraps, reason = "settings ask for one so")]
-pub(crate) fn password(text: &str) -> Option<SecretValue> {
-    Some(SecretValue::new(text))
+pub(crate) fn password(text: &str) -> Option<Password> {
+    Some(Password::of(Arc::new(SecretValue::new(text))))
 }
 
 /// A session that stays open.

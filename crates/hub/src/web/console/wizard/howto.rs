@@ -42,7 +42,7 @@ fn of_store(word: &str, name: &str, deployment: &str) -> (&'static str, String) 
             (IN_FILE, format!("az keyvault secret set --vault-name VAULT --name {name} --file password"))
         }
         "google_secret_manager" => (IN_FILE, format!("gcloud secrets create {name} --data-file=password")),
-        _ => (IN_FILE, format!("vault kv put secret/{name} password=@password")),
+        _ => (IN_FILE, format!("vault kv put {name} password=@password")),
     }
 }
 

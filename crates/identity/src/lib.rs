@@ -1,0 +1,31 @@
+//! Where a cloud's credentials come from, for secrets and object stores alike.
+//!
+//! The doors are small: [`AwsIdentity`] gives keys, [`TokenIdentity`] gives bearer tokens. What stands behind them finds
+//! itself in the process's surroundings (`docs/reference/identities.md` says how and in which order), keeps what it got,
+//! gets it anew before it expires, and says in a fault which identity was tried and what would help. This crate knows no
+//! secret and no store.
+
+mod aws;
+mod azure;
+mod fault;
+mod google;
+mod http;
+mod jwt;
+mod kept;
+mod surroundings;
+mod text;
+mod time;
+mod token;
+mod vault;
+
+pub use aws::call::{AwsClient, Refusal};
+pub use aws::sign::{Signed, sign};
+pub use aws::{AwsCredentials, AwsIdentity, AwsSettings, aws, region};
+pub use azure::azure;
+pub use fault::bounded;
+pub use google::{CLOUD_PLATFORM, google, project};
+pub use http::{Answer, Http, hidden, send};
+pub use surroundings::{Surroundings, WallClock};
+pub use text::SecretText;
+pub use token::{Token, TokenIdentity};
+pub use vault::{VaultClient, VaultRead, VaultToken};
