@@ -415,7 +415,7 @@ impl Reader<'_> {
             self.pending.note_batch(&batch);
             let version = self.pending.registry.version_of(&batch.schema);
             let schema_version = version.ok_or_else(|| not_carried(&batch.schema.table))?;
-            self.send(Work::Batch { round, opened_at, batch, schema_version }).await?;
+            self.send(Work::Batch { round, opened_at, batch: Box::new(batch), schema_version }).await?;
         }
         Ok(())
     }

@@ -21,7 +21,7 @@ use crate::telemetry::{self, ChunkProgress};
 /// What the reader hands over, in order.
 pub(crate) enum Work {
     /// Rows of the open round.
-    Batch { round: u64, opened_at: Timestamp, batch: Batch, schema_version: u32 },
+    Batch { round: u64, opened_at: Timestamp, batch: Box<Batch>, schema_version: u32 },
     /// The open round ends.
     Close(Box<Closing>),
 }
@@ -71,7 +71,7 @@ pub(crate) async fn run(mut writer: Writer<'_>) -> Result<(), Fault> {
         match work {
             Work::Batch { round, opened_at, batch, schema_version } => {
                 let open = files.get_or_insert_with(|| writer.stager.round(round, opened_at));
-                open.write(batch, schema_version).await?;
+                open.write(*batch, schema_version).await?;
             }
             Work::Close(closing) => writer.close(*closing, files.take()).await?,
         }

@@ -12,11 +12,11 @@
 
 mod frozen;
 mod in_progress;
+mod old;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use arrow_array::ArrayRef;
 use arrow_schema::ArrowError;
 
 pub use frozen::{Anew, AnewReason, Barrier, SchemaChange};
@@ -119,19 +119,6 @@ impl TableChanges {
         }
     }
 
-    /// Says what of the row that the current change deletes was there.
-    pub fn note_image(&mut self, image: Image) {
-        self.images.push((self.current_row(), image));
-    }
-
-    /// Starts the row before the current change, which is no delete; it is whole when each column has been appended to once.
-    pub fn begin_old(&mut self, image: Image) -> &mut Self {
-        self.note_image(image);
-        let old = self.old.get_or_insert_with(|| Box::new(Self::new(Arc::clone(&self.schema))));
-        old.ops.push(Op::Update);
-        old
-    }
-
     /// Takes the rows of a snapshot as a batch.
     pub fn take_snapshot(&mut self, id: u64, sequence: Sequence, position: Position) -> Result<Batch, ArrowError> {
         self.take(Origin::Snapshot { id, sequence, position })
@@ -155,14 +142,6 @@ impl TableChanges {
             origin,
             wire_bytes: std::mem::take(&mut self.wire_bytes),
         })
-    }
-
-    fn take_old(&mut self) -> Result<Vec<ArrayRef>, ArrowError> {
-        let Some(mut old) = self.old.take() else { return Ok(Vec::new()) };
-        let is_delete = |row: u32| self.ops.get(row as usize) == Some(&Op::Delete);
-        // Old rows that were cut off with their changes are still in the builders.
-        let rows = self.images.iter().filter(|image| !is_delete(image.0)).count();
-        old.columns.iter_mut().map(|column| Ok(column.finish()?.slice(0, rows))).collect()
     }
 }
 
@@ -414,12 +393,12 @@ impl Changes {
     /// Inside a transaction: takes everything out of memory. First the rows of transactions that have ended, then those of
     /// the open one, whose runs do not know their end yet (`Run::open`).
     pub fn take_open(&mut self) -> Result<(Vec<Batch>, Vec<Batch>), ArrowError> {
-        let open = self.transactions.len().saturating_sub(1);
         let (mut ended, mut unended) = (Vec::new(), Vec::new());
-        let mut tables = Vec::new();
+        // In the order in which they were set aside: of one table, whole transactions and such that came in pieces may lie
+        // there by turns.
         for aside in std::mem::take(&mut self.aside) {
             match aside.survivors {
-                None => tables.push(aside.rows),
+                None => take_parted(aside.rows, &self.transactions, (&mut ended, &mut unended))?,
                 Some(_) => ended.extend(resolve(aside, &self.transactions)?),
             }
         }
@@ -427,19 +406,7 @@ impl Changes {
             let Some(place) = self.tables.get_mut(slot) else { continue };
             if let Some(table) = place.take() {
                 *place = Some(TableChanges::new(Arc::clone(&table.schema)));
-                tables.push(table);
-            }
-        }
-        for mut table in tables {
-            let first_open = table.runs.last().filter(|&&(_, transaction)| transaction == open).map(|&(row, _)| row);
-            let mut batch = take_resolved(&mut table, &self.transactions)?;
-            if let Some(row) = first_open {
-                let base = self.transactions.get(open).map_or(0, |transaction| transaction.base);
-                let rest = batch.split_off(row, Run::open(base as i64));
-                unended.push(rest);
-            }
-            if batch.rows() > 0 {
-                ended.push(batch);
+                take_parted(table, &self.transactions, (&mut ended, &mut unended))?;
             }
         }
         self.held_bytes = 0;
@@ -480,6 +447,25 @@ impl TableChanges {
         self.exact.retain(|&(row, _, _)| (row as usize) < first_row);
         self.images.retain(|&(row, _)| (row as usize) < first_row);
     }
+}
+
+/// Takes the rows of a table, those of ended transactions apart from those of the open one.
+fn take_parted(
+    mut table: TableChanges,
+    transactions: &[Transaction],
+    (ended, unended): (&mut Vec<Batch>, &mut Vec<Batch>),
+) -> Result<(), ArrowError> {
+    let open = transactions.len().saturating_sub(1);
+    let first_open = table.runs.last().filter(|&&(_, transaction)| transaction == open).map(|&(row, _)| row);
+    let mut batch = take_resolved(&mut table, transactions)?;
+    if let Some(row) = first_open {
+        let base = transactions.get(open).map_or(0, |transaction| transaction.base);
+        unended.push(batch.split_off(row, Run::open(base as i64)));
+    }
+    if batch.rows() > 0 {
+        ended.push(batch);
+    }
+    Ok(())
 }
 
 /// `None` where nothing of it survived.

@@ -67,7 +67,7 @@ def duckdb_parquet(lake):
     with duckdb.connect() as db:
         db.execute("SET TimeZone = 'UTC'")
         for path in lake.paths:
-            yield from arrow_rows(lake, db.execute("FROM read_parquet(?)", [path]).to_arrow_table())
+            yield from arrow_rows(lake, db.sql("FROM read_parquet(?)", params=[path]).to_arrow_table())
 
 
 def polars_parquet(lake):
@@ -160,7 +160,7 @@ def duckdb_json(lake):
                          "source": "STRUCT(snapshot VARCHAR, tx_index BIGINT)"}
             columns = "{" + ", ".join(f"{literal(name)}: {literal(kind)}" for name, kind in types.items()) + "}"
             read = f"FROM read_json({literal(path)}, format = 'newline_delimited', columns = {columns})"
-            yield from arrow_rows(lake, db.execute(read).to_arrow_table())
+            yield from arrow_rows(lake, db.sql(read).to_arrow_table())
 
 
 def quoted(text):
@@ -218,18 +218,21 @@ def plain(row, lake):
     def columns(side):
         if side is None:
             return None
+        if lake.format == "json":
+            # Not every reader keeps the order of an object's members.
+            side = {column["name"]: side[column["name"]] for column in lake.columns}
         values = [value for name, value in side.items() if lake.layout == "envelope" or name not in OWN]
         if len(values) != len(lake.kinds):
             raise Difference(f"{len(values)} columns, not {len(lake.kinds)}: {side}")
         return [canonical(kind, value) for kind, value in zip(lake.kinds, values)]
 
     if lake.layout == "flat":
-        names = [name for name in row if name not in OWN]
+        names = [column["name"] for column in lake.columns] if lake.format == "json" else [n for n in row if n not in OWN]
         op, sequence, snapshot, index = row["_op"], row["_sequence"], row["_snapshot"], row["_tx_index"]
         now, unavailable, exact, before = columns(row), row["_unavailable"], row["_exact"], None
     else:
         side = row["before"] if row["op"] == "d" else row["after"]
-        names = [column for column in (side or {})]
+        names = [column["name"] for column in lake.columns] if lake.format == "json" else list(side or {})
         op, sequence, source = row["op"], row["sequence"], row["source"]
         snapshot, index = source["snapshot"], source["tx_index"]
         now, unavailable, exact = columns(side), row["unavailable"], row["exact"]

@@ -17,11 +17,12 @@ const BANNED: [&str; 8] = ["manager", "helper", "helpers", "util", "utils", "com
 /// Words that say nothing as a whole name.
 const BANNED_ALONE: [&str; 4] = ["info", "data", "item", "handler"];
 /// Names with such a word that are not ours to choose.
-const GIVEN: [(&str, &str); 4] = [
+const GIVEN: [(&str, &str); 5] = [
     // A severity of findings, a word of the contract.
     ("crates/model/src/finding.rs", "info"),
-    // The associated type of an iterator.
+    // The associated type of iterators.
     ("crates/sources/postgres/src/decode/message.rs", "Item"),
+    ("crates/targets/files/src/rows/members.rs", "Item"),
     // PostgreSQL's own word for the folder of a cluster.
     ("crates/testkit/src/postgres.rs", "data"),
     ("crates/testkit/src/postgres/folder.rs", "data"),

@@ -14,6 +14,8 @@ use crate::fault::Cause;
 const DATABASE: [&str; 3] = ["hub.sqlite", "hub.sqlite-wal", "hub.sqlite-shm"];
 /// What tells a folder that is the hub's from one that was named by mistake.
 const OURS: [&str; 3] = ["hub.sqlite", "hub.key", LOCK];
+/// What group and others may do with a file.
+const OTHERS: u32 = 0o077;
 const LOCK: &str = "hub.lock";
 /// A process that was told to stop needs a moment for its open calls.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -52,7 +54,7 @@ fn close(folder: &Path) -> std::io::Result<()> {
 
 /// Takes away what group and others may, where it is ours to take.
 fn restrict(path: &Path, mode: u32) -> std::io::Result<()> {
-    if std::fs::metadata(path)?.permissions().mode() & 0o077 == 0 {
+    if std::fs::metadata(path)?.permissions().mode() & OTHERS == 0 {
         return Ok(());
     }
     match std::fs::set_permissions(path, Permissions::from_mode(mode)) {

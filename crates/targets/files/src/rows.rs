@@ -88,7 +88,7 @@ pub(crate) fn batches(
 ) -> Result<Batches, Fault> {
     match form.format {
         Format::Parquet => parquet::batches(form.layout, path, bytes, wanted),
-        Format::Json => lines::batches(form.layout, path, bytes, columns, wanted),
+        Format::Json => lines::batches(form.layout, path, &bytes, columns, wanted),
         Format::Avro => avro::batches(form.layout, path, bytes, wanted),
     }
 }

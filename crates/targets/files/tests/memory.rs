@@ -19,19 +19,15 @@ async fn a_value_of_a_hundred_megabytes_costs_the_encoder_a_few_times_itself() {
     // Parquet's own: the values of the page, the page, and the page compressed. No dictionary, no least and no greatest.
     // Avro: the block, and the block compressed. JSON lines: the value goes on in pieces.
     let bars = [
-        (Format::Parquet, Compression::Zstd, 33),
-        (Format::Avro, Compression::Deflate, 33),
-        (Format::Avro, Compression::Snappy, 33),
-        (Format::Avro, Compression::Zstd, 33),
-        (Format::Json, Compression::Zstd, 2),
-        (Format::Json, Compression::Gzip, 2),
+        (Format::Parquet, Layout::Flat, Compression::Zstd, 33),
+        (Format::Parquet, Layout::Envelope, Compression::Zstd, 33),
+        (Format::Avro, Layout::Envelope, Compression::Deflate, 33),
+        (Format::Json, Layout::Envelope, Compression::Zstd, 2),
     ];
-    for (format, compression, tenths) in bars {
-        for layout in [Layout::Flat, Layout::Envelope] {
-            let (bytes, grown) = cost_of(Form { format, layout, compression, decimals: Decimals::Logical }).await;
-            let what = format!("{format:?} {layout:?} {compression:?}: {} MiB more", grown >> 20);
-            assert!(bytes > VALUE / 2 && grown < VALUE * tenths / 10, "{what}");
-        }
+    for (format, layout, compression, tenths) in bars {
+        let (bytes, grown) = cost_of(Form { format, layout, compression, decimals: Decimals::Logical }).await;
+        let what = format!("{format:?} {layout:?} {compression:?}: {} MiB more", grown >> 20);
+        assert!(bytes > VALUE / 2 && grown < VALUE * tenths / 10, "{what}");
     }
 }
 

@@ -234,3 +234,25 @@ fn a_log_returns_for_a_transaction_of_which_rows_lie_elsewhere() {
     assert_eq!(changes.take_ended().unwrap().map(|ended| ended.id), Some(5));
     assert!(!changes.is_in_progress(5));
 }
+
+#[test]
+fn what_leaves_memory_inside_a_transaction_leaves_in_order_of_sequence() {
+    // Whole, in pieces, whole, in pieces: all of one table and in one round; then one that has not ended.
+    let mut changes = Changes::new(Sequence(0), ByteSize::mib(1));
+    changes.define(0, schema(0, 2));
+    for number in (1..=3).step_by(2) {
+        changes.begin();
+        append(&mut changes, 0, i64::from(number));
+        changes.commit(end(number));
+        changes.enter(number + 1);
+        changes.define(0, schema(0, 2));
+        append(&mut changes, 0, i64::from(number) + 1);
+        changes.leave();
+        changes.end(number + 1, end(number + 1));
+    }
+    changes.begin();
+    append(&mut changes, 0, 5);
+    let (ended, unended) = changes.take_open().unwrap();
+    let first = |batches: &[Batch]| batches.iter().map(|batch| batch.sequence_range().0.0).collect::<Vec<_>>();
+    assert_eq!((first(&ended), first(&unended)), (vec![1, 2, 3, 4], vec![5]));
+}

@@ -114,7 +114,7 @@ pub(crate) fn update(
     };
     let rows = start(table, into, op, if changes_key { 0 } else { wire_bytes })?;
     if scratch.keeps_old {
-        before(table, rows, message, old.full && !(changes_key && !table.schema.key.is_empty()), scratch)?;
+        before(table, rows, message, old.full && (!changes_key || table.schema.key.is_empty()), scratch)?;
     }
     merged(table, rows, message, old.full, scratch)
 }

@@ -305,11 +305,16 @@ async fn making_a_slot_waits_for_a_transaction_that_runs() {
 }
 
 #[tokio::test]
+#[expect(clippy::disallowed_methods, reason = "it is waited for")]
 async fn a_slot_that_is_made_anew_while_it_is_taken_is_noted_as_the_new_one() {
     // [B1] What stood there before it was taken says nothing of the slot that is held.
     let database = Server::shared().database("CREATE TABLE t (id int PRIMARY KEY)");
     let source = database.source();
     create(&source).await.log.close().await;
+    // Making a slot would wait for the transaction that has the lock; a copy does not.
+    let (slot, spare) = (format!("slot_{}", database.name), format!("spare_{}", database.name));
+    database.sql("INSERT INTO t VALUES (1)");
+    database.sql(&format!("SELECT pg_create_logical_replication_slot('{spare}', 'pgoutput')"));
     let mut lock = database.session();
     lock.sql("BEGIN; LOCK TABLE pg_publication_rel IN ACCESS EXCLUSIVE MODE;");
     let other = database.source();
@@ -319,15 +324,16 @@ async fn a_slot_that_is_made_anew_while_it_is_taken_is_noted_as_the_new_one() {
         assert!(!taking.is_finished(), "it looks at the tables before it takes the slot");
         tokio::task::yield_now().await;
     }
-    let slot = format!("slot_{}", database.name);
+    let confirmed = |slot: &str| {
+        database.sql(&format!("SELECT confirmed_flush_lsn FROM pg_replication_slots WHERE slot_name = '{slot}'"))
+    };
+    let before = confirmed(&slot);
     database.sql(&format!("SELECT pg_drop_replication_slot('{slot}')"));
-    database.sql("INSERT INTO t VALUES (1)");
-    database.sql(&format!("SELECT pg_create_logical_replication_slot('{slot}', 'pgoutput')"));
-    let confirmed =
-        database.sql("SELECT confirmed_flush_lsn FROM pg_replication_slots WHERE database = current_database()");
+    database.sql(&format!("SELECT pg_copy_logical_replication_slot('{spare}', '{slot}')"));
+    assert_ne!(confirmed(&slot), before);
     lock.sql("COMMIT;");
     let Slot::Held(held) = taking.await.unwrap().unwrap().slot else { panic!("it is free") };
-    assert_eq!(held.state().confirmed.as_str(), confirmed);
+    assert_eq!(held.state().confirmed.as_str(), confirmed(&slot));
 }
 
 #[tokio::test]

@@ -61,6 +61,7 @@ impl<W: Write> JsonFile<W> {
 }
 
 impl<W: Write> Sink<W> {
+    #[expect(clippy::wildcard_enum_match_arm, reason = "these are the kinds that can be large")]
     fn object(&mut self, parts: &[Part], cells: &[Cells<'_>], row: usize) -> io::Result<()> {
         for (part, cells) in parts.iter().zip(cells) {
             self.buffer.extend_from_slice(&part.before);

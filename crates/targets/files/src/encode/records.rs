@@ -154,7 +154,7 @@ fn flat(
     columns.push(ops(batch, rows)?);
     columns.extend([marks.sequence, marks.position, marks.tx_id, marks.tx_index]);
     columns.push(Arc::new(commit.with_timezone("UTC")));
-    columns.push(unavailable(shape, batch, rows)?);
+    columns.push(unavailable(shape, batch, rows));
     columns.push(exact(shape, batch, rows)?);
     columns.push(marks.snapshot);
     Ok(columns)
@@ -176,7 +176,7 @@ fn envelope(
         columns.extend(sides(shape, ops_of_rows, &old, old_columns, user)?);
     }
     columns.push(Arc::new(repeated(old.images.iter().map(|image| (word_of(*image), 1)), rows.len())?));
-    columns.push(unavailable(shape, batch, rows)?);
+    columns.push(unavailable(shape, batch, rows));
     columns.push(exact(shape, batch, rows)?);
     columns.push(Arc::clone(&marks.sequence));
     columns.push(Arc::new(Int64Array::from_value(read.0, rows.len())));
@@ -251,10 +251,10 @@ pub(super) fn within<'a, T>(list: &'a [T], rows: &Range<usize>, row: impl Fn(&T)
     list.get(from..to).unwrap_or(&[])
 }
 
-fn unavailable(shape: &Shape, batch: &Batch, rows: &Range<usize>) -> Result<ArrayRef, ArrowError> {
+fn unavailable(shape: &Shape, batch: &Batch, rows: &Range<usize>) -> ArrayRef {
     let mut cells = within(&batch.unavailable, rows, |cell| cell.0);
     if cells.is_empty() {
-        return Ok(new_null_array(&DataType::List(element()), rows.len()));
+        return new_null_array(&DataType::List(element()), rows.len());
     }
     let mut builder = ListBuilder::new(StringBuilder::new()).with_field(element());
     for row in rows.clone() {
@@ -266,7 +266,7 @@ fn unavailable(shape: &Shape, batch: &Batch, rows: &Range<usize>) -> Result<Arra
         builder.append(!of_row.is_empty());
         cells = rest;
     }
-    Ok(Arc::new(builder.finish()))
+    Arc::new(builder.finish())
 }
 
 fn exact(shape: &Shape, batch: &Batch, rows: &Range<usize>) -> Result<ArrayRef, ArrowError> {

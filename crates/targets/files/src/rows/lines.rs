@@ -41,7 +41,7 @@ impl Names {
 pub(super) fn batches(
     layout: Layout,
     path: &str,
-    bytes: Bytes,
+    bytes: &Bytes,
     columns: Option<&[String]>,
     wanted: Wanted,
 ) -> Result<Batches, Fault> {
@@ -68,6 +68,7 @@ pub(super) fn of_lines(layout: Layout, path: &str, names: Names, lines: Box<dyn 
 struct Text(Box<dyn BufRead + Send>);
 
 impl Text {
+    #[expect(clippy::case_sensitive_file_extension_comparisons, reason = "the endings are ours")]
     fn open(path: &str, bytes: Bytes) -> io::Result<Self> {
         let compressed = bytes.reader();
         Ok(Self(if path.ends_with(".zst") {
@@ -253,8 +254,8 @@ impl Columns {
             self.unavailable.values().append_value(flat(name.clone()));
         }
         self.unavailable.append(unavailable.is_some());
-        for member in there(own.exact).map(Members::of).into_iter() {
-            for member in member? {
+        if let Some(exact) = there(own.exact) {
+            for member in Members::of(exact)? {
                 let (name, text) = member?;
                 self.exact.keys().append_value(flat(unquoted(name)?));
                 self.exact.values().append_value(unquoted(text)?);

@@ -88,10 +88,10 @@ fn fill_without(columns: &mut [ColumnBuilder], id: i64, seed: i64, others: &[usi
             ColumnBuilder::Int64(it) => it.append_value(id),
             ColumnBuilder::UInt64(it) => it.append_value(u64::MAX - seed as u64),
             ColumnBuilder::Float32(it) => {
-                it.append_value([f32::NAN, -0.0, f32::INFINITY, 0.1, f32::MAX][seed as usize % 5])
+                it.append_value([f32::NAN, -0.0, f32::INFINITY, 0.1, f32::MAX][seed as usize % 5]);
             }
             ColumnBuilder::Float64(it) => {
-                it.append_value([0.1, f64::NEG_INFINITY, 1e-300, -0.0, f64::NAN][seed as usize % 5])
+                it.append_value([0.1, f64::NEG_INFINITY, 1e-300, -0.0, f64::NAN][seed as usize % 5]);
             }
             ColumnBuilder::Decimal(it) if i == 8 => it.append_value(edge(-5, 9_999_999_999).into()),
             ColumnBuilder::Decimal(it) => it.append_value(i128::from(edge(-1, 1)) * (10i128.pow(38) - 1)),
@@ -338,19 +338,19 @@ async fn the_rows_before_changes_stand_in_the_envelope() {
 
 #[tokio::test]
 async fn files_of_every_form_end_at_the_limit_and_go_on_in_the_next_part() {
-    for form in forms().into_iter().filter(|form| form.format != Format::Parquet) {
+    for form in forms().into_iter().filter(|form| form.layout == Layout::Flat && form.format != Format::Parquet) {
         let (store, clock) = (MemoryStore::new(), SetClock::new());
         let limited = Settings { form, file_max_bytes: ByteSize::kib(64), ..settings("one") };
         let files = Files::new(limited, Arc::new(store.clone()), Arc::new(clock.clone()));
         let mut one = Writer::over(files.clone(), clock).await;
         let schema = crate::lake::table("orders");
-        let notes: Vec<String> = (0..40_000u64).map(|i| millrace_files::names::sha256_hex(&i.to_le_bytes())).collect();
+        let notes: Vec<String> = (0..20_000u64).map(|i| millrace_files::names::sha256_hex(&i.to_le_bytes())).collect();
         let rows: Vec<crate::lake::Row<'_>> =
             notes.iter().enumerate().map(|(i, note)| (Op::Create, i as i64, Some(note.as_str()))).collect();
         let staged = one.commit(&schema, &[&rows]).await;
         assert!(staged.len() > 1, "{form:?}: {}", staged.len());
         let report = fsck(&files).await.unwrap();
-        assert!(report.ok && report.rows == 40_000, "{form:?}: {report:?}");
+        assert!(report.ok && report.rows == 20_000, "{form:?}: {report:?}");
     }
 }
 

@@ -16,7 +16,7 @@ pub(super) struct BlockSqueeze {
 
 enum Codec {
     Deflate(Compress),
-    Snappy(snap::raw::Encoder),
+    Snappy(Box<snap::raw::Encoder>),
     Zstd(Compressor<'static>),
     None,
 }
@@ -25,7 +25,7 @@ impl BlockSqueeze {
     pub(super) fn new(compression: Compression) -> io::Result<Self> {
         let codec = match compression {
             Compression::Deflate => Codec::Deflate(Compress::new(DEFLATE_LEVEL, false)),
-            Compression::Snappy => Codec::Snappy(snap::raw::Encoder::new()),
+            Compression::Snappy => Codec::Snappy(Box::new(snap::raw::Encoder::new())),
             Compression::Zstd => Codec::Zstd(Compressor::new(ZSTD_LEVEL)?),
             Compression::None => Codec::None,
             Compression::Gzip => {
