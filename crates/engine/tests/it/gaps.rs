@@ -212,7 +212,7 @@ async fn start_beside_a_restart(step: u64, dies: bool) -> Option<u8> {
     first.resume();
     let exit = ended.await;
     let what = format!("paused at {step}, dies: {dies}: {exit:?}\n{}", first.trace().join("\n"));
-    stage.lake.verify(&stage.world, None).map_err(|breach| format!("{what}: {breach}")).unwrap();
+    stage.lake.verify(&stage.world, None).unwrap_or_else(|breach| panic!("{what}: {breach}"));
     if dies {
         // Nothing but a restart that is done cures it; until then no writer goes on behind the new slot (0: it had come to
         // the end that was asked for).
@@ -222,7 +222,7 @@ async fn start_beside_a_restart(step: u64, dies: bool) -> Option<u8> {
         stage.append(1);
     }
     assert_eq!(stage.run(&Fuse::never(), "three").await.code(), 0, "{what}");
-    stage.lake.verify(&stage.world, None).map_err(|breach| format!("{what}: {breach}")).unwrap();
+    stage.lake.verify(&stage.world, None).unwrap_or_else(|breach| panic!("{what}: {breach}"));
     // Of the lake since the new slot nothing is missing: two transactions of three rows, or one.
     let rows: Vec<_> = stage.lake.rows().into_iter().map(|row| row.row).collect();
     let made = stage.lake.made_anew();
