@@ -124,7 +124,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     );
     match &store {
         Some(store) => {
-            println!("  the lake    in the bucket {BUCKET} of the store at {}; gone at the end", store.endpoint())
+            println!("  the lake    in the bucket {BUCKET} of the store at {}; gone at the end", store.endpoint());
         }
         None => println!("  the lake    {}; stays until the next demo", pipeline.lake.display()),
     }

@@ -63,10 +63,8 @@ fn abs(spec: &AbsSpec, memory: ByteSize, secrets: &Secrets) -> Result<Arc<dyn St
 }
 
 fn gcs(spec: &GcsSpec, memory: ByteSize) -> Result<Arc<dyn Store>, Fault> {
-    let emulator = variable("STORAGE_EMULATOR_HOST").map(|host| match host.contains("://") {
-        true => host,
-        false => format!("http://{host}"),
-    });
+    let emulator = variable("STORAGE_EMULATOR_HOST")
+        .map(|host| if host.contains("://") { host } else { format!("http://{host}") });
     let settings = GcsSettings {
         bucket: spec.bucket.clone(),
         endpoint: spec.endpoint.clone().or_else(|| emulator.clone()),

@@ -83,6 +83,7 @@ impl Flaky {
             while let Ok((client, _)) = listener.accept().await {
                 let fates = Arc::clone(&shared);
                 // A broken connection is what this is for.
+                #[expect(clippy::disallowed_methods, reason = "it ends with the runtime, which is its own")]
                 tokio::spawn(async move { drop(carry(client, port, &fates).await) });
             }
         });

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::runtime::{Builder, Runtime};
+use tokio::runtime::{Builder, Handle, Runtime};
 
 use crate::fault::{Fault, Result};
 use crate::flaky::request;
@@ -58,7 +58,7 @@ impl Resumable {
             while let Ok((client, _)) = listener.accept().await {
                 let bucket = Arc::clone(&bucket);
                 // Whoever leaves before the answer has left.
-                tokio::spawn(async move { drop(serve(client, &bucket).await) });
+                Handle::current().spawn(async move { drop(serve(client, &bucket).await) });
             }
         });
         Ok(Self { port, runtime: Some(runtime) })

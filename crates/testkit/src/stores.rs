@@ -67,7 +67,6 @@ pub struct StoreServer {
 
 impl StoreServer {
     /// The one of this test process; started when first asked for.
-    #[expect(clippy::panic, reason = "a test without its server fails with the line that brings it")]
     pub fn shared(program: Program) -> &'static Self {
         static SERVERS: [OnceLock<StoreServer>; 4] = [const { OnceLock::new() }; 4];
         let server = match program {
@@ -78,7 +77,7 @@ impl StoreServer {
         };
         // A runtime of a test may be around, and what starts a server has one of its own.
         let start = || thread::scope(|scope| scope.spawn(|| Self::start(program)).join());
-        server.get_or_init(|| start().expect("starting does not panic").unwrap_or_else(|fault| panic!("{fault}")))
+        server.get_or_init(|| start().expect("starting does not panic").expect("a store that tests need starts"))
     }
 
     /// Starts one.

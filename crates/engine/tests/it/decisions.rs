@@ -21,7 +21,7 @@ async fn begun(stage: &Stage, fuse: &Fuse) -> millrace_engine::Engine {
     assert_eq!(stage.run(&Fuse::never(), "zero").await.code(), 0);
     let mut engine = stage.engine(fuse, "one");
     engine.settings.until_now = false;
-    engine.settings.commit_interval = Duration::from_secs(60);
+    engine.settings.commit_interval = Duration::from_mins(1);
     engine.settings.commit_bytes = ByteSize::mib(1);
     engine.settings.heartbeat_interval = Duration::from_secs(10);
     engine

@@ -376,7 +376,7 @@ mod tests {
 
     #[test]
     fn a_slot_in_use_is_waited_for_as_long_as_a_dead_holder_can_keep_it() {
-        assert_eq!(patience_with(Some(Duration::from_secs(60))), Duration::from_mins(2));
+        assert_eq!(patience_with(Some(Duration::from_mins(1))), Duration::from_mins(2));
         assert_eq!(patience_with(Some(Duration::from_secs(20))), Duration::from_secs(40));
         // `wal_sender_timeout = 0`
         assert_eq!(patience_with(None), Duration::from_mins(2));

@@ -307,7 +307,7 @@ impl World {
         if let Some(column) = schema.columns.last_mut().filter(|_| shape.fills > 0) {
             column.type_name = format!("text{}", shape.fills);
         }
-        schema.key.truncate(if shape.keys % 3 == 2 { 0 } else { 1 });
+        schema.key.truncate(usize::from(shape.keys % 3 != 2));
         schema.key.extend((shape.keys % 3 == 1).then_some(1));
         Arc::new(schema)
     }

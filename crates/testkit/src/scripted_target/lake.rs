@@ -77,8 +77,8 @@ impl Lake {
         let state = self.state();
         let place = |commit: &Stored| commit.standing.checkpoint.position.as_ref().map(position_number);
         let pairs = state.chain.iter().zip(state.chain.iter().skip(1));
-        let moved = pairs.filter(|(before, claim)| claim.kind == "claim" && place(before) != place(claim));
-        moved.last().and_then(|(_, claim)| place(claim)).unwrap_or(0)
+        let mut moved = pairs.filter(|(before, claim)| claim.kind == "claim" && place(before) != place(claim));
+        moved.next_back().and_then(|(_, claim)| place(claim)).unwrap_or(0)
     }
 
     /// Number of files that no commit names.

@@ -135,6 +135,7 @@ fn installed(path: &str) -> Result<PathBuf> {
 }
 
 /// `Fri, 24 May 2013 00:00:00 GMT`; the day of the week may be any, nobody looks at it.
+#[expect(clippy::disallowed_methods, reason = "requests are signed with the machine's time")]
 fn http_date() -> String {
     const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_micros() as i64);

@@ -305,6 +305,7 @@ async fn making_a_slot_waits_for_a_transaction_that_runs() {
 }
 
 #[tokio::test]
+#[expect(clippy::disallowed_methods, reason = "it is waited for")]
 async fn a_slot_that_is_made_anew_while_it_is_taken_is_noted_as_the_new_one() {
     // [B1] What stood there before it was taken says nothing of the slot that is held.
     let database = Server::shared().database("CREATE TABLE t (id int PRIMARY KEY)");

@@ -38,7 +38,7 @@ impl ArchivesSaid {
         if deed.is_any() {
             self.lines.update(deed.line()?);
         }
-        if number % ARCHIVED != 0 {
+        if !number.is_multiple_of(ARCHIVED) {
             return Ok(());
         }
         let path = archive_path(first);

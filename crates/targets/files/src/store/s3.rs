@@ -329,6 +329,7 @@ fn absent_is_none<T>(answer: Answer) -> Result<Option<T>, Answer> {
     if answer == Answer::Missing { Ok(None) } else { Err(answer) }
 }
 
+#[expect(clippy::disallowed_methods, reason = "requests are signed with the machine's time")]
 fn now() -> i64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_micros() as i64)
 }

@@ -88,10 +88,10 @@ fn fill_without(columns: &mut [ColumnBuilder], id: i64, seed: i64, others: &[usi
             ColumnBuilder::Int64(it) => it.append_value(id),
             ColumnBuilder::UInt64(it) => it.append_value(u64::MAX - seed as u64),
             ColumnBuilder::Float32(it) => {
-                it.append_value([f32::NAN, -0.0, f32::INFINITY, 0.1, f32::MAX][seed as usize % 5])
+                it.append_value([f32::NAN, -0.0, f32::INFINITY, 0.1, f32::MAX][seed as usize % 5]);
             }
             ColumnBuilder::Float64(it) => {
-                it.append_value([0.1, f64::NEG_INFINITY, 1e-300, -0.0, f64::NAN][seed as usize % 5])
+                it.append_value([0.1, f64::NEG_INFINITY, 1e-300, -0.0, f64::NAN][seed as usize % 5]);
             }
             ColumnBuilder::Decimal(it) if i == 8 => it.append_value(edge(-5, 9_999_999_999).into()),
             ColumnBuilder::Decimal(it) => it.append_value(i128::from(edge(-1, 1)) * (10i128.pow(38) - 1)),
