@@ -232,7 +232,9 @@ mod tests {
         let mut bindings = Bindings::new();
         let first = of("db.internal", aws, "shop/db", Some("password"));
         let (names, host) = open.binds(first.source_part(), &bindings).unwrap().unwrap();
-        names.into_iter().for_each(|name| drop(bindings.entry(name).or_default().insert(host.clone())));
+        for name in names {
+            bindings.entry(name).or_default().insert(host.clone());
+        }
         // As an earlier version kept it.
         bindings.entry("hashicorp_vault:secret/db:password".into()).or_default().insert("db.internal".into());
         let arn = "arn:aws:secretsmanager:eu-west-1:1:secret:shop/db-AbCdEf";
