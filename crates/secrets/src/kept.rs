@@ -94,6 +94,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
+    #[expect(clippy::unchecked_time_subtraction, reason = "the pause is shorter")]
     async fn a_kept_secret_is_read_each_hour_and_whenever_it_is_refused() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("password");

@@ -29,6 +29,7 @@ pub struct SetClock(AtomicI64);
 
 impl SetClock {
     /// Stands at the machine's time.
+    #[expect(clippy::disallowed_methods, reason = "it is the clock")]
     pub fn now() -> Arc<Self> {
         let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
         Arc::new(Self(AtomicI64::new(now.as_micros() as i64)))
@@ -60,6 +61,7 @@ pub struct Served {
 
 impl Served {
     /// Serves these routes. Must be called within a runtime.
+    #[expect(clippy::disallowed_methods, reason = "a fake has no supervisor")]
     pub fn start(routes: Router) -> Self {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
         listener.set_nonblocking(true).expect("a socket for the runtime");

@@ -62,7 +62,7 @@ impl Step for WebIdentity {
         let request = around.http.request(Method::POST, &address).form(&form);
         let answer = send(request).await.map_err(|said| Cause::Unanswered { identity: from.clone(), said })?;
         if answer.is_success() {
-            return Ok(credentials(&answer, from)?);
+            return Ok(credentials(&answer, &from)?);
         }
         let text = answer.text().unwrap_or_default();
         let (code, said) = (element(text, "Code").unwrap_or_default(), element(text, "Message").unwrap_or_default());
@@ -106,7 +106,7 @@ impl Step for AssumedRole {
         let address = self.client.endpoint(&region);
         let place = Place { region: &region, endpoint: &address };
         match self.client.call(&place, &headers, encoded(&form).as_bytes()).await? {
-            Ok(answer) => Ok(credentials(&answer, format!("the role {}", self.role))?),
+            Ok(answer) => Ok(credentials(&answer, &format!("the role {}", self.role))?),
             Err(refusal) => Err(self.refused(refusal).into()),
         }
     }
@@ -148,9 +148,9 @@ async fn needed_region(around: &Surroundings, own: Option<&str>) -> Result<Strin
 }
 
 /// The credentials in an answer.
-fn credentials(answer: &Answer, from: String) -> Result<AwsCredentials, Cause> {
+fn credentials(answer: &Answer, from: &str) -> Result<AwsCredentials, Cause> {
     let not_understood =
-        || Cause::Answer { identity: from.clone(), service: "STS".into(), what: "it has no credentials" };
+        || Cause::Answer { identity: from.to_owned(), service: "STS".into(), what: "it has no credentials" };
     let text = answer.text().ok_or_else(not_understood)?;
     let part = |name| element(text, name).filter(|it| !it.is_empty()).ok_or_else(not_understood);
     Ok(AwsCredentials {
@@ -158,6 +158,6 @@ fn credentials(answer: &Answer, from: String) -> Result<AwsCredentials, Cause> {
         secret_key: SecretValue::new(part("SecretAccessKey")?),
         session_token: Some(SecretValue::new(part("SessionToken")?)),
         expires: Some(moment(&part("Expiration")?).ok_or_else(not_understood)?),
-        from: from.clone(),
+        from: from.to_owned(),
     })
 }

@@ -28,6 +28,7 @@ impl House {
         Self { aws, clock }
     }
 
+    #[expect(clippy::unused_self, reason = "variables are those of a stage")]
     fn variables<'a>(&self, url: &'a str, more: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {
         let usual =
             [("AWS_ENDPOINT_URL", url), ("AWS_REGION", "eu-west-1"), ("AWS_EC2_METADATA_SERVICE_ENDPOINT", url)];

@@ -64,6 +64,7 @@ mod tests {
     use super::*;
 
     #[test]
+    #[expect(clippy::unchecked_time_subtraction, reason = "the patience is longer")]
     fn only_a_password_that_was_accepted_is_tried_again_and_not_for_ever() {
         let password = Password::of(Arc::new(SecretValue::new("x")));
         let now = Instant::now();

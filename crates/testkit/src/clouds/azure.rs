@@ -235,7 +235,7 @@ impl State {
             let inner = inner.map(|code| json!({"code": code}));
             answer(status, &json!({"error": {"code": code, "message": message, "innererror": inner}}))
         };
-        if asked.parameters().get("api-version").is_none() {
+        if !asked.parameters().contains_key("api-version") {
             return error(400, "BadParameter", None, "api-version must be specified".into());
         }
         if let Some(inner) = self.forbidden {
