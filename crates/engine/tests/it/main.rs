@@ -2,7 +2,7 @@
 //! every step. Each test carries the sentence of `docs/specs/file-lake.md`, or the counterexample, that it holds.
 #![expect(
     clippy::indexing_slicing,
-    clippy::unwrap_used,
+    clippy::panic,
     clippy::wildcard_enum_match_arm,
     reason = "a test that cannot go on fails, and one looks for what it looks for"
 )]
