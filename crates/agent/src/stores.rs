@@ -1,4 +1,4 @@
-//! The store that a target names, with the identity that the pipeline file or the environment gives.
+//! The store that a target names, with the identity of this process at its cloud.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -8,12 +8,17 @@ use millrace_files::{
     AbsSettings, AwsIdentity, AwsKeys, AzureIdentity, AzureProof, GcpIdentity, GcsSettings, LocalStore, ObjectStore,
     S3Settings, Store,
 };
+use millrace_identity::{AwsSettings, Surroundings, TokenIdentity};
 use millrace_model::{ByteSize, Fault, Refusal, SecretReference, SecretStore, SecretValue};
 use millrace_protocol::{AbsSpec, GcsSpec, S3Spec, StoreSpec};
 use millrace_secrets::Secrets;
 
 /// Part of the memory limit that uploads under way may hold: their share beside builders, encoders and queues.
 const MEMORY_PARTS: u64 = 8;
+
+/// What is asked of Azure's and Google's stores.
+const AZURE_STORAGE: &str = "https://storage.azure.com/.default";
+const GOOGLE_STORAGE: &str = "https://www.googleapis.com/auth/devstorage.read_write";
 
 /// Opens nothing yet.
 pub(crate) fn store(spec: &StoreSpec, memory_limit: ByteSize, secrets: &Secrets) -> Result<Arc<dyn Store>, Fault> {
@@ -49,7 +54,13 @@ fn s3(spec: &S3Spec, memory: ByteSize) -> Result<Arc<dyn Store>, Fault> {
         requester_pays: spec.requester_pays,
         tags: spec.tags.clone(),
     };
-    Ok(Arc::new(ObjectStore::s3(settings, Arc::new(Environment), memory)?))
+    let role = AwsSettings {
+        role_arn: spec.role_arn.clone(),
+        external_id: spec.external_id.clone(),
+        region: Some(settings.region.clone()),
+    };
+    let identity = Aws(millrace_identity::aws(&Surroundings::of_process()?, &role));
+    Ok(Arc::new(ObjectStore::s3(settings, Arc::new(identity), memory)?))
 }
 
 fn abs(spec: &AbsSpec, memory: ByteSize, secrets: &Secrets) -> Result<Arc<dyn Store>, Fault> {
@@ -58,8 +69,9 @@ fn abs(spec: &AbsSpec, memory: ByteSize, secrets: &Secrets) -> Result<Arc<dyn St
         container: spec.container.clone(),
         endpoint: spec.endpoint.clone(),
     };
-    let key = AccountKey { reference: spec.account_key.clone(), secrets: secrets.clone() };
-    Ok(Arc::new(ObjectStore::abs(settings, Arc::new(key), memory)?))
+    let identity = millrace_identity::azure(&Surroundings::of_process()?);
+    let identity = Azure { key: spec.account_key.clone(), secrets: secrets.clone(), identity };
+    Ok(Arc::new(ObjectStore::abs(settings, Arc::new(identity), memory)?))
 }
 
 fn gcs(spec: &GcsSpec, memory: ByteSize) -> Result<Arc<dyn Store>, Fault> {
@@ -72,20 +84,36 @@ fn gcs(spec: &GcsSpec, memory: ByteSize) -> Result<Arc<dyn Store>, Fault> {
         storage_class: spec.storage_class.clone(),
         user_project: spec.user_project.clone(),
     };
-    let identity: Arc<dyn GcpIdentity> = if emulator.is_some() { Arc::new(Nobody) } else { Arc::new(Environment) };
+    let identity: Arc<dyn GcpIdentity> = match emulator {
+        Some(_) => Arc::new(Nobody),
+        None => Arc::new(Google(millrace_identity::google(&Surroundings::of_process()?))),
+    };
     Ok(Arc::new(ObjectStore::gcs(settings, identity, memory)?))
 }
 
-/// The identity that the standard variables hold.
-struct Environment;
+/// The identity of this process on AWS, or a role that it takes.
+struct Aws(Arc<dyn millrace_identity::AwsIdentity>);
 
 /// What an emulator asks for.
 struct Nobody;
 
-/// The key of a storage account: read anew for each request, as a changed environment or file has it.
-struct AccountKey {
-    reference: Option<SecretReference>,
+/// The identity of this process on Google Cloud.
+struct Google(Arc<dyn TokenIdentity>);
+
+/// The key of a storage account, read anew for each request, as a changed environment or file has it; without one the
+/// identity of this process on Azure.
+struct Azure {
+    key: Option<SecretReference>,
     secrets: Secrets,
+    identity: Arc<dyn TokenIdentity>,
+}
+
+#[async_trait]
+impl AwsIdentity for Aws {
+    async fn keys(&self) -> Result<AwsKeys, Fault> {
+        let found = self.0.credentials().await?;
+        Ok(AwsKeys { id: found.key_id.clone(), secret: found.secret_key.clone(), token: found.session_token.clone() })
+    }
 }
 
 #[async_trait]
@@ -96,43 +124,25 @@ impl GcpIdentity for Nobody {
 }
 
 #[async_trait]
-impl GcpIdentity for Environment {
+impl GcpIdentity for Google {
     async fn token(&self) -> Result<Option<SecretValue>, Fault> {
         match variable("GOOGLE_OAUTH_ACCESS_TOKEN") {
             Some(token) => Ok(Some(SecretValue::new(token))),
-            None => Err(no_credentials("Google Cloud Storage", "GOOGLE_OAUTH_ACCESS_TOKEN")),
+            None => Ok(Some(self.0.token(GOOGLE_STORAGE).await?.value.clone())),
         }
     }
 }
 
 #[async_trait]
-impl AzureIdentity for AccountKey {
+impl AzureIdentity for Azure {
     async fn proof(&self) -> Result<AzureProof, Fault> {
-        if let Some(reference) = &self.reference {
+        if let Some(reference) = &self.key {
             return Ok(AzureProof::Key(self.secrets.read(reference).await?));
         }
         match variable("AZURE_STORAGE_KEY") {
             Some(key) => Ok(AzureProof::Key(SecretValue::new(key))),
-            None => Err(no_credentials("Azure Blob Storage", "AZURE_STORAGE_KEY (or `accountKey` in the target)")),
+            None => Ok(AzureProof::Token(self.identity.token(AZURE_STORAGE).await?.value.clone())),
         }
-    }
-}
-
-fn no_credentials(store: &str, variables: &str) -> Fault {
-    let message = format!("there are no credentials for {store}: nothing says who millrace is");
-    let cure = format!("set {variables} in the environment of millrace");
-    Fault::refused("AG-018", Refusal::Permission, message, cure)
-}
-
-#[async_trait]
-impl AwsIdentity for Environment {
-    async fn keys(&self) -> Result<AwsKeys, Fault> {
-        let (Some(id), Some(secret)) = (variable("AWS_ACCESS_KEY_ID"), variable("AWS_SECRET_ACCESS_KEY")) else {
-            let both = "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, with temporary keys also AWS_SESSION_TOKEN,";
-            return Err(no_credentials("S3", both));
-        };
-        let token = variable("AWS_SESSION_TOKEN").map(SecretValue::new);
-        Ok(AwsKeys { id, secret: SecretValue::new(secret), token })
     }
 }
 

@@ -7,7 +7,7 @@ use millrace_model::{Finding, SecretReference};
 
 use crate::advanced::{AdvancedProperties, words};
 use crate::connection::check_postgres;
-use crate::fault::{NOT_BUILT, NOT_VALID, Problem, Problems, Wrong};
+use crate::fault::{NOT_VALID, Problem, Problems, Wrong};
 use crate::fields::{FILE, FORMATS};
 use crate::properties;
 use crate::tree::{Node, Notation};
@@ -125,6 +125,10 @@ pub struct S3Spec {
     pub requester_pays: bool,
     /// Tags of every object.
     pub tags: Vec<(String, String)>,
+    /// A role to take.
+    pub role_arn: Option<String>,
+    /// The external id that its trust policy asks for.
+    pub external_id: Option<String>,
 }
 
 /// A container of Azure Blob Storage.
@@ -357,12 +361,9 @@ pub(crate) fn target(node: &Node, folder: &Path, report: &mut Report) -> Option<
 }
 
 fn s3(node: &Node, report: &mut Report) -> S3Spec {
-    for name in ["roleArn", "externalId"] {
-        if let Some(written) = node.get(name) {
-            let cure = "let the environment give the credentials of that role";
-            let path = format!("streamingTarget.{name}");
-            report.unbuilt(Problem::new(NOT_BUILT, path, "roles are not assumed yet", cure).line(written.line));
-        }
+    if let Some(written) = node.get("externalId").filter(|_| node.get("roleArn").is_none()) {
+        let wrong = Wrong::new("an external id is for a role, and there is none", "add `roleArn`, or remove it");
+        report.problem(wrong.at("streamingTarget.externalId", written.line));
     }
     S3Spec {
         bucket: text_of(node, "bucket"),
@@ -373,6 +374,8 @@ fn s3(node: &Node, report: &mut Report) -> S3Spec {
         storage_class: optional(node, "storageClass"),
         requester_pays: node.get("requesterPays").and_then(Node::as_bool).unwrap_or_default(),
         tags: texts(node.get("tags")),
+        role_arn: optional(node, "roleArn"),
+        external_id: optional(node, "externalId"),
     }
 }
 

@@ -1,5 +1,6 @@
 //! Lakes in object stores, end to end: real servers, a real database, a way between that fails, and kills.
 
+use std::fs;
 use std::thread;
 use std::time::Duration;
 
@@ -29,6 +30,29 @@ fn a_check_of_a_store_finds_nothing_and_leaves_nothing() {
         assert_eq!(check["ok"], true, "{program:?} {check}");
         assert_eq!(shop.status()["head"], 0);
     }
+}
+
+#[test]
+fn the_identity_of_a_profile_opens_the_bucket_where_the_environment_has_no_keys() {
+    let shop = shop_in(Program::VersityGw, "profiled", StoreServer::shared(Program::VersityGw).port());
+    let of = |name: &str| {
+        let found = shop.pipeline.environment.iter().find(|(known, _)| known == name);
+        found.map(|(_, value)| value.clone()).unwrap()
+    };
+    let (id, secret) = (of("AWS_ACCESS_KEY_ID"), of("AWS_SECRET_ACCESS_KEY"));
+    let file = shop.folder().join("credentials");
+    let profile = format!("[lake]\naws_access_key_id = {id}\naws_secret_access_key = {secret}\n");
+    fs::write(&file, profile).unwrap();
+    let check = |profile: &str| -> Value {
+        let without = shop.command("check", &[]).env("AWS_ACCESS_KEY_ID", "").env("AWS_SECRET_ACCESS_KEY", "");
+        let asked = without.env("AWS_SHARED_CREDENTIALS_FILE", file.to_str().unwrap()).env("AWS_PROFILE", profile);
+        let asked = asked.env("AWS_CONFIG_FILE", "/nowhere").env("AWS_EC2_METADATA_DISABLED", "true");
+        serde_json::from_str(&asked.complete(PATIENCE).unwrap().stdout).unwrap()
+    };
+    assert_eq!(check("lake")["ok"], true, "{}", check("lake"));
+    let other = check("other");
+    assert_eq!(other["ok"], false, "{other}");
+    assert!(other["findings"].to_string().contains("ID-00"), "{other}");
 }
 
 #[test]

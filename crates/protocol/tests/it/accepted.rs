@@ -51,9 +51,11 @@ fn a_bucket_is_read_with_all_that_is_said_of_it() {
     assert_eq!((s3.bucket.as_str(), s3.region.as_deref(), s3.path_style), ("b", Some("eu-west-1"), Some(false)));
     assert_eq!((s3.kms_key_id.as_deref(), s3.storage_class.as_deref()), (Some("k"), Some("STANDARD_IA")));
     assert_eq!((s3.requester_pays, s3.tags), (true, vec![("a".to_owned(), "b".to_owned())]));
-    let role =
-        parse(&SHOP.replace(target, &text.replace("kmsKeyId: k", "roleArn: r"))).unwrap().runnable().unwrap_err();
-    assert_eq!((role.0.len(), role.0[0].path.as_str()), (1, "streamingTarget.roleArn"));
+    let with = |words: &str| parse(&SHOP.replace(target, &text.replace("kmsKeyId: k", words)));
+    let StoreSpec::S3(s3) = with("roleArn: r, externalId: x").unwrap().target.store else { panic!("no bucket") };
+    assert_eq!((s3.role_arn.as_deref(), s3.external_id.as_deref()), (Some("r"), Some("x")));
+    let refused = with("externalId: x").unwrap_err();
+    assert_eq!(refused.0[0].path, "streamingTarget.externalId");
 }
 
 #[test]
