@@ -238,7 +238,8 @@ fn options(spec: &Map<String, Value>, wrong: &Wrong) -> Vec<Part> {
             ("decimalMapping", "Decimals", "logical"),
         ] {
             let picks = target_words(spec, name, default, format_name);
-            all.push(Part::Choice(Choice::of(name, label, picks, wrong)));
+            // Not set is an answer: the contract's default.
+            all.push(Part::Choice(Choice::of(name, label, picks, wrong).optional()));
         }
     }
     let mode = advanced("snapshot.mode");
