@@ -12,6 +12,7 @@ pub(crate) mod install;
 pub(crate) mod metrics;
 pub(crate) mod pipelines;
 pub(crate) mod projects;
+mod recipients;
 pub(crate) mod set_times;
 pub(crate) mod settings;
 pub(crate) mod token;

@@ -8,13 +8,11 @@ use axum::http::StatusCode;
 use serde::Serialize;
 
 use super::Listed;
+use super::recipients::Kind;
 use super::webhooks::Tested;
 use crate::app::App;
-use crate::app::recipients::NewRecipient;
-use crate::auth::Caller;
 use crate::db::recipients::Recipient;
 use crate::fault::Refused;
-use crate::web::members::Members;
 use crate::web::request::{ApiCaller, Ids, Page, Sent};
 
 /// An e-mail address on the wire.
@@ -44,7 +42,7 @@ pub(crate) struct CreatedEmailRecipient {
     email_recipient_id: String,
 }
 
-const KIND: (&str, &str) = ("email", "email");
+const KIND: Kind = Kind { words: ("email", "email"), called: "the e-mail address" };
 
 fn view(recipient: Recipient) -> EmailRecipientView {
     EmailRecipientView {
@@ -58,23 +56,6 @@ fn view(recipient: Recipient) -> EmailRecipientView {
     }
 }
 
-async fn of_id(app: &App, caller: &Caller, id: &str) -> Result<Recipient, Refused> {
-    let found = app.recipient(caller, id).await?;
-    if found.kind == KIND.0 { Ok(found) } else { Err(Refused::NotFound("the e-mail address")) }
-}
-
-fn sent(app: &App, sent: &Sent) -> Result<NewRecipient, Refused> {
-    let mut members = Members::of(sent.body.clone())?;
-    let email = members.required_text("email");
-    let events = members.texts("events");
-    if events.is_none() {
-        members.wrong("events", "is missing");
-    }
-    let new = members.also(NewRecipient::check(app, KIND, &email, &events.unwrap_or_default()))?;
-    members.finish()?;
-    new.ok_or_else(|| Refused::failed("an e-mail address was neither refused nor accepted"))
-}
-
 /// The account's e-mail addresses, by creation.
 #[utoipa::path(get, path = "/email-recipients", operation_id = "listEmailRecipients", tag = "e-mail",
     responses((status = 200, description = "A page of them", body = Listed<EmailRecipientView>)))]
@@ -83,7 +64,7 @@ pub(crate) async fn list(
     ApiCaller(caller): ApiCaller,
     page: Page,
 ) -> Result<Json<Listed<EmailRecipientView>>, Refused> {
-    let all = app.recipients(&caller).await?.into_iter().filter(|recipient| recipient.kind == KIND.0);
+    let all = KIND.all(&app, &caller).await?;
     Ok(Json(Listed::page_of(all.map(view).collect(), page)))
 }
 
@@ -96,7 +77,7 @@ pub(crate) async fn create(
     ApiCaller(caller): ApiCaller,
     sent: Sent,
 ) -> Result<(StatusCode, Json<CreatedEmailRecipient>), Refused> {
-    let new = self::sent(&app, &sent)?;
+    let new = KIND.sent(&app, &sent)?;
     let (email_recipient_id, _) = app.add_recipient(&caller, new, sent.once.as_ref()).await?;
     Ok((StatusCode::CREATED, Json(CreatedEmailRecipient { email_recipient_id })))
 }
@@ -109,7 +90,7 @@ pub(crate) async fn read(
     ApiCaller(caller): ApiCaller,
     Ids(id): Ids<String>,
 ) -> Result<Json<EmailRecipientView>, Refused> {
-    Ok(Json(view(of_id(&app, &caller, &id).await?)))
+    Ok(Json(view(KIND.of_id(&app, &caller, &id).await?)))
 }
 
 /// Changes address and events.
@@ -122,9 +103,9 @@ pub(crate) async fn replace(
     Ids(id): Ids<String>,
     sent: Sent,
 ) -> Result<Json<EmailRecipientView>, Refused> {
-    of_id(&app, &caller, &id).await?;
-    app.change_recipient(&caller, &id, self::sent(&app, &sent)?).await?;
-    Ok(Json(view(of_id(&app, &caller, &id).await?)))
+    KIND.of_id(&app, &caller, &id).await?;
+    app.change_recipient(&caller, &id, KIND.sent(&app, &sent)?).await?;
+    Ok(Json(view(KIND.of_id(&app, &caller, &id).await?)))
 }
 
 /// Removes an e-mail address.
@@ -135,7 +116,7 @@ pub(crate) async fn remove(
     ApiCaller(caller): ApiCaller,
     Ids(id): Ids<String>,
 ) -> Result<StatusCode, Refused> {
-    of_id(&app, &caller, &id).await?;
+    KIND.of_id(&app, &caller, &id).await?;
     app.remove_recipient(&caller, &id).await?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -148,6 +129,6 @@ pub(crate) async fn test(
     ApiCaller(caller): ApiCaller,
     Ids(id): Ids<String>,
 ) -> Result<Json<Tested>, Refused> {
-    of_id(&app, &caller, &id).await?;
+    KIND.of_id(&app, &caller, &id).await?;
     Ok(Json(Tested::of(app.test_recipient(&caller, &id).await?)))
 }

@@ -8,11 +8,10 @@ use axum::http::StatusCode;
 use serde::Serialize;
 
 use super::Listed;
+use super::recipients::Kind;
 use crate::app::App;
-use crate::app::recipients::NewRecipient;
 use crate::db::recipients::Recipient;
 use crate::fault::Refused;
-use crate::web::members::Members;
 use crate::web::request::{ApiCaller, Ids, Page, Sent};
 
 /// A webhook on the wire.
@@ -61,7 +60,7 @@ impl Tested {
     }
 }
 
-const KIND: (&str, &str) = ("webhook", "url");
+const KIND: Kind = Kind { words: ("webhook", "url"), called: "the webhook" };
 
 fn view(recipient: Recipient) -> WebhookView {
     WebhookView {
@@ -75,23 +74,6 @@ fn view(recipient: Recipient) -> WebhookView {
     }
 }
 
-async fn webhook(app: &App, caller: &crate::auth::Caller, id: &str) -> Result<Recipient, Refused> {
-    let found = app.recipient(caller, id).await?;
-    if found.kind == KIND.0 { Ok(found) } else { Err(Refused::NotFound("the webhook")) }
-}
-
-fn sent(app: &App, sent: &Sent) -> Result<NewRecipient, Refused> {
-    let mut members = Members::of(sent.body.clone())?;
-    let url = members.required_text("url");
-    let events = members.texts("events");
-    if events.is_none() {
-        members.wrong("events", "is missing");
-    }
-    let new = members.also(NewRecipient::check(app, KIND, &url, &events.unwrap_or_default()))?;
-    members.finish()?;
-    new.ok_or_else(|| Refused::failed("a webhook was neither refused nor accepted"))
-}
-
 /// The account's webhooks, by creation.
 #[utoipa::path(get, path = "/webhooks", operation_id = "listWebhooks", tag = "webhooks",
     responses((status = 200, description = "A page of them", body = Listed<WebhookView>)))]
@@ -100,7 +82,7 @@ pub(crate) async fn list(
     ApiCaller(caller): ApiCaller,
     page: Page,
 ) -> Result<Json<Listed<WebhookView>>, Refused> {
-    let all = app.recipients(&caller).await?.into_iter().filter(|recipient| recipient.kind == KIND.0);
+    let all = KIND.all(&app, &caller).await?;
     Ok(Json(Listed::page_of(all.map(view).collect(), page)))
 }
 
@@ -113,7 +95,7 @@ pub(crate) async fn create(
     ApiCaller(caller): ApiCaller,
     sent: Sent,
 ) -> Result<(StatusCode, Json<CreatedWebhook>), Refused> {
-    let new = self::sent(&app, &sent)?;
+    let new = KIND.sent(&app, &sent)?;
     let (webhook_id, secret) = app.add_recipient(&caller, new, sent.once.as_ref()).await?;
     Ok((StatusCode::CREATED, Json(CreatedWebhook { webhook_id, secret: secret.unwrap_or_default() })))
 }
@@ -126,7 +108,7 @@ pub(crate) async fn read(
     ApiCaller(caller): ApiCaller,
     Ids(id): Ids<String>,
 ) -> Result<Json<WebhookView>, Refused> {
-    Ok(Json(view(webhook(&app, &caller, &id).await?)))
+    Ok(Json(view(KIND.of_id(&app, &caller, &id).await?)))
 }
 
 /// Changes address and events; the secret stays.
@@ -139,10 +121,10 @@ pub(crate) async fn replace(
     Ids(id): Ids<String>,
     sent: Sent,
 ) -> Result<Json<WebhookView>, Refused> {
-    let new = self::sent(&app, &sent)?;
-    webhook(&app, &caller, &id).await?;
+    let new = KIND.sent(&app, &sent)?;
+    KIND.of_id(&app, &caller, &id).await?;
     app.change_recipient(&caller, &id, new).await?;
-    Ok(Json(view(webhook(&app, &caller, &id).await?)))
+    Ok(Json(view(KIND.of_id(&app, &caller, &id).await?)))
 }
 
 /// Removes a webhook.
@@ -153,7 +135,7 @@ pub(crate) async fn remove(
     ApiCaller(caller): ApiCaller,
     Ids(id): Ids<String>,
 ) -> Result<StatusCode, Refused> {
-    webhook(&app, &caller, &id).await?;
+    KIND.of_id(&app, &caller, &id).await?;
     app.remove_recipient(&caller, &id).await?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -166,6 +148,6 @@ pub(crate) async fn test(
     ApiCaller(caller): ApiCaller,
     Ids(id): Ids<String>,
 ) -> Result<Json<Tested>, Refused> {
-    webhook(&app, &caller, &id).await?;
+    KIND.of_id(&app, &caller, &id).await?;
     Ok(Json(Tested::of(app.test_recipient(&caller, &id).await?)))
 }

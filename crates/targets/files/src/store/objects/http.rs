@@ -46,7 +46,7 @@ impl Http {
         Ok(Self { client })
     }
 
-    /// Asks once. `expected` is how many bytes the answer may have.
+    /// Asks once.
     pub(crate) async fn send(
         &self,
         method: Method,
