@@ -4,12 +4,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use millrace_files::{
-    AbsSettings, AwsIdentity, AwsKeys, AzureIdentity, AzureProof, GcpIdentity, GcsSettings, LocalStore, ObjectStore,
-    S3Settings, Store,
-};
-use millrace_identity::{AwsSettings, Surroundings, TokenIdentity};
-use millrace_model::{ByteSize, Fault, Refusal, SecretReference, SecretStore, SecretValue};
+use millrace_files::{AbsSettings, GcsSettings, LocalStore, ObjectStore, Proof, Prover, S3Settings, Store};
+use millrace_identity::{AwsSettings, Surroundings, Token, TokenIdentity};
+use millrace_model::{ByteSize, Fault, KeptSecret, Refusal, SecretValue, Timestamp};
 use millrace_protocol::{AbsSpec, GcsSpec, S3Spec, StoreSpec};
 use millrace_secrets::Secrets;
 
@@ -59,8 +56,9 @@ fn s3(spec: &S3Spec, memory: ByteSize) -> Result<Arc<dyn Store>, Fault> {
         external_id: spec.external_id.clone(),
         region: Some(settings.region.clone()),
     };
-    let identity = Aws(millrace_identity::aws(&Surroundings::of_process()?, &role));
-    Ok(Arc::new(ObjectStore::s3(settings, Arc::new(identity), memory)?))
+    let around = Surroundings::of_process()?;
+    let identity = millrace_identity::aws(&around, &role);
+    Ok(Arc::new(ObjectStore::s3(settings, identity, &around, memory)?))
 }
 
 fn abs(spec: &AbsSpec, memory: ByteSize, secrets: &Secrets) -> Result<Arc<dyn Store>, Fault> {
@@ -69,9 +67,10 @@ fn abs(spec: &AbsSpec, memory: ByteSize, secrets: &Secrets) -> Result<Arc<dyn St
         container: spec.container.clone(),
         endpoint: spec.endpoint.clone(),
     };
-    let identity = millrace_identity::azure(&Surroundings::of_process()?);
-    let identity = Azure { key: spec.account_key.clone(), secrets: secrets.clone(), identity };
-    Ok(Arc::new(ObjectStore::abs(settings, Arc::new(identity), memory)?))
+    let around = Surroundings::of_process()?;
+    let identity = millrace_identity::azure(&around);
+    let key = spec.account_key.as_ref().map(|reference| secrets.keep(reference));
+    Ok(Arc::new(ObjectStore::abs(settings, Arc::new(Azure { key, identity }), &around, memory)?))
 }
 
 fn gcs(spec: &GcsSpec, memory: ByteSize) -> Result<Arc<dyn Store>, Fault> {
@@ -84,66 +83,85 @@ fn gcs(spec: &GcsSpec, memory: ByteSize) -> Result<Arc<dyn Store>, Fault> {
         storage_class: spec.storage_class.clone(),
         user_project: spec.user_project.clone(),
     };
-    let identity: Arc<dyn GcpIdentity> = match emulator {
+    let around = Surroundings::of_process()?;
+    let prover: Arc<dyn Prover> = match emulator {
         Some(_) => Arc::new(Nobody),
-        None => Arc::new(Google(millrace_identity::google(&Surroundings::of_process()?))),
+        None => Arc::new(Google(millrace_identity::google(&around))),
     };
-    Ok(Arc::new(ObjectStore::gcs(settings, identity, memory)?))
+    Ok(Arc::new(ObjectStore::gcs(settings, prover, &around, memory)?))
 }
-
-/// The identity of this process on AWS, or a role that it takes.
-struct Aws(Arc<dyn millrace_identity::AwsIdentity>);
 
 /// What an emulator asks for.
 struct Nobody;
 
-/// The identity of this process on Google Cloud.
+/// The token that the environment has, else the identity of this process on Google Cloud.
 struct Google(Arc<dyn TokenIdentity>);
 
-/// The key of a storage account, read anew for each request, as a changed environment or file has it; without one the
-/// identity of this process on Azure.
+/// The key of a storage account, of a secret or of the environment; without one the identity of this process on Azure.
 struct Azure {
-    key: Option<SecretReference>,
-    secrets: Secrets,
+    key: Option<Arc<dyn KeptSecret>>,
     identity: Arc<dyn TokenIdentity>,
 }
 
 #[async_trait]
-impl AwsIdentity for Aws {
-    async fn keys(&self) -> Result<AwsKeys, Fault> {
-        let found = self.0.credentials().await?;
-        Ok(AwsKeys { id: found.key_id.clone(), secret: found.secret_key.clone(), token: found.session_token.clone() })
+impl Prover for Nobody {
+    async fn proof(&self) -> Result<Proof, Fault> {
+        Ok(Proof::Nothing)
     }
-}
 
-#[async_trait]
-impl GcpIdentity for Nobody {
-    async fn token(&self) -> Result<Option<SecretValue>, Fault> {
+    async fn another(&self, _refused: &Proof) -> Result<Option<Proof>, Fault> {
         Ok(None)
     }
 }
 
 #[async_trait]
-impl GcpIdentity for Google {
-    async fn token(&self) -> Result<Option<SecretValue>, Fault> {
+impl Prover for Google {
+    async fn proof(&self) -> Result<Proof, Fault> {
         match variable("GOOGLE_OAUTH_ACCESS_TOKEN") {
-            Some(token) => Ok(Some(SecretValue::new(token))),
-            None => Ok(Some(self.0.token(GOOGLE_STORAGE).await?.value.clone())),
+            Some(value) => Ok(Proof::Token(Arc::new(given(value)))),
+            None => Ok(Proof::Token(self.0.token(GOOGLE_STORAGE).await?)),
+        }
+    }
+
+    async fn another(&self, refused: &Proof) -> Result<Option<Proof>, Fault> {
+        match variable("GOOGLE_OAUTH_ACCESS_TOKEN") {
+            Some(_) => Ok(None),
+            None => another(&*self.0, GOOGLE_STORAGE, refused).await,
         }
     }
 }
 
 #[async_trait]
-impl AzureIdentity for Azure {
-    async fn proof(&self) -> Result<AzureProof, Fault> {
-        if let Some(reference) = &self.key {
-            return Ok(AzureProof::Key(self.secrets.read(reference).await?));
+impl Prover for Azure {
+    async fn proof(&self) -> Result<Proof, Fault> {
+        if let Some(key) = &self.key {
+            return Ok(Proof::Key(key.value().await?));
         }
         match variable("AZURE_STORAGE_KEY") {
-            Some(key) => Ok(AzureProof::Key(SecretValue::new(key))),
-            None => Ok(AzureProof::Token(self.identity.token(AZURE_STORAGE).await?.value.clone())),
+            Some(key) => Ok(Proof::Key(SecretValue::new(key))),
+            None => Ok(Proof::Token(self.identity.token(AZURE_STORAGE).await?)),
         }
     }
+
+    async fn another(&self, refused: &Proof) -> Result<Option<Proof>, Fault> {
+        match (&self.key, refused) {
+            (Some(kept), Proof::Key(refused)) => Ok(kept.newer(refused).await?.map(Proof::Key)),
+            _ => another(&*self.identity, AZURE_STORAGE, refused).await,
+        }
+    }
+}
+
+/// A new token for a refused one.
+async fn another(identity: &dyn TokenIdentity, scope: &str, refused: &Proof) -> Result<Option<Proof>, Fault> {
+    let Proof::Token(token) = refused else { return Ok(None) };
+    identity.forget(scope, token);
+    Ok(Some(Proof::Token(identity.token(scope).await?)))
+}
+
+/// A token that somebody else has got and keeps new.
+fn given(value: String) -> Token {
+    let from = "GOOGLE_OAUTH_ACCESS_TOKEN".to_owned();
+    Token { value: SecretValue::new(value), expires: Timestamp(i64::MAX), from }
 }
 
 #[expect(clippy::disallowed_methods, reason = "the one place where the stores' standard variables are read")]

@@ -1,4 +1,4 @@
-//! The HTTP client of all identities and secret services: bounded answers, no redirects, nothing printed.
+//! The HTTP client of identities, secret services and object stores: bounded answers, no redirects, nothing printed.
 //!
 //! Metadata services lie beside the process and are asked without a proxy, which would answer in their place.
 
@@ -8,7 +8,7 @@ use std::time::Duration;
 use millrace_model::{Fault, Timestamp};
 use reqwest::header::{HeaderMap, HeaderValue};
 use reqwest::redirect::Policy;
-use reqwest::{Certificate, Client, Method, RequestBuilder};
+use reqwest::{Certificate, Client, Method, RequestBuilder, Response};
 use serde::de::DeserializeOwned;
 use zeroize::Zeroizing;
 
@@ -19,12 +19,14 @@ use crate::time::http_date;
 const CONNECT: Duration = Duration::from_secs(5);
 /// A metadata service answers within milliseconds or is not there at all.
 const CONNECT_BESIDE: Duration = Duration::from_secs(1);
-/// Longest time for a whole answer.
+/// Longest time for a whole answer, where a request says nothing else.
 const PATIENCE: Duration = Duration::from_secs(15);
+/// Services close connections after a while of silence; ours go before.
+const IDLE: Duration = Duration::from_secs(15);
 /// No token and no secret is larger (a secret has at most 64 KiB with the clouds, 1 MiB with Vault).
 const LARGEST: usize = 4 << 20;
 
-/// The client.
+/// The client of a process: services outside, stores among them, and those beside it.
 #[derive(Clone)]
 pub struct Http {
     outside: Client,
@@ -56,6 +58,7 @@ impl Http {
             let mut builder = Client::builder()
                 .connect_timeout(connect)
                 .timeout(PATIENCE)
+                .pool_idle_timeout(IDLE)
                 // A redirect would carry a token to somewhere else.
                 .redirect(Policy::none())
                 .user_agent(concat!("millrace/", env!("CARGO_PKG_VERSION")));
@@ -81,16 +84,21 @@ impl Http {
 
 /// Sends it. The error says in words why there was no answer.
 pub async fn send(request: RequestBuilder) -> Result<Answer, String> {
-    let mut response = request.send().await.map_err(words)?;
+    let response = request.send().await.map_err(words)?;
     let (status, headers) = (response.status().as_u16(), response.headers().clone());
+    Ok(Answer { status, headers, body: body(response, LARGEST).await? })
+}
+
+/// The body of an answer, if it has at most so many bytes. Overwritten when dropped.
+pub async fn body(mut response: Response, largest: usize) -> Result<Zeroizing<Vec<u8>>, String> {
     let mut body = Zeroizing::new(Vec::with_capacity(8 << 10));
     while let Some(piece) = response.chunk().await.map_err(words)? {
-        if body.len() + piece.len() > LARGEST {
-            return Err("its answer is too large".into());
+        if body.len() + piece.len() > largest {
+            return Err(format!("its answer has more than {largest} bytes"));
         }
         body.extend_from_slice(&piece);
     }
-    Ok(Answer { status, headers, body })
+    Ok(body)
 }
 
 /// A header that the client does not show.
@@ -134,7 +142,7 @@ impl Answer {
 }
 
 /// An error of the client in words, without the address.
-fn words(error: reqwest::Error) -> String {
+pub fn words(error: reqwest::Error) -> String {
     let error = error.without_url();
     let mut text = error.to_string();
     let mut cause = std::error::Error::source(&error);

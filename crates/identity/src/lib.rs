@@ -18,14 +18,15 @@ mod time;
 mod token;
 mod vault;
 
-pub use aws::call::{AwsClient, Refusal};
-pub use aws::sign::{Signed, sign};
+pub use aws::call::{AwsClient, Refusal, domain};
+pub use aws::sign::{Signed, encoded, sign};
 pub use aws::{AwsCredentials, AwsIdentity, AwsSettings, aws, region};
 pub use azure::azure;
 pub use fault::bounded;
 pub use google::{CLOUD_PLATFORM, google, project};
-pub use http::{Answer, Http, hidden, send};
+pub use http::{Answer, Http, body, hidden, send, words};
 pub use surroundings::{Surroundings, WallClock};
 pub use text::SecretText;
+pub use time::http_date;
 pub use token::{Token, TokenIdentity};
 pub use vault::{VaultClient, VaultRead, VaultToken};

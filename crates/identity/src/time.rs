@@ -14,7 +14,7 @@ pub(crate) fn compact(time: Timestamp) -> String {
 }
 
 /// `Sun, 06 Nov 1994 08:49:37 GMT` (RFC 9110, "Date/Time Formats": the form that servers must send).
-pub(crate) fn http_date(text: &str) -> Option<Timestamp> {
+pub fn http_date(text: &str) -> Option<Timestamp> {
     const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
     let mut words = text.split_once(", ")?.1.split(' ');
     let (day, month, year, clock) = (words.next()?, words.next()?, words.next()?, words.next()?);

@@ -1,5 +1,5 @@
-//! What may stand between an agent and its hub: TLS under a certificate authority of one's own, and a proxy that lets
-//! through what it is asked for by `CONNECT`.
+//! What may stand between an agent and what it talks to: TLS under a certificate authority of one's own, a proxy that lets
+//! through what it is asked for by `CONNECT`, and a service's own no to some requests.
 
 use std::fs;
 use std::net::TcpListener as Bound;
@@ -17,6 +17,7 @@ use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
 use crate::fault::{Fault, Result};
+use crate::flaky::{forward, request};
 
 /// A certificate authority that nobody trusts by itself, and a certificate of it for [`NAME`].
 pub struct Authority {
@@ -109,6 +110,24 @@ impl Door {
             let mut inner = inner(port).await?;
             stream.write_all(b"HTTP/1.1 200 Connection established\r\n\r\n").await?;
             copy_bidirectional(&mut stream, &mut inner).await.map(drop)
+        })
+    }
+
+    /// A way to the HTTP service at `port` of this machine on which `refused` is asked for an answer, whole, to each first
+    /// line; what it has none for goes through.
+    pub fn refusing(port: u16, refused: impl Fn(&str) -> Option<String> + Send + Sync + 'static) -> Result<Self> {
+        let refused = Arc::new(refused);
+        Self::open(move |mut client, _asked| {
+            let refused = Arc::clone(&refused);
+            async move {
+                let Some(request) = request(&mut client).await? else { return Ok(()) };
+                let first = String::from_utf8_lossy(request.split(|byte| *byte == b'\r').next().unwrap_or_default());
+                let reply = match refused(&first) {
+                    Some(answer) => answer.into_bytes(),
+                    None => forward(port, &request).await?,
+                };
+                client.write_all(&reply).await
+            }
         })
     }
 

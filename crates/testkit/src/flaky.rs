@@ -179,7 +179,8 @@ pub(crate) async fn request(client: &mut TcpStream) -> std::io::Result<Option<Ve
     Ok(Some(whole))
 }
 
-async fn forward(port: u16, request: &[u8]) -> std::io::Result<Vec<u8>> {
+/// The reply to a request that asks for the connection to be closed.
+pub(crate) async fn forward(port: u16, request: &[u8]) -> std::io::Result<Vec<u8>> {
     let mut server = TcpStream::connect(("127.0.0.1", port)).await?;
     server.write_all(request).await?;
     let mut reply = Vec::new();

@@ -111,7 +111,11 @@ impl StoreServer {
     /// A folder of the bucket as the target of a pipeline, reached through `port`. Only Versity's gateway keeps the objects
     /// as files, for the independent reader.
     pub fn place(&self, prefix: &str, port: u16) -> Place {
-        let address = format!("http://127.0.0.1:{port}");
+        self.place_at(prefix, &format!("http://127.0.0.1:{port}"))
+    }
+
+    /// The same, reached at another address.
+    pub fn place_at(&self, prefix: &str, address: &str) -> Place {
         let set = |variables: &[(&str, &str)]| {
             variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
         };
@@ -125,7 +129,7 @@ impl StoreServer {
                     "accountKey": {"secretType": "env", "secretName": "LAKE_KEY"}}),
                 set(&[("LAKE_KEY", ACCOUNT_KEY)]),
             ),
-            Program::FakeGcs => (json!({"type": "gcs", "bucket": BUCKET}), set(&[("STORAGE_EMULATOR_HOST", &address)])),
+            Program::FakeGcs => (json!({"type": "gcs", "bucket": BUCKET}), set(&[("STORAGE_EMULATOR_HOST", address)])),
         };
         let mut fields = fields.as_object().cloned().unwrap_or_default();
         fields.insert("prefix".into(), prefix.into());

@@ -4,6 +4,7 @@ use std::fs;
 use std::thread;
 use std::time::Duration;
 
+use millrace_testkit::doors::{Authority, Door};
 use millrace_testkit::flaky::Flaky;
 use millrace_testkit::postgres::Settings;
 use millrace_testkit::stores::{Program, StoreServer};
@@ -53,6 +54,25 @@ fn the_identity_of_a_profile_opens_the_bucket_where_the_environment_has_no_keys(
     let other = check("other");
     assert_eq!(other["ok"], false, "{other}");
     assert!(other["findings"].to_string().contains("ID-00"), "{other}");
+}
+
+#[test]
+fn a_store_behind_a_certificate_authority_of_ones_own_is_reached_with_custom_cert_location() {
+    let server = StoreServer::shared(Program::VersityGw);
+    let folder = tempfile::tempdir().unwrap();
+    let authority = Authority::create(folder.path()).unwrap();
+    let door = Door::tls(&authority, server.port()).unwrap();
+    let place = server.place_at("behind-tls", &format!("https://127.0.0.1:{}", door.port));
+    let shop = Shop::with(Settings::default(), &workload::TABLES, |draft| draft.to(place));
+    let check = |certificate: &str| -> Value {
+        let asked = shop.command("check", &[]).env("CUSTOM_CERT_LOCATION", certificate);
+        serde_json::from_str(&asked.complete(PATIENCE).unwrap().stdout).unwrap()
+    };
+    let trusted = check(authority.certificate.to_str().unwrap());
+    assert_eq!(trusted["ok"], true, "{trusted}");
+    let distrusted = check("");
+    assert_eq!(distrusted["ok"], false, "{distrusted}");
+    assert!(distrusted["findings"].to_string().contains("certificate"), "{distrusted}");
 }
 
 #[test]

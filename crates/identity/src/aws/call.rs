@@ -157,11 +157,11 @@ pub(crate) fn endpoint(around: &Surroundings, service: &str, region: &str) -> St
         return url;
     }
     let fips = around.variable("AWS_USE_FIPS_ENDPOINT").filter(|it| it == "true").map_or("", |_| "-fips");
-    format!("https://{service}{fips}.{region}.{}", suffix(region))
+    format!("https://{service}{fips}.{region}.{}", domain(region))
 }
 
 /// The domain of the partition that a region lies in.
-fn suffix(region: &str) -> &'static str {
+pub fn domain(region: &str) -> &'static str {
     match region.split('-').next().unwrap_or_default() {
         "cn" => "amazonaws.com.cn",
         "eusc" => "amazonaws.eu",
@@ -241,7 +241,7 @@ mod tests {
             ("us-isob-east-1", ".us-isob-east-1.sc2s.sgov.gov"),
             ("eusc-de-east-1", ".eusc-de-east-1.amazonaws.eu"),
         ] {
-            assert!(format!("{region}.{}", suffix(region)).ends_with(ending.trim_start_matches('.')), "{region}");
+            assert!(format!("{region}.{}", domain(region)).ends_with(ending.trim_start_matches('.')), "{region}");
         }
     }
 

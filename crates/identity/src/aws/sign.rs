@@ -1,7 +1,7 @@
 //! Signature Version 4 (AWS General Reference, "Create a signed AWS API request").
 
 use millrace_model::Timestamp;
-use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HOST, HeaderMap, HeaderValue};
+use reqwest::header::{AUTHORIZATION, HOST, HeaderMap, HeaderValue};
 use reqwest::{Method, Url};
 use ring::{digest, hmac};
 
@@ -11,8 +11,8 @@ use crate::time::compact;
 
 const ALGORITHM: &str = "AWS4-HMAC-SHA256";
 
-/// A request as far as its signature speaks of it. `content-type`, `host` and every header of `x-amz-` and
-/// `x-goog-` are signed.
+/// A request as far as its signature speaks of it. Beside the host, every header that it has by then is signed: a proxy that
+/// drops an `If-None-Match` makes it fail.
 #[derive(Clone, Copy, Debug)]
 pub struct Signed<'a> {
     /// For example `eu-west-1`.
@@ -29,12 +29,17 @@ pub struct Signed<'a> {
     pub now: Timestamp,
 }
 
-/// Adds `x-amz-date`, `x-amz-security-token` and `authorization` to the headers of a request.
+/// Adds `x-amz-date`, `x-amz-security-token`, for S3 `x-amz-content-sha256`, and `authorization` to the headers of a
+/// request.
 pub fn sign(request: Signed<'_>, credentials: &AwsCredentials, headers: &mut HeaderMap) {
     let stamp = compact(request.now);
     headers.insert("x-amz-date", hidden(&stamp));
     if let Some(token) = &credentials.session_token {
         headers.insert("x-amz-security-token", hidden(token.reveal()));
+    }
+    let body = sha256(request.body);
+    if request.service == "s3" {
+        headers.insert("x-amz-content-sha256", hidden(&body));
     }
     if let Some(host) = host(request.url) {
         headers.insert(HOST, host);
@@ -42,7 +47,7 @@ pub fn sign(request: Signed<'_>, credentials: &AwsCredentials, headers: &mut Hea
     let day = stamp.split('T').next().unwrap_or_default();
     let (region, service) = (request.region, request.service);
     let scope = format!("{day}/{region}/{service}/aws4_request");
-    let (canonical, names) = canonical(request, headers);
+    let (canonical, names) = canonical(request, headers, &body);
     let to_sign = format!("{ALGORITHM}\n{stamp}\n{scope}\n{}", sha256(canonical.as_bytes()));
     let signature = hex(hmac(&signing_key(credentials, day, region, service), &to_sign).as_ref());
     let key_id = &credentials.key_id;
@@ -58,12 +63,9 @@ fn host(url: &Url) -> Option<HeaderValue> {
 }
 
 /// The canonical request, and the names of the signed headers.
-fn canonical(request: Signed<'_>, headers: &HeaderMap) -> (String, String) {
-    let is_signed =
-        |name: &str| name == CONTENT_TYPE || name == HOST || name.starts_with("x-amz-") || name.starts_with("x-goog-");
+fn canonical(request: Signed<'_>, headers: &HeaderMap, body: &str) -> (String, String) {
     let mut lines: Vec<(&str, String)> = headers
         .iter()
-        .filter(|(name, _)| is_signed(name.as_str()))
         .map(|(name, value)| {
             let value = String::from_utf8_lossy(value.as_bytes());
             (name.as_str(), value.split_ascii_whitespace().collect::<Vec<_>>().join(" "))
@@ -77,7 +79,7 @@ fn canonical(request: Signed<'_>, headers: &HeaderMap) -> (String, String) {
         request.method,
         path(request.url, request.service == "s3"),
         query(request.url),
-        sha256(request.body)
+        body
     );
     (text, names)
 }
@@ -95,7 +97,7 @@ fn query(url: &Url) -> String {
 }
 
 /// Percent-encoded but for the unreserved characters of RFC 3986.
-pub(crate) fn encoded(text: &str) -> String {
+pub fn encoded(text: &str) -> String {
     let mut written = String::with_capacity(text.len());
     for byte in text.bytes() {
         if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
@@ -227,6 +229,27 @@ mod tests {
             signature(&Method::GET, path, &headers, "", "iam"),
             "5d672d79c15b13162d9279b0855cfba6789a8edb4c82c400e06b5924a6f2b5d7"
         );
+    }
+
+    /// The second example of "Signature Calculations for the Authorization Header" of S3's API reference.
+    #[test]
+    fn the_signature_is_that_of_the_manual_of_s3() {
+        let credentials = AwsCredentials {
+            key_id: "AKIAIOSFODNN7EXAMPLE".into(),
+            secret_key: SecretValue::new("wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"),
+            session_token: None,
+            expires: None,
+            from: "the manual".into(),
+        };
+        let url = Url::parse("https://examplebucket.s3.amazonaws.com/test%24file.text").unwrap();
+        let mut headers = HeaderMap::new();
+        headers.insert("date", HeaderValue::from_static("Fri, 24 May 2013 00:00:00 GMT"));
+        headers.insert("x-amz-storage-class", HeaderValue::from_static("REDUCED_REDUNDANCY"));
+        let (region, method, now) = ("us-east-1", &Method::PUT, Timestamp::parse("2013-05-24T00:00:00Z").unwrap());
+        let request = Signed { region, service: "s3", method, url: &url, body: b"Welcome to Amazon S3.", now };
+        sign(request, &credentials, &mut headers);
+        let written = headers[AUTHORIZATION].to_str().unwrap();
+        assert!(written.ends_with("98ad721746da40c64f1a55b78f14c238d841ea1380cd77a1b5971af0ece108bd"), "{written}");
     }
 
     #[test]

@@ -38,12 +38,12 @@ pub use fsck::{Breach, FsckReport, fsck};
 pub use read::read;
 pub use settings::{Compression, Decimals, Form, Format, Layout, Settings};
 pub use status::{Status, TableStatus, status};
-pub use store::abs::{AbsSettings, AzureIdentity, AzureProof};
-pub use store::gcs::{GcpIdentity, GcsSettings};
+pub use store::abs::AbsSettings;
+pub use store::gcs::GcsSettings;
 pub use store::local::LocalStore;
 pub use store::memory::MemoryStore;
-pub use store::objects::ObjectStore;
-pub use store::s3::{AwsIdentity, AwsKeys, S3Settings};
+pub use store::objects::{ObjectStore, Proof, Prover};
+pub use store::s3::S3Settings;
 pub use store::{Created, Entry, EntryKind, Store, Upload};
 
 /// A lake of files, seen through one pipeline's settings.

@@ -7,20 +7,21 @@ mod said;
 mod sign;
 
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
-use millrace_model::{ByteSize, Fault, SecretValue, Timestamp};
-use reqwest::{Method, Url};
+use millrace_identity::{Surroundings, encoded};
+use millrace_model::{ByteSize, Fault};
+use reqwest::Method;
 
-use super::objects::http::{Http, Reply};
+use super::objects::address::{path, query};
+use super::objects::http::{Reply, headers, send};
 use super::objects::{
-    Answer, Deed, Grant, ObjectStore, Objects, Page, Piece, Pieces, Purpose, Unfinished, When, patiently, unfit,
+    Answer, Deed, Endpoint, Grant, ObjectStore, Objects, Page, Piece, Pieces, Proof, Prover, Purpose, Unfinished, When,
+    absent_is_none, patiently,
 };
-use super::s3::sign::{encode, query};
 use sign::{http_date, sign};
 
 /// Of a block. A blob has at most 50,000.
@@ -29,22 +30,6 @@ const PIECE: usize = 5 << 20;
 const AT_ONCE: usize = 4;
 /// The version of the service that the requests are written for.
 const VERSION: &str = "2023-11-03";
-
-/// What proves who millrace is at a storage account.
-#[derive(Clone, Debug)]
-pub enum AzureProof {
-    /// The account's key, in base64.
-    Key(SecretValue),
-    /// An access token of Microsoft Entra.
-    Token(SecretValue),
-}
-
-/// Who millrace is on Azure. Asked before each request; whoever implements it keeps what is still valid.
-#[async_trait]
-pub trait AzureIdentity: Send + Sync {
-    /// A proof that is valid now.
-    async fn proof(&self) -> Result<AzureProof, Fault>;
-}
 
 /// Where the objects lie.
 #[derive(Clone, Debug, Default)]
@@ -58,9 +43,9 @@ pub struct AbsSettings {
 }
 
 struct Abs {
-    http: Http,
+    around: Surroundings,
     settings: AbsSettings,
-    identity: Arc<dyn AzureIdentity>,
+    prover: Arc<dyn Prover>,
     /// Scheme and host.
     origin: String,
     /// Path of the container.
@@ -69,23 +54,32 @@ struct Abs {
 
 impl ObjectStore {
     /// A container of Azure Blob Storage. Uploads may hold about `memory`. Connects nothing yet.
-    pub fn abs(settings: AbsSettings, identity: Arc<dyn AzureIdentity>, memory: ByteSize) -> Result<Self, Fault> {
+    pub fn abs(
+        settings: AbsSettings,
+        prover: Arc<dyn Prover>,
+        around: &Surroundings,
+        memory: ByteSize,
+    ) -> Result<Self, Fault> {
         let usual = || format!("https://{}.blob.core.windows.net", settings.account);
-        let endpoint = settings.endpoint.clone().unwrap_or_else(usual);
-        let url =
-            Url::parse(&endpoint).map_err(|error| unfit(format!("the endpoint `{endpoint}` is no URL: {error}")))?;
-        let Some(host) = url.host_str().filter(|_| matches!(url.scheme(), "http" | "https")) else {
-            return Err(unfit(format!("the endpoint `{endpoint}` is no URL with http or https")));
-        };
-        let host = url.port().map_or(host.to_owned(), |port| format!("{host}:{port}"));
-        let origin = format!("{}://{host}", url.scheme());
+        let endpoint = Endpoint::parse(&settings.endpoint.clone().unwrap_or_else(usual))?;
         // An emulator has the account in the path.
-        let base = format!("{}/{}", url.path().trim_end_matches('/'), encode(&settings.container, false));
-        Ok(Self::new(Abs { http: Http::new()?, settings, identity, origin, base }, memory))
+        let base = format!("{}/{}", endpoint.path, encoded(&settings.container));
+        let origin = endpoint.origin();
+        Ok(Self::new(Abs { around: around.clone(), settings, prover, origin, base }, memory))
     }
 }
 
+/// A request as far as it does not depend on who asks.
+#[derive(Clone, Copy)]
+struct Request<'a> {
+    method: &'a Method,
+    key: Option<&'a str>,
+    parts: &'a [(&'a str, &'a str)],
+    headers: &'a [(&'a str, &'a str)],
+}
+
 impl Abs {
+    /// Asks once; a second time only where the service did not take the proof, because then nothing has happened.
     async fn ask(
         &self,
         method: Method,
@@ -94,28 +88,42 @@ impl Abs {
         headers: &[(&str, &str)],
         body: Bytes,
     ) -> Result<Reply, Answer> {
-        let path = key.map_or(self.base.clone(), |key| format!("{}/{}", self.base, encode(key, true)));
-        let mut headers: Vec<(String, String)> =
-            headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        headers.push(("x-ms-date".into(), http_date(now())));
-        headers.push(("x-ms-version".into(), VERSION.into()));
-        match self.identity.proof().await? {
-            AzureProof::Token(token) => headers.push(("authorization".into(), format!("Bearer {}", token.reveal()))),
-            AzureProof::Key(secret) => {
+        let request = Request { method: &method, key, parts, headers };
+        let proof = self.prover.proof().await?;
+        let reply = self.ask_once(request, &proof, body.clone()).await?;
+        if matches!(reply.status, 401 | 403)
+            && matches!(said::answer(&reply), Answer::Unknown(_))
+            && let Some(proof) = self.prover.another(&proof).await?
+        {
+            return self.ask_once(request, &proof, body).await;
+        }
+        Ok(reply)
+    }
+
+    async fn ask_once(&self, request: Request<'_>, proof: &Proof, body: Bytes) -> Result<Reply, Answer> {
+        let Request { method, key, parts, headers: own } = request;
+        let path = key.map_or_else(|| self.base.clone(), |key| format!("{}/{}", self.base, path(key)));
+        let mut all: Vec<(String, String)> =
+            own.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        all.push(("x-ms-date".into(), http_date(self.around.now())));
+        all.push(("x-ms-version".into(), VERSION.into()));
+        let authorization = match proof {
+            Proof::Token(_) | Proof::Nothing => proof.bearer(),
+            Proof::Key(secret) => {
                 let Ok(secret) = BASE64.decode(secret.reveal()) else {
                     return Err(Answer::Unknown("the account's key is not base64".into()));
                 };
                 let account = &self.settings.account;
                 let request = sign::Request { method: method.as_str(), path: &path, query: parts, length: body.len() };
-                let signature = BASE64.encode(sign(&request, account, &secret, &headers));
-                headers.push(("authorization".into(), format!("SharedKey {account}:{signature}")));
+                Some(format!("SharedKey {account}:{}", BASE64.encode(sign(&request, account, &secret, &all))))
             }
-        }
+        };
+        all.extend(authorization.map(|it| ("authorization".to_owned(), it)));
         let mut url = format!("{}{path}", self.origin);
         if !parts.is_empty() {
             url = format!("{url}?{}", query(parts));
         }
-        self.http.send(method, &url, &headers, body).await
+        send(self.around.http(), method.clone(), &url, headers(&all)?, body).await
     }
 }
 
@@ -135,12 +143,12 @@ impl Objects for Abs {
             headers.push(("if-none-match", "*"));
         }
         let reply = self.ask(Method::PUT, Some(key), &[], &headers, bytes).await?;
-        if is_success(&reply) { Ok(()) } else { Err(said::answer(&reply)) }
+        if reply.is_success() { Ok(()) } else { Err(said::answer(&reply)) }
     }
 
     async fn get(&self, key: &str) -> Result<Option<Bytes>, Answer> {
         let reply = self.ask(Method::GET, Some(key), &[], &[], Bytes::new()).await?;
-        if is_success(&reply) {
+        if reply.is_success() {
             return Ok(Some(reply.body));
         }
         absent_is_none(said::answer(&reply))
@@ -148,7 +156,7 @@ impl Objects for Abs {
 
     async fn size(&self, key: &str) -> Result<Option<u64>, Answer> {
         let reply = self.ask(Method::HEAD, Some(key), &[], &[], Bytes::new()).await?;
-        if !is_success(&reply) {
+        if !reply.is_success() {
             return absent_is_none(said::answer(&reply));
         }
         let bytes = reply.header("content-length").and_then(|length| length.parse().ok());
@@ -161,12 +169,12 @@ impl Objects for Abs {
         parts.extend((!prefix.is_empty()).then_some(("prefix", prefix)));
         parts.extend(after.map(|after| ("marker", after)));
         let reply = self.ask(Method::GET, None, &parts, &[], Bytes::new()).await?;
-        if is_success(&reply) { said::page(&reply.body) } else { Err(said::answer(&reply)) }
+        if reply.is_success() { said::page(&reply.body) } else { Err(said::answer(&reply)) }
     }
 
     async fn delete(&self, key: &str) -> Result<(), Answer> {
         let reply = self.ask(Method::DELETE, Some(key), &[], &[], Bytes::new()).await?;
-        if is_success(&reply) { Ok(()) } else { absent_is_none::<()>(said::answer(&reply)).map(drop) }
+        if reply.is_success() { Ok(()) } else { absent_is_none::<()>(said::answer(&reply)).map(drop) }
     }
 
     /// Blocks are sent without a word before. The id keeps two uploads of one name apart, should there ever be two.
@@ -180,7 +188,7 @@ impl Objects for Abs {
         let parts = [("comp", "block"), ("blockid", id.as_str())];
         patiently(|| async {
             let reply = self.ask(Method::PUT, Some(key), &parts, &[], piece.bytes.clone()).await?;
-            if is_success(&reply) { Ok(id.clone()) } else { Err(said::answer(&reply)) }
+            if reply.is_success() { Ok(id.clone()) } else { Err(said::answer(&reply)) }
         })
         .await
     }
@@ -189,7 +197,7 @@ impl Objects for Abs {
         let body = Bytes::from(said::block_list(pieces));
         let headers = [("if-none-match", "*"), ("content-type", "application/xml")];
         let reply = self.ask(Method::PUT, Some(key), &[("comp", "blocklist")], &headers, body).await?;
-        if is_success(&reply) { Ok(()) } else { Err(said::answer(&reply)) }
+        if reply.is_success() { Ok(()) } else { Err(said::answer(&reply)) }
     }
 
     async fn abort(&self, _key: &str, _upload: &str) -> Result<(), Answer> {
@@ -215,17 +223,4 @@ impl Objects for Abs {
         );
         Grant { permission, line }
     }
-}
-
-fn is_success(reply: &Reply) -> bool {
-    (200..300).contains(&reply.status)
-}
-
-fn absent_is_none<T>(answer: Answer) -> Result<Option<T>, Answer> {
-    if answer == Answer::Missing { Ok(None) } else { Err(answer) }
-}
-
-#[expect(clippy::disallowed_methods, reason = "requests are signed with the machine's time")]
-fn now() -> Timestamp {
-    Timestamp(SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_micros() as i64))
 }

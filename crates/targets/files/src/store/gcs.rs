@@ -10,27 +10,22 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use millrace_model::{ByteSize, Fault, SecretValue};
+use millrace_identity::{Surroundings, encoded};
+use millrace_model::{ByteSize, Fault};
 use reqwest::{Method, Url};
 use serde_json::{Value, json};
 
-use super::objects::http::{Http, Reply};
+use super::objects::address::query;
+use super::objects::http::{Reply, headers, send};
 use super::objects::{
-    Answer, Deed, Grant, ObjectStore, Objects, Page, Piece, Pieces, Purpose, Unfinished, When, pause, unfit,
+    Answer, Deed, Endpoint, Grant, ObjectStore, Objects, Page, Piece, Pieces, Proof, Prover, Purpose, Unfinished, When,
+    absent_is_none, pause,
 };
-use super::s3::sign::{encode, query};
 
 /// A multiple of 256 KiB, as the manual demands. Pieces go one by one, so a small one would wait for its reply too often.
 const PIECE: usize = 8 << 20;
 /// Times that what is left of a piece is sent without getting on.
 const ATTEMPTS: u32 = 5;
-
-/// Who millrace is on Google Cloud. Asked before each request; whoever implements it keeps what is still valid.
-#[async_trait]
-pub trait GcpIdentity: Send + Sync {
-    /// An access token that is valid now; none where none is asked for.
-    async fn token(&self) -> Result<Option<SecretValue>, Fault>;
-}
 
 /// Where the objects lie, and how they shall be kept.
 #[derive(Clone, Debug, Default)]
@@ -48,28 +43,30 @@ pub struct GcsSettings {
 }
 
 struct Gcs {
-    http: Http,
+    around: Surroundings,
     settings: GcsSettings,
-    identity: Arc<dyn GcpIdentity>,
-    /// Scheme and host.
+    prover: Arc<dyn Prover>,
+    /// Scheme, host and what of a path comes before the service's own.
     origin: String,
 }
 
 impl ObjectStore {
     /// A bucket of Google Cloud Storage. Uploads may hold about `memory`. Connects nothing yet.
-    pub fn gcs(settings: GcsSettings, identity: Arc<dyn GcpIdentity>, memory: ByteSize) -> Result<Self, Fault> {
-        let endpoint = settings.endpoint.clone().unwrap_or_else(|| "https://storage.googleapis.com".into());
-        let origin = endpoint.trim_end_matches('/').to_owned();
-        let url =
-            Url::parse(&origin).map_err(|error| unfit(format!("the endpoint `{endpoint}` is no URL: {error}")))?;
-        if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none() {
-            return Err(unfit(format!("the endpoint `{endpoint}` is no URL with http or https")));
-        }
-        Ok(Self::new(Gcs { http: Http::new()?, settings, identity, origin }, memory))
+    pub fn gcs(
+        settings: GcsSettings,
+        prover: Arc<dyn Prover>,
+        around: &Surroundings,
+        memory: ByteSize,
+    ) -> Result<Self, Fault> {
+        let endpoint = settings.endpoint.as_deref().unwrap_or("https://storage.googleapis.com");
+        let endpoint = Endpoint::parse(endpoint)?;
+        let origin = endpoint.origin() + &endpoint.path;
+        Ok(Self::new(Gcs { around: around.clone(), settings, prover, origin }, memory))
     }
 }
 
 impl Gcs {
+    /// Asks once; a second time only where the service did not take the token, because then nothing has happened.
     async fn ask(
         &self,
         method: Method,
@@ -78,26 +75,42 @@ impl Gcs {
         headers: &[(&str, String)],
         body: Bytes,
     ) -> Result<Reply, Answer> {
-        let mut headers: Vec<(String, String)> =
-            headers.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
-        if let Some(token) = self.identity.token().await? {
-            headers.push(("authorization".into(), format!("Bearer {}", token.reveal())));
-        }
         let mut parts = parts.to_vec();
         parts.extend(self.settings.user_project.as_deref().map(|project| ("userProject", project)));
         let mut url = format!("{}{path}", self.origin);
         if !parts.is_empty() {
             url = format!("{url}{}{}", if url.contains('?') { '&' } else { '?' }, query(&parts));
         }
-        self.http.send(method, &url, &headers, body).await
+        let proof = self.prover.proof().await?;
+        let reply = self.ask_once(&method, &url, headers, &proof, body.clone()).await?;
+        if reply.status == 401
+            && let Some(proof) = self.prover.another(&proof).await?
+        {
+            return self.ask_once(&method, &url, headers, &proof, body).await;
+        }
+        Ok(reply)
+    }
+
+    async fn ask_once(
+        &self,
+        method: &Method,
+        url: &str,
+        own: &[(&str, String)],
+        proof: &Proof,
+        body: Bytes,
+    ) -> Result<Reply, Answer> {
+        let mut all: Vec<(String, String)> =
+            own.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
+        all.extend(proof.bearer().map(|bearer| ("authorization".to_owned(), bearer)));
+        send(self.around.http(), method.clone(), url, headers(&all)?, body).await
     }
 
     fn object(&self, key: &str) -> String {
-        format!("/storage/v1/b/{}/o/{}", encode(&self.settings.bucket, false), encode(key, false))
+        format!("/storage/v1/b/{}/o/{}", encoded(&self.settings.bucket), encoded(key))
     }
 
     fn upload(&self) -> String {
-        format!("/upload/storage/v1/b/{}/o", encode(&self.settings.bucket, false))
+        format!("/upload/storage/v1/b/{}/o", encoded(&self.settings.bucket))
     }
 
     /// What a new object's request says beside its name and bytes.
@@ -149,12 +162,12 @@ impl Objects for Gcs {
         parts.push(("uploadType", "multipart"));
         let (kind, body) = said::related(&self.described(key, purpose), &bytes);
         let reply = self.ask(Method::POST, &self.upload(), &parts, &[("content-type", kind)], body).await?;
-        if is_success(&reply) { Ok(()) } else { Err(of_new(said::answer(&reply))) }
+        if reply.is_success() { Ok(()) } else { Err(of_new(said::answer(&reply))) }
     }
 
     async fn get(&self, key: &str) -> Result<Option<Bytes>, Answer> {
         let reply = self.ask(Method::GET, &self.object(key), &[("alt", "media")], &[], Bytes::new()).await?;
-        if is_success(&reply) {
+        if reply.is_success() {
             return Ok(Some(reply.body));
         }
         absent_is_none(said::answer(&reply))
@@ -162,23 +175,23 @@ impl Objects for Gcs {
 
     async fn size(&self, key: &str) -> Result<Option<u64>, Answer> {
         let reply = self.ask(Method::GET, &self.object(key), &[("fields", "size")], &[], Bytes::new()).await?;
-        if !is_success(&reply) {
+        if !reply.is_success() {
             return absent_is_none(said::answer(&reply));
         }
         said::size(&said::parse(&reply)?).map(Some)
     }
 
     async fn list(&self, prefix: &str, after: Option<&str>) -> Result<Page, Answer> {
-        let path = format!("/storage/v1/b/{}/o", encode(&self.settings.bucket, false));
+        let path = format!("/storage/v1/b/{}/o", encoded(&self.settings.bucket));
         let mut parts = vec![("delimiter", "/"), ("prefix", prefix)];
         parts.extend(after.map(|after| ("pageToken", after)));
         let reply = self.ask(Method::GET, &path, &parts, &[], Bytes::new()).await?;
-        if is_success(&reply) { said::page(&said::parse(&reply)?) } else { Err(said::answer(&reply)) }
+        if reply.is_success() { said::page(&said::parse(&reply)?) } else { Err(said::answer(&reply)) }
     }
 
     async fn delete(&self, key: &str) -> Result<(), Answer> {
         let reply = self.ask(Method::DELETE, &self.object(key), &[], &[], Bytes::new()).await?;
-        if is_success(&reply) { Ok(()) } else { absent_is_none::<()>(said::answer(&reply)).map(drop) }
+        if reply.is_success() { Ok(()) } else { absent_is_none::<()>(said::answer(&reply)).map(drop) }
     }
 
     async fn begin(&self, key: &str) -> Result<String, Answer> {
@@ -187,7 +200,7 @@ impl Objects for Gcs {
         let body = Bytes::from(self.described(key, Purpose::Rows).to_string());
         let headers = [("content-type", "application/json".to_owned())];
         let reply = self.ask(Method::POST, &self.upload(), &parts, &headers, body).await?;
-        if !is_success(&reply) {
+        if !reply.is_success() {
             return Err(of_new(said::answer(&reply)));
         }
         // Where the upload goes on; without the host, which is the one that was asked.
@@ -234,7 +247,7 @@ impl Objects for Gcs {
     async fn abort(&self, _key: &str, upload: &str) -> Result<(), Answer> {
         // 499 is the yes of this request.
         let reply = self.ask(Method::DELETE, upload, &[], &[], Bytes::new()).await?;
-        if is_success(&reply) || reply.status == 499 { Ok(()) } else { Err(said::answer(&reply)) }
+        if reply.is_success() || reply.status == 499 { Ok(()) } else { Err(said::answer(&reply)) }
     }
 
     /// They end by themselves after a week, and are not charged.
@@ -259,15 +272,7 @@ impl Objects for Gcs {
     }
 }
 
-fn is_success(reply: &Reply) -> bool {
-    (200..300).contains(&reply.status)
-}
-
 /// Where an object is to be made, only the bucket can be what is not there.
 fn of_new(answer: Answer) -> Answer {
     if answer == Answer::Missing { Answer::NoBucket } else { answer }
-}
-
-fn absent_is_none<T>(answer: Answer) -> Result<Option<T>, Answer> {
-    if answer == Answer::Missing { Ok(None) } else { Err(answer) }
 }

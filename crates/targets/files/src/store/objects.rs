@@ -6,8 +6,10 @@
 //! Invariant: nothing is tried again but what may happen twice without harm. A create is asked once; what became of an
 //! unanswered one the caller finds out by reading.
 
+pub(crate) mod address;
 pub(crate) mod answer;
 pub(crate) mod http;
+mod proof;
 mod retry;
 mod upload;
 
@@ -21,7 +23,9 @@ use tokio::task::JoinSet;
 
 use super::{Created, Entry, EntryKind, Store, Upload, clean_prefix};
 use crate::fault::{Cause, lost_task};
+pub(crate) use address::Endpoint;
 pub(crate) use answer::{Answer, Deed, Grant};
+pub use proof::{Proof, Prover};
 pub(crate) use retry::{patiently, pause};
 pub(crate) use upload::Piece;
 
@@ -306,6 +310,11 @@ impl Store for ObjectStore {
         }
         Ok(given_up)
     }
+}
+
+/// Where an object that is not there is no fault.
+pub(crate) fn absent_is_none<T>(answer: Answer) -> Result<Option<T>, Answer> {
+    if answer == Answer::Missing { Ok(None) } else { Err(answer) }
 }
 
 /// The error of a constructor: something that the pipeline file says is no setting of the service.

@@ -1,49 +1,30 @@
 //! Amazon S3, and whatever speaks its language, as a service for objects.
 //!
-//! An own client: of S3's 120 calls a lake needs nine, each signed (`sign`), each asked once, and each answer told apart as
+//! An own client: of S3's 120 calls a lake needs nine, each signed, each asked once, and each answer told apart as
 //! the protocol of the lake needs it (`said`). `docs/adr/0013-own-clients-of-the-stores.md` says why.
 
 mod said;
-pub(crate) mod sign;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use millrace_model::{ByteSize, Fault, SecretValue, Timestamp};
+use millrace_identity::{AwsCredentials, AwsIdentity, Signed, Surroundings, domain, encoded, http_date, sign};
+use millrace_model::{ByteSize, Fault, Timestamp};
 use reqwest::{Method, Url};
 
-use super::objects::answer::moment;
-use super::objects::http::{Http, Reply};
+use super::objects::address::{path, query};
+use super::objects::http::{Reply, headers, send};
 use super::objects::{
-    Answer, Deed, Grant, ObjectStore, Objects, Page, Piece, Pieces, Purpose, Unfinished, When, patiently, unfit,
+    Answer, Deed, Endpoint, Grant, ObjectStore, Objects, Page, Piece, Pieces, Purpose, Unfinished, When,
+    absent_is_none, patiently,
 };
-use sign::{Request, Signer, encode, query};
 
 /// The least that S3 takes for a piece that is not the last.
 const PIECE: usize = 5 << 20;
 /// One connection seldom gives more than a tenth of what a machine can send.
 const AT_ONCE: usize = 4;
-
-/// Keys of an AWS identity.
-#[derive(Clone, Debug)]
-pub struct AwsKeys {
-    /// Access key id.
-    pub id: String,
-    /// Secret access key.
-    pub secret: SecretValue,
-    /// Session token, of keys that are valid for a while.
-    pub token: Option<SecretValue>,
-}
-
-/// Who millrace is on AWS. Asked before each request; whoever implements it keeps what is still valid.
-#[async_trait]
-pub trait AwsIdentity: Send + Sync {
-    /// Keys that are valid now.
-    async fn keys(&self) -> Result<AwsKeys, Fault>;
-}
 
 /// Where the objects lie, and how they shall be kept.
 #[derive(Clone, Debug, Default)]
@@ -67,12 +48,11 @@ pub struct S3Settings {
 }
 
 struct S3 {
-    http: Http,
+    around: Surroundings,
     settings: S3Settings,
     identity: Arc<dyn AwsIdentity>,
     /// Scheme and host, with a port that is not the usual one.
     origin: String,
-    host: String,
     /// Before each key.
     base: String,
     /// How far the service's clock is ahead of ours, in microseconds.
@@ -81,97 +61,87 @@ struct S3 {
 
 impl ObjectStore {
     /// A bucket of S3. Uploads may hold about `memory`. Connects nothing yet.
-    pub fn s3(settings: S3Settings, identity: Arc<dyn AwsIdentity>, memory: ByteSize) -> Result<Self, Fault> {
-        Ok(Self::new(S3::new(settings, identity)?, memory))
+    pub fn s3(
+        settings: S3Settings,
+        identity: Arc<dyn AwsIdentity>,
+        around: &Surroundings,
+        memory: ByteSize,
+    ) -> Result<Self, Fault> {
+        Ok(Self::new(S3::new(settings, identity, around)?, memory))
     }
 }
 
+/// A request as far as it does not depend on who asks, and when.
+#[derive(Clone, Copy)]
+struct Request<'a> {
+    method: &'a Method,
+    key: Option<&'a str>,
+    parts: &'a [(&'a str, &'a str)],
+    headers: &'a [(&'a str, String)],
+}
+
 impl S3 {
-    fn new(settings: S3Settings, identity: Arc<dyn AwsIdentity>) -> Result<Self, Fault> {
-        let S3Settings { bucket, region, .. } = &settings;
-        let domain = if region.starts_with("cn-") { "amazonaws.com.cn" } else { "amazonaws.com" };
-        let endpoint = settings.endpoint.clone().unwrap_or_else(|| format!("https://s3.{region}.{domain}"));
-        let url =
-            Url::parse(&endpoint).map_err(|error| unfit(format!("the endpoint `{endpoint}` is no URL: {error}")))?;
-        let Some(host) = url.host_str().filter(|_| matches!(url.scheme(), "http" | "https")) else {
-            return Err(unfit(format!("the endpoint `{endpoint}` is no URL with http or https")));
-        };
-        let host = url.port().map_or(host.to_owned(), |port| format!("{host}:{port}"));
-        // A dot in the bucket's name and the certificate of `*.s3.…` do not fit together.
-        let in_path = settings.path_style || (bucket.contains('.') && url.scheme() == "https");
-        let host = if in_path { host } else { format!("{bucket}.{host}") };
-        let below = url.path().trim_end_matches('/');
-        let base = if in_path { format!("{below}/{}", encode(bucket, false)) } else { below.to_owned() };
-        Ok(Self {
-            http: Http::new()?,
-            origin: format!("{}://{host}", url.scheme()),
-            host,
-            base,
-            identity,
-            ahead: AtomicI64::new(0),
-            settings,
-        })
+    fn new(settings: S3Settings, identity: Arc<dyn AwsIdentity>, around: &Surroundings) -> Result<Self, Fault> {
+        let (origin, base) = address(&settings)?;
+        Ok(Self { around: around.clone(), origin, base, identity, ahead: AtomicI64::new(0), settings })
     }
 
-    /// Asks once; a second time only where the clock was wrong, because then nothing has happened.
+    /// Asks once; a second time only where the clock was wrong or the service did not take the keys, because then nothing
+    /// has happened.
     async fn ask(
         &self,
         method: Method,
         key: Option<&str>,
-        query: &[(&str, &str)],
+        parts: &[(&str, &str)],
         headers: Vec<(&str, String)>,
         body: Bytes,
     ) -> Result<Reply, Answer> {
-        let reply = self.ask_once(&method, key, query, &headers, body.clone()).await?;
+        let request = Request { method: &method, key, parts, headers: &headers };
+        let credentials = self.identity.credentials().await?;
+        let reply = self.ask_once(request, &credentials, body.clone()).await?;
         if reply.status == 403 && self.set_clock(&reply) {
-            return self.ask_once(&method, key, query, &headers, body).await;
+            return self.ask_once(request, &credentials, body).await;
+        }
+        if matches!(reply.status, 400 | 401 | 403) && matches!(said::answer(&reply), Answer::Unknown(_)) {
+            self.identity.forget(&credentials);
+            let credentials = self.identity.credentials().await?;
+            return self.ask_once(request, &credentials, body).await;
         }
         Ok(reply)
     }
 
-    async fn ask_once(
-        &self,
-        method: &Method,
-        key: Option<&str>,
-        parts: &[(&str, &str)],
-        headers: &[(&str, String)],
-        body: Bytes,
-    ) -> Result<Reply, Answer> {
-        let keys = self.identity.keys().await?;
+    async fn ask_once(&self, request: Request<'_>, credentials: &AwsCredentials, body: Bytes) -> Result<Reply, Answer> {
+        let Request { method, key, parts, headers: own } = request;
         let path = match key {
-            Some(key) => format!("{}/{}", self.base, encode(key, true)),
+            Some(key) => format!("{}/{}", self.base, path(key)),
             // The bucket itself; as a host's root it has a slash.
             None if self.base.is_empty() => "/".to_owned(),
             None => self.base.clone(),
         };
-        let mut headers: Vec<(String, String)> =
-            headers.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
+        let mut all: Vec<(String, String)> =
+            own.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
         if self.settings.requester_pays {
-            headers.push(("x-amz-request-payer".into(), "requester".into()));
+            all.push(("x-amz-request-payer".into(), "requester".into()));
         }
-        let signer = Signer {
-            id: &keys.id,
-            secret: keys.secret.reveal(),
-            token: keys.token.as_ref().map(SecretValue::reveal),
-            region: &self.settings.region,
-            service: "s3",
-        };
-        let request = Request { method: method.as_str(), host: &self.host, path: &path, query: parts, body: &body };
-        signer.sign(&request, Timestamp(now() + self.ahead.load(Ordering::Relaxed)), &mut headers);
-        let mut url = format!("{}{path}", self.origin);
+        let mut headers = headers(&all)?;
+        let mut address = format!("{}{path}", self.origin);
         if !parts.is_empty() {
-            url = format!("{url}?{}", query(parts));
+            address = format!("{address}?{}", query(parts));
         }
-        self.http.send(method.clone(), &url, &headers, body).await
+        let url = Url::parse(&address).map_err(|error| Answer::Refused(format!("`{address}` is no URL: {error}")))?;
+        let now = Timestamp(self.around.now().0 + self.ahead.load(Ordering::Relaxed));
+        let region = &self.settings.region;
+        sign(Signed { region, service: "s3", method, url: &url, body: &body, now }, credentials, &mut headers);
+        send(self.around.http(), method.clone(), &address, headers, body).await
     }
 
     /// After a refusal for the time: takes the service's. Says whether that was it.
     fn set_clock(&self, reply: &Reply) -> bool {
         let is_late = std::str::from_utf8(&reply.body).is_ok_and(|body| body.contains("RequestTimeTooSkewed"));
-        let theirs = reply.header("date").and_then(moment);
+        let theirs = reply.header("date").and_then(http_date);
         match theirs {
             Some(theirs) if is_late => {
-                self.ahead.store(theirs - now(), Ordering::Relaxed);
+                self.ahead.store(theirs.0 - self.around.now().0, Ordering::Relaxed);
                 true
             }
             _ => false,
@@ -213,12 +183,12 @@ impl Objects for S3 {
             headers.push(("if-none-match", "*".to_owned()));
         }
         let reply = self.ask(Method::PUT, Some(key), &[], headers, bytes).await?;
-        if is_success(&reply) { Ok(()) } else { Err(said::answer(&reply)) }
+        if reply.is_success() { Ok(()) } else { Err(said::answer(&reply)) }
     }
 
     async fn get(&self, key: &str) -> Result<Option<Bytes>, Answer> {
         let reply = self.ask(Method::GET, Some(key), &[], Vec::new(), Bytes::new()).await?;
-        if is_success(&reply) {
+        if reply.is_success() {
             return Ok(Some(reply.body));
         }
         absent_is_none(said::answer(&reply))
@@ -226,7 +196,7 @@ impl Objects for S3 {
 
     async fn size(&self, key: &str) -> Result<Option<u64>, Answer> {
         let reply = self.ask(Method::HEAD, Some(key), &[], Vec::new(), Bytes::new()).await?;
-        if !is_success(&reply) {
+        if !reply.is_success() {
             return absent_is_none(said::answer(&reply));
         }
         let bytes = reply.header("content-length").and_then(|length| length.parse().ok());
@@ -237,18 +207,18 @@ impl Objects for S3 {
         let mut parts = vec![("list-type", "2"), ("delimiter", "/"), ("prefix", prefix)];
         parts.extend(after.map(|after| ("continuation-token", after)));
         let reply = self.ask(Method::GET, None, &parts, Vec::new(), Bytes::new()).await?;
-        if is_success(&reply) { said::page(&reply.body) } else { Err(said::answer(&reply)) }
+        if reply.is_success() { said::page(&reply.body) } else { Err(said::answer(&reply)) }
     }
 
     async fn delete(&self, key: &str) -> Result<(), Answer> {
         let reply = self.ask(Method::DELETE, Some(key), &[], Vec::new(), Bytes::new()).await?;
-        if is_success(&reply) { Ok(()) } else { absent_is_none::<()>(said::answer(&reply)).map(drop) }
+        if reply.is_success() { Ok(()) } else { absent_is_none::<()>(said::answer(&reply)).map(drop) }
     }
 
     async fn begin(&self, key: &str) -> Result<String, Answer> {
         let headers = self.kept(Purpose::Rows);
         let reply = self.ask(Method::POST, Some(key), &[("uploads", "")], headers, Bytes::new()).await?;
-        if is_success(&reply) { said::upload_id(&reply.body) } else { Err(said::answer(&reply)) }
+        if reply.is_success() { said::upload_id(&reply.body) } else { Err(said::answer(&reply)) }
     }
 
     async fn piece(&self, key: &str, upload: &str, piece: &Piece) -> Result<String, Answer> {
@@ -256,7 +226,7 @@ impl Objects for S3 {
         let parts = [("partNumber", number.as_str()), ("uploadId", upload)];
         patiently(|| async {
             let reply = self.ask(Method::PUT, Some(key), &parts, Vec::new(), piece.bytes.clone()).await?;
-            match reply.header("etag").filter(|_| is_success(&reply)) {
+            match reply.header("etag").filter(|_| reply.is_success()) {
                 Some(tag) => Ok(tag.to_owned()),
                 None => Err(said::answer(&reply)),
             }
@@ -269,15 +239,15 @@ impl Objects for S3 {
         let headers = vec![("if-none-match", "*".to_owned()), ("content-type", "application/xml".to_owned())];
         let reply = self.ask(Method::POST, Some(key), &[("uploadId", upload)], headers, body).await?;
         match said::late_error(&reply) {
-            Some(answer) if is_success(&reply) => Err(answer),
-            None if is_success(&reply) => Ok(()),
+            Some(answer) if reply.is_success() => Err(answer),
+            None if reply.is_success() => Ok(()),
             _ => Err(said::answer(&reply)),
         }
     }
 
     async fn abort(&self, key: &str, upload: &str) -> Result<(), Answer> {
         let reply = self.ask(Method::DELETE, Some(key), &[("uploadId", upload)], Vec::new(), Bytes::new()).await?;
-        if is_success(&reply) { Ok(()) } else { Err(said::answer(&reply)) }
+        if reply.is_success() { Ok(()) } else { Err(said::answer(&reply)) }
     }
 
     async fn unfinished(&self, prefix: &str) -> Result<Vec<Unfinished>, Answer> {
@@ -289,7 +259,7 @@ impl Objects for S3 {
                 parts.extend([("key-marker", key.as_str()), ("upload-id-marker", upload.as_str())]);
             }
             let reply = self.ask(Method::GET, None, &parts, Vec::new(), Bytes::new()).await?;
-            if !is_success(&reply) {
+            if !reply.is_success() {
                 return Err(said::answer(&reply));
             }
             let (uploads, more) = said::uploads(&reply.body)?;
@@ -316,36 +286,25 @@ impl Objects for S3 {
     }
 }
 
+/// Where the bucket is: its origin, and what comes before each key.
+fn address(settings: &S3Settings) -> Result<(String, String), Fault> {
+    let S3Settings { bucket, region, .. } = settings;
+    let usual = || format!("https://s3.{region}.{}", domain(region));
+    let Endpoint { scheme, host, path } = Endpoint::parse(&settings.endpoint.clone().unwrap_or_else(usual))?;
+    // A dot in the bucket's name and the certificate of `*.s3.…` do not fit together.
+    let in_path = settings.path_style || (bucket.contains('.') && scheme == "https");
+    let origin = if in_path { format!("{scheme}://{host}") } else { format!("{scheme}://{bucket}.{host}") };
+    Ok((origin, if in_path { format!("{path}/{}", encoded(bucket)) } else { path }))
+}
+
 /// The lake's root, as far as a key tells it: what comes before `_millrace/`, else the whole bucket.
 fn above(key: &str) -> &str {
     key.find("_millrace/").and_then(|at| key.get(..at)).unwrap_or_default()
 }
 
-fn is_success(reply: &Reply) -> bool {
-    (200..300).contains(&reply.status)
-}
-
-fn absent_is_none<T>(answer: Answer) -> Result<Option<T>, Answer> {
-    if answer == Answer::Missing { Ok(None) } else { Err(answer) }
-}
-
-#[expect(clippy::disallowed_methods, reason = "requests are signed with the machine's time")]
-fn now() -> i64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_micros() as i64)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    struct Nobody;
-
-    #[async_trait]
-    impl AwsIdentity for Nobody {
-        async fn keys(&self) -> Result<AwsKeys, Fault> {
-            Err(unfit("nobody"))
-        }
-    }
 
     fn at(bucket: &str, endpoint: Option<&str>, path_style: bool) -> (String, String) {
         let settings = S3Settings {
@@ -355,8 +314,7 @@ mod tests {
             path_style,
             ..S3Settings::default()
         };
-        let s3 = S3::new(settings, Arc::new(Nobody)).unwrap();
-        (s3.origin, s3.base)
+        address(&settings).unwrap()
     }
 
     #[test]

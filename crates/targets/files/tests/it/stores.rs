@@ -1,17 +1,16 @@
 //! Object stores: what independent servers say, and what becomes of it.
 
 use std::io::Write;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
-use millrace_files::{
-    AbsSettings, AwsIdentity, AwsKeys, AzureIdentity, AzureProof, GcpIdentity, GcsSettings, ObjectStore, S3Settings,
-    Store, fsck,
-};
+use millrace_files::{AbsSettings, GcsSettings, ObjectStore, Proof, Prover, S3Settings, Store, fsck};
+use millrace_identity::{AwsCredentials, AwsIdentity, AwsSettings, Surroundings, WallClock, aws};
 use millrace_model::{
     ByteSize, Chain, Claimed, Committed, Fault, Finding, Op, Prepared, Refusal, Registry, SecretValue, Target,
 };
+use millrace_testkit::doors::Door;
 use millrace_testkit::flaky::Flaky;
 use millrace_testkit::resumable::Resumable;
 use millrace_testkit::stores::{ACCESS_KEY, ACCOUNT, ACCOUNT_KEY, BUCKET, Program, SECRET_KEY, StoreServer};
@@ -25,49 +24,40 @@ const PROGRAMS: [Program; 4] = [Program::SeaweedFs, Program::VersityGw, Program:
 const MEMORY: ByteSize = ByteSize::mib(20);
 
 /// Who one is, for good.
-struct Keys {
-    id: String,
-    secret: SecretValue,
-}
+struct Keys(SecretValue);
 
 #[async_trait]
-impl AwsIdentity for Keys {
-    async fn keys(&self) -> Result<AwsKeys, Fault> {
-        Ok(AwsKeys { id: self.id.clone(), secret: self.secret.clone(), token: None })
+impl Prover for Keys {
+    async fn proof(&self) -> Result<Proof, Fault> {
+        Ok(Proof::Key(self.0.clone()))
     }
-}
 
-#[async_trait]
-impl AzureIdentity for Keys {
-    async fn proof(&self) -> Result<AzureProof, Fault> {
-        Ok(AzureProof::Key(self.secret.clone()))
-    }
-}
-
-#[async_trait]
-impl GcpIdentity for Keys {
-    async fn token(&self) -> Result<Option<SecretValue>, Fault> {
+    async fn another(&self, _refused: &Proof) -> Result<Option<Proof>, Fault> {
         Ok(None)
     }
 }
 
 /// A bucket as somebody sees it, reached at `port`.
 fn bucket(program: Program, port: u16, bucket: &str, id: &str, secret: &str) -> ObjectStore {
-    let keys = Arc::new(Keys { id: id.into(), secret: SecretValue::new(secret) });
+    let keys = [("AWS_ACCESS_KEY_ID", id.to_owned()), ("AWS_SECRET_ACCESS_KEY", secret.to_owned())];
+    let found = move |name: &str| keys.iter().find(|(known, _)| *known == name).map(|(_, value)| value.clone());
+    let around = Surroundings::new(found, Arc::new(WallClock)).unwrap();
+    let keys = Arc::new(Keys(SecretValue::new(secret)));
     let (bucket, endpoint) = (bucket.to_owned(), format!("http://127.0.0.1:{port}"));
     let store = match program {
         Program::SeaweedFs | Program::VersityGw => {
             let (region, path_style) = ("us-east-1".into(), true);
             let settings = S3Settings { bucket, region, endpoint: Some(endpoint), path_style, ..S3Settings::default() };
-            ObjectStore::s3(settings, keys, MEMORY)
+            ObjectStore::s3(settings, aws(&around, &AwsSettings::default()), &around, MEMORY)
         }
         Program::Azurite => {
             let endpoint = Some(format!("{endpoint}/{ACCOUNT}"));
-            ObjectStore::abs(AbsSettings { account: ACCOUNT.into(), container: bucket, endpoint }, keys, MEMORY)
+            let settings = AbsSettings { account: ACCOUNT.into(), container: bucket, endpoint };
+            ObjectStore::abs(settings, keys, &around, MEMORY)
         }
         Program::FakeGcs => {
             let settings = GcsSettings { bucket, endpoint: Some(endpoint), ..GcsSettings::default() };
-            ObjectStore::gcs(settings, keys, MEMORY)
+            ObjectStore::gcs(settings, keys, &around, MEMORY)
         }
     };
     store.unwrap()
@@ -119,6 +109,94 @@ async fn a_check_names_the_permission_that_is_missing() {
     }
 }
 
+/// As Azure answers an identity without a role that allows it.
+fn no_of_azure() -> String {
+    let body = "<?xml version=\"1.0\" encoding=\"utf-8\"?><Error><Code>AuthorizationPermissionMismatch</Code><Message>This \
+                request is not authorized to perform this operation using this permission.</Message></Error>";
+    let head = "HTTP/1.1 403 Forbidden\r\nx-ms-error-code: AuthorizationPermissionMismatch\r\nConnection: close\r\n";
+    format!("{head}Content-Type: application/xml\r\nContent-Length: {}\r\n\r\n{body}", body.len())
+}
+
+/// As Google does.
+fn no_of_google(permission: &str) -> String {
+    let message = format!(
+        "lake@project.iam.gserviceaccount.com does not have {permission} access to the Google Cloud Storage object. \
+         Permission '{permission}' denied on resource (or it may not exist)."
+    );
+    let body = serde_json::json!({"error": {"code": 403, "message": message}}).to_string();
+    let head = "HTTP/1.1 403 Forbidden\r\nContent-Type: application/json\r\nConnection: close\r\n";
+    format!("{head}Content-Length: {}\r\n\r\n{body}", body.len())
+}
+
+/// That the check names the permission, behind a way on which the service refuses what `is_refused` says of the first line.
+async fn names_the_permission(program: Program, is_refused: fn(&str) -> bool, no: String, permission: &str) {
+    let port = StoreServer::shared(program).port();
+    let way = Door::refusing(port, move |line| is_refused(line).then(|| no.clone())).unwrap();
+    let finding = check(bucket(program, way.port, BUCKET, ACCESS_KEY, secret_of(program))).await;
+    assert_eq!(
+        (finding.code, finding.refusal),
+        ("FL-020", Refusal::Permission),
+        "{program:?} {permission} {finding:?}"
+    );
+    assert!(finding.message.contains(&format!("{permission} is missing")), "{}", finding.message);
+    let line = match program {
+        Program::Azurite => "Storage Blob Data Contributor",
+        Program::FakeGcs => "roles/storage.objectUser",
+        Program::SeaweedFs | Program::VersityGw => permission,
+    };
+    assert!(finding.cure.contains(line), "{}", finding.cure);
+}
+
+#[tokio::test]
+async fn a_check_names_the_permission_that_amazon_says_no_for() {
+    for (is_refused, deed) in [
+        ((|line| line.starts_with("GET ") && line.contains("list-type=2")) as fn(&str) -> bool, "ListBucket"),
+        (|line| line.starts_with("GET ") && line.contains("uploads="), "ListBucketMultipartUploads"),
+        (|line| line.starts_with("GET ") && !line.contains('='), "GetObject"),
+        (|line| line.starts_with("PUT "), "PutObject"),
+        (|line| line.starts_with("DELETE "), "DeleteObject"),
+    ] {
+        let permission = format!("s3:{deed}");
+        let arn = "arn:aws:sts::1:assumed-role/lake/task";
+        let body = format!(
+            "<?xml version=\"1.0\" encoding=\"UTF-8\"?><Error><Code>AccessDenied</Code><Message>User: {arn} is not authorized \
+             to perform: {permission} on resource: &quot;arn:aws:s3:::{BUCKET}&quot; because no identity-based policy allows \
+             the {permission} action</Message></Error>"
+        );
+        let head = "HTTP/1.1 403 Forbidden\r\nContent-Type: application/xml\r\nConnection: close\r\n";
+        let no = format!("{head}Content-Length: {}\r\n\r\n{body}", body.len());
+        names_the_permission(Program::VersityGw, is_refused, no, &permission).await;
+    }
+}
+
+#[tokio::test]
+async fn a_check_names_the_permission_that_azure_says_no_for() {
+    let blobs = "Microsoft.Storage/storageAccounts/blobServices/containers/blobs";
+    let is_list = |line: &str| line.contains("comp=list");
+    let is_read = |line: &str| line.starts_with("GET ") && !line.contains("comp=list");
+    for (is_refused, deed) in [
+        (is_list as fn(&str) -> bool, "read"),
+        (is_read, "read"),
+        (|line| line.starts_with("PUT "), "write"),
+        (|line| line.starts_with("DELETE "), "delete"),
+    ] {
+        names_the_permission(Program::Azurite, is_refused, no_of_azure(), &format!("{blobs}/{deed}")).await;
+    }
+}
+
+#[tokio::test]
+async fn a_check_names_the_permission_that_google_says_no_for() {
+    for (is_refused, deed) in [
+        ((|line| line.starts_with("GET ") && line.contains("/o?")) as fn(&str) -> bool, "list"),
+        (|line| line.starts_with("GET ") && line.contains("/o/"), "get"),
+        (|line| line.starts_with("POST "), "create"),
+        (|line| line.starts_with("DELETE "), "delete"),
+    ] {
+        let permission = format!("storage.objects.{deed}");
+        names_the_permission(Program::FakeGcs, is_refused, no_of_google(&permission), &permission).await;
+    }
+}
+
 #[tokio::test]
 async fn a_wrong_secret_is_an_answer() {
     for program in [Program::SeaweedFs, Program::VersityGw, Program::Azurite] {
@@ -127,6 +205,63 @@ async fn a_wrong_secret_is_an_answer() {
         assert_eq!((finding.code, finding.refusal), ("FL-022", Refusal::Permission), "{program:?} {finding:?}");
         assert!(!finding.message.contains("d3JvbmcgYXMgY2FuIGJl"));
     }
+}
+
+/// Credentials whose first secret has been rotated away.
+struct Rotated {
+    secret: Mutex<&'static str>,
+}
+
+impl Rotated {
+    fn new() -> Arc<Self> {
+        Arc::new(Self { secret: Mutex::new("d3JvbmcgYXMgY2FuIGJl") })
+    }
+
+    fn secret(&self) -> SecretValue {
+        SecretValue::new(*self.secret.lock().unwrap())
+    }
+}
+
+#[async_trait]
+impl AwsIdentity for Rotated {
+    async fn credentials(&self) -> Result<Arc<AwsCredentials>, Fault> {
+        let (key_id, secret_key) = (ACCESS_KEY.into(), self.secret());
+        Ok(Arc::new(AwsCredentials { key_id, secret_key, session_token: None, expires: None, from: "a test".into() }))
+    }
+
+    fn forget(&self, refused: &Arc<AwsCredentials>) {
+        assert_ne!(refused.secret_key.reveal(), SECRET_KEY);
+        *self.secret.lock().unwrap() = SECRET_KEY;
+    }
+}
+
+#[async_trait]
+impl Prover for Rotated {
+    async fn proof(&self) -> Result<Proof, Fault> {
+        Ok(Proof::Key(self.secret()))
+    }
+
+    async fn another(&self, refused: &Proof) -> Result<Option<Proof>, Fault> {
+        assert!(matches!(refused, Proof::Key(key) if key.reveal() != ACCOUNT_KEY));
+        *self.secret.lock().unwrap() = ACCOUNT_KEY;
+        Ok(Some(Proof::Key(self.secret())))
+    }
+}
+
+#[tokio::test]
+async fn refused_keys_are_asked_for_anew() {
+    let around = Surroundings::of_process().unwrap();
+    for program in [Program::SeaweedFs, Program::VersityGw] {
+        let endpoint = Some(format!("http://127.0.0.1:{}", StoreServer::shared(program).port()));
+        let (bucket, region) = (BUCKET.to_owned(), "us-east-1".to_owned());
+        let settings = S3Settings { bucket, region, endpoint, path_style: true, ..S3Settings::default() };
+        let store = ObjectStore::s3(settings, Rotated::new(), &around, MEMORY).unwrap().under(&new_place());
+        assert_eq!(writer_on(store, "one").check().await.unwrap(), [], "{program:?}");
+    }
+    let endpoint = Some(format!("http://127.0.0.1:{}/{ACCOUNT}", StoreServer::shared(Program::Azurite).port()));
+    let settings = AbsSettings { account: ACCOUNT.into(), container: BUCKET.into(), endpoint };
+    let store = ObjectStore::abs(settings, Rotated::new(), &around, MEMORY).unwrap().under(&new_place());
+    assert_eq!(writer_on(store, "one").check().await.unwrap(), []);
 }
 
 #[tokio::test]

@@ -1,9 +1,9 @@
 //! What Azure Blob Storage says: its XML, and what its statuses and codes mean.
 
-use millrace_model::Timestamp;
+use millrace_identity::http_date;
 use roxmltree::{Document, Node};
 
-use crate::store::objects::answer::{in_a_line, moment};
+use crate::store::objects::answer::in_a_line;
 use crate::store::objects::http::Reply;
 use crate::store::objects::{Answer, Object, Page};
 
@@ -63,11 +63,9 @@ fn object(node: Node<'_, '_>) -> Result<Object, Answer> {
     let properties = below(node, "Properties");
     let property = |name: &str| properties.and_then(|properties| child(properties, name));
     let bytes = property("Content-Length").and_then(|length| length.parse().ok());
-    let modified = property("Last-Modified").and_then(moment);
+    let modified = property("Last-Modified").and_then(http_date);
     match (child(node, "Name"), bytes, modified) {
-        (Some(key), Some(bytes), Some(modified)) => {
-            Ok(Object { key: key.to_owned(), bytes, modified: Timestamp(modified) })
-        }
+        (Some(key), Some(bytes), Some(modified)) => Ok(Object { key: key.to_owned(), bytes, modified }),
         _ => Err(Answer::Refused("a listing lacks name, size or time of a blob".into())),
     }
 }

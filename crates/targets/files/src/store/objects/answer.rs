@@ -1,6 +1,6 @@
 //! What a service for objects may answer that is no yes, and what it means for the lake.
 
-use millrace_model::{Fault, Timestamp};
+use millrace_model::Fault;
 
 use crate::fault::Cause;
 
@@ -135,24 +135,4 @@ pub(crate) fn in_a_line(text: &str) -> String {
     const LONGEST: usize = 500;
     let line: String = text.split_whitespace().collect::<Vec<_>>().join(" ");
     line.chars().take(LONGEST).collect()
-}
-
-/// `Fri, 24 May 2013 00:00:00 GMT` in microseconds.
-pub(crate) fn moment(text: &str) -> Option<i64> {
-    const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
-    let mut words = text.split_once(", ")?.1.split(' ');
-    let (day, month, year, clock) = (words.next()?, words.next()?, words.next()?, words.next()?);
-    let month = MONTHS.iter().position(|name| *name == month)? + 1;
-    Timestamp::parse(&format!("{year}-{month:02}-{day}T{clock}Z")).map(|at| at.0)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_date_of_an_answer_is_read() {
-        assert_eq!(moment("Fri, 24 May 2013 00:00:01 GMT"), Some(1_369_353_601_000_000));
-        assert_eq!(moment("yesterday"), None);
-    }
 }
