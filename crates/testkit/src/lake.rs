@@ -45,13 +45,25 @@ pub fn alike<'a>(table: &str, lakes: impl IntoIterator<Item = &'a Path>) -> Resu
     rows_of(&last_line("alike.py", reader)?)
 }
 
+/// What each query of a page of the docs shows of a lake, run as it stands there below `heading`; a line of JSON each.
+pub fn published(page: &Path, heading: &str, lake: &Path) -> Result<Vec<String>> {
+    let mut reader = script("published.py")?;
+    reader.arg(page).arg(heading).arg(lake);
+    Ok(all_lines("published.py", reader)?.lines().map(str::to_owned).collect())
+}
+
 /// What a script says last.
-fn last_line(name: &str, mut script: Command) -> Result<String> {
+fn last_line(name: &str, script: Command) -> Result<String> {
+    Ok(all_lines(name, script)?.lines().last().unwrap_or_default().to_owned())
+}
+
+/// What a script says.
+fn all_lines(name: &str, mut script: Command) -> Result<String> {
     let output = script.output().map_err(Fault::io("python"))?;
-    let text = String::from_utf8_lossy(&output.stdout);
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
     match output.status.code() {
-        Some(0) => Ok(text.lines().last().unwrap_or_default().to_owned()),
-        Some(1) => Err(Fault::Difference(text.into_owned())),
+        Some(0) => Ok(text),
+        Some(1) if output.stderr.is_empty() => Err(Fault::Difference(text)),
         _ => Err(Fault::Program {
             program: name.into(),
             status: output.status.to_string(),

@@ -29,6 +29,7 @@ mod kills;
 mod listen;
 mod members;
 mod paused;
+mod published;
 mod replayed;
 mod rotation;
 mod schema_change;
