@@ -12,6 +12,7 @@ mod memory;
 mod report;
 mod snapshot;
 mod stage;
+mod stores;
 
 use std::path::PathBuf;
 
@@ -54,6 +55,8 @@ enum Name {
     Chain,
     /// Peak memory of one huge transaction, and of thousands of tables that change at once.
     Memory,
+    /// Draining a backlog to S3 against local disk, and memory there.
+    Stores,
     /// 2,000 agents that report to one hub on SQLite.
     Hub,
 }
@@ -88,6 +91,11 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         let stage = Stage::set(&millrace)?;
         memory::one_transaction(&stage, arguments.rows.saturating_mul(4), &mut report)?;
         memory::many_tables(&millrace, &mut report)?;
+    }
+    if wanted(Name::Stores) {
+        crate::stores::installed()?;
+        stores::measure(&Stage::set(&millrace)?, arguments.rows, arguments.times, &mut report)?;
+        stores::large_files_and_many_tables(&millrace, arguments.rows, &mut report)?;
     }
     if wanted(Name::Hub) {
         hub::measure(&millrace, &mut report)?;
