@@ -1,6 +1,6 @@
 //! `millrace status`: what the lake says about itself. Reads the target only, and writes nothing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use millrace_model::{Fault, Registry};
@@ -12,7 +12,7 @@ use crate::commit_json::{CheckpointJson, CommitJson, SnapshotJson, WriterJson};
 use crate::head::newest;
 use crate::names::short_hash;
 use crate::store::Store;
-use crate::walk::{Deeds, removed};
+use crate::walk::{Deeds, hashes};
 
 /// What the newest commit of a lake says.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -68,17 +68,19 @@ pub async fn status(files: &Files) -> Result<Status, Fault> {
 /// Rows of files that are not removed. Only the whole chain says how many.
 async fn rows_by_table(store: &Arc<dyn Store>, head: u64) -> Result<BTreeMap<String, u64>, Fault> {
     let archives = Archives::find(&**store).await?;
-    let removed = removed(store, &archives, head).await?;
     let pick = |deed: Deed| {
         let files = deed.files.into_iter().map(|file| (file.table, file.rows, short_hash(&file.path)));
-        files.collect::<Vec<_>>()
+        (hashes(&deed.removed), files.collect::<Vec<_>>())
     };
-    let mut rows: BTreeMap<String, u64> = BTreeMap::new();
-    let mut commits = Deeds::new(store, &archives, 1..=head, pick);
+    let (mut rows, mut removed) = (BTreeMap::<String, u64>::new(), HashSet::new());
+    let mut commits = Deeds::backwards(store, &archives, 1..=head, pick);
     while let Some(span) = commits.next().await? {
-        for (table, count, path) in span.into_iter().flatten() {
-            if !removed.contains(&path) {
-                *rows.entry(table).or_default() += count;
+        for (gone, files) in span {
+            removed.extend(gone);
+            for (table, count, path) in files {
+                if !removed.contains(&path) {
+                    *rows.entry(table).or_default() += count;
+                }
             }
         }
     }

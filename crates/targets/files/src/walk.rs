@@ -3,7 +3,7 @@
 //! Both can be a million and more, so neither is ever in memory as a whole: commits come in spans that are read ahead, files
 //! folder by folder. What outlives a step is what the caller asked for, and 16 bytes for each removed file.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
@@ -79,14 +79,24 @@ impl<T: Send + 'static> Deeds<T> {
         pick: impl Fn(Deed) -> T + Send + Sync + 'static,
     ) -> Self {
         let progress = Progress::over(&numbers);
-        let make = move |piece: Piece, bytes: Option<Arc<[u8]>>| {
-            let Some(bytes) = bytes else { return Err(damaged(&piece.path(), "it is not there")) };
-            match piece {
-                Piece::Archive(first) => deeds(first, bytes).map(|deed| deed.map(&pick)).collect(),
-                Piece::Commit(number) => Ok(vec![pick(Deed::of(CommitJson::parse(number, &bytes)?))]),
-            }
-        };
+        let make = move |piece: Piece, bytes| read_piece(&piece, bytes, &pick);
         Self { ahead: Ahead::new(store, pieces(numbers, archives.clone()), Piece::path, make), progress }
+    }
+
+    /// Those of the commits of `numbers`, the newest first: what takes a file out of the lake comes before what names it.
+    pub(crate) fn backwards(
+        store: &Arc<dyn Store>,
+        archives: &Archives,
+        numbers: RangeInclusive<u64>,
+        pick: impl Fn(Deed) -> T + Send + Sync + 'static,
+    ) -> Self {
+        let progress = Progress::over(&numbers);
+        let make = move |piece: Piece, bytes| {
+            let mut deeds = read_piece(&piece, bytes, &pick)?;
+            deeds.reverse();
+            Ok(deeds)
+        };
+        Self { ahead: Ahead::new(store, pieces_backwards(numbers, archives.clone()), Piece::path, make), progress }
     }
 
     /// The next few; `None` after the last. Says now and then how far it has come.
@@ -94,6 +104,14 @@ impl<T: Send + 'static> Deeds<T> {
         let span = self.ahead.next().await?;
         self.progress.add(span.as_ref().map_or(0, |span| span.iter().map(Vec::len).sum::<usize>() as u64));
         Ok(span.map(|span| span.into_iter().flatten().collect()))
+    }
+}
+
+fn read_piece<T>(piece: &Piece, bytes: Option<Arc<[u8]>>, pick: &impl Fn(Deed) -> T) -> Result<Vec<T>, Fault> {
+    let Some(bytes) = bytes else { return Err(damaged(&piece.path(), "it is not there")) };
+    match *piece {
+        Piece::Archive(first) => deeds(first, bytes).map(|deed| deed.map(pick)).collect(),
+        Piece::Commit(number) => Ok(vec![pick(Deed::of(CommitJson::parse(number, &bytes)?))]),
     }
 }
 
@@ -149,6 +167,27 @@ fn pieces(numbers: RangeInclusive<u64>, archives: Archives) -> impl Iterator<Ite
     })
 }
 
+/// The same from the last one on.
+fn pieces_backwards(numbers: RangeInclusive<u64>, archives: Archives) -> impl Iterator<Item = Vec<Piece>> + Send {
+    let (first, mut next) = numbers.into_inner();
+    std::iter::from_fn(move || {
+        let mut span = Vec::new();
+        while next >= first && next > 0 && span.len() < SPAN {
+            let of_archive = (next + 1).saturating_sub(ARCHIVED);
+            if next % ARCHIVED == 0 && of_archive >= first && archives.has(of_archive) {
+                if span.is_empty() {
+                    span.push(Piece::Archive(of_archive));
+                    next -= ARCHIVED;
+                }
+                break;
+            }
+            span.push(Piece::Commit(next));
+            next -= 1;
+        }
+        (!span.is_empty()).then_some(span)
+    })
+}
+
 /// Hashes of the paths that commits 1 to `last` have taken out of the lake.
 pub(crate) async fn removed(store: &Arc<dyn Store>, archives: &Archives, last: u64) -> Result<HashSet<u128>, Fault> {
     let mut removed = HashSet::new();
@@ -172,31 +211,26 @@ pub(crate) async fn past_files(
             let is_wanted = wanted.as_ref().is_none_or(|tables| tables.iter().any(|name| table.answers_to(name)));
             is_wanted.then_some(PastFile { path: file.path, table, snapshot: file.snapshot, removed: false })
         });
-        files.collect::<Vec<_>>()
+        (hashes(&deed.removed), files.collect::<Vec<_>>())
     };
     let archives = Archives::find(&**store).await?;
-    let removed = removed(store, &archives, last).await?;
-    let mut past = Vec::new();
-    // Of each snapshot whose files have gone the newest of them, and where in `past` it would stand.
-    let mut gone: HashMap<(TableName, u64), (usize, PastFile)> = HashMap::new();
-    let mut commits = Deeds::new(store, &archives, 1..=last, pick);
+    let (mut past, mut removed) = (Vec::new(), HashSet::new());
+    // Snapshots of which a newer file has been seen: one that stands, or the newest of those that have gone.
+    let mut seen: HashSet<(TableName, u64)> = HashSet::new();
+    let mut commits = Deeds::backwards(store, &archives, 1..=last, pick);
     while let Some(span) = commits.next().await? {
-        for mut file in span.into_iter().flatten() {
-            file.removed = removed.contains(&short_hash(&file.path));
-            match file.snapshot {
-                Some(id) if file.removed => drop(gone.insert((file.table.clone(), id), (past.len(), file))),
-                _ if file.removed => {}
-                id => {
-                    // One that stands is newer than those that have gone.
-                    id.map(|id| gone.remove(&(file.table.clone(), id)));
+        for (gone, files) in span {
+            removed.extend(gone);
+            for mut file in files.into_iter().rev() {
+                file.removed = removed.contains(&short_hash(&file.path));
+                let is_first = file.snapshot.is_some_and(|id| seen.insert((file.table.clone(), id)));
+                if is_first || !file.removed {
                     past.push(file);
                 }
             }
         }
     }
-    let mut gone: Vec<(usize, PastFile)> = gone.into_values().collect();
-    gone.sort_by_key(|(at, _)| std::cmp::Reverse(*at));
-    gone.into_iter().for_each(|(at, file)| past.insert(at, file));
+    past.reverse();
     Ok(past)
 }
 
@@ -254,7 +288,9 @@ fn reaches(folder: &str, since: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{Archives, Piece, pieces, reaches, spans};
+    use std::ops::RangeInclusive;
+
+    use super::{Archives, Piece, pieces, pieces_backwards, reaches, spans};
 
     #[test]
     fn only_folders_of_earlier_hours_are_left_out() {
@@ -276,18 +312,25 @@ mod tests {
             let all: Vec<u64> = (1..=last).collect();
             assert_eq!(spans(1..=last).flatten().collect::<Vec<_>>(), all);
             let pieces = pieces(1..=last, Archives::default()).flatten();
-            assert_eq!(pieces.collect::<Vec<_>>(), all.into_iter().map(Piece::Commit).collect::<Vec<_>>());
+            assert_eq!(pieces.collect::<Vec<_>>(), all.iter().copied().map(Piece::Commit).collect::<Vec<_>>());
+            let backwards = pieces_backwards(1..=last, Archives::default()).flatten();
+            assert_eq!(backwards.collect::<Vec<_>>(), all.into_iter().rev().map(Piece::Commit).collect::<Vec<_>>());
         }
     }
 
     #[test]
     fn an_archive_stands_for_its_commits_where_all_of_them_are_asked_for() {
-        let found = |numbers, archives: &[u64]| {
-            let pieces: Vec<Vec<Piece>> = pieces(numbers, archives.iter().copied().collect()).collect();
+        let found = |numbers: RangeInclusive<u64>, archives: &[u64]| {
+            let pieces: Vec<Vec<Piece>> =
+                pieces(RangeInclusive::clone(&numbers), archives.iter().copied().collect()).collect();
             assert!(
                 pieces.iter().all(|span| span.len() == 1 || !span.iter().any(|it| matches!(it, Piece::Archive(_))))
             );
             let flat: Vec<Piece> = pieces.into_iter().flatten().collect();
+            let mut backwards: Vec<Piece> =
+                pieces_backwards(numbers, archives.iter().copied().collect()).flatten().collect();
+            backwards.reverse();
+            assert_eq!(backwards, flat);
             (flat.iter().filter(|it| matches!(it, Piece::Archive(_))).copied().collect::<Vec<_>>(), flat.len())
         };
         let (one, two) = (Piece::Archive(1), Piece::Archive(10_001));
