@@ -40,7 +40,7 @@ fn main() -> ExitCode {
     };
     let console = Console::new(arguments.format);
     match arguments.log_level(commands::variable) {
-        Ok(level) => telemetry::start(&console, level),
+        Ok(level) => telemetry::start(&console, level, matches!(arguments.command, Command::Agent)),
         Err(cause) => return ExitCode::from(console.report(&Failure::Fault(cause.into()))),
     }
     let ended =

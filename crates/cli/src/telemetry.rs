@@ -20,8 +20,9 @@ use crate::screen::Screen;
 use crate::shown::grouped;
 use millrace_agent::clock::SystemClock;
 
-/// Turns the log on, for the whole process and once.
-pub(crate) fn start(console: &Console, level: LogLevel) {
+/// Turns the log on, for the whole process and once. An agent outlives what went wrong in its pipeline: nothing but the log
+/// says it.
+pub(crate) fn start(console: &Console, level: LogLevel, is_agent: bool) {
     let level = match level {
         LogLevel::Error => LevelFilter::ERROR,
         LogLevel::Warn => LevelFilter::WARN,
@@ -31,7 +32,8 @@ pub(crate) fn start(console: &Console, level: LogLevel) {
     };
     // The live view shows these better; whoever asks for more than usual gets them all the same.
     let live = console.is_watched() && level <= LevelFilter::INFO;
-    let lines = Lines { format: console.log_format(), screen: console.screen(), paint: console.log_paint(), live };
+    let lines =
+        Lines { format: console.log_format(), screen: console.screen(), paint: console.log_paint(), live, is_agent };
     tracing::subscriber::set_global_default(Registry::default().with(level).with(lines))
         .expect("main starts the log once, before anything else could");
 }
@@ -42,6 +44,7 @@ struct Lines {
     paint: Paint,
     /// A live view stands below the lines.
     live: bool,
+    is_agent: bool,
 }
 
 /// What happens all the time.
@@ -51,10 +54,10 @@ impl<S: Subscriber> Layer<S> for Lines {
     fn on_event(&self, event: &Event<'_>, _context: Context<'_, S>) {
         let mut parts = Parts::default();
         event.record(&mut parts);
-        // On a terminal the command's last lines say it, with the cure.
-        if self.format == Format::Human
-            && (parts.code == "fault" || (self.live && SHOWN_LIVE.contains(&parts.code.as_str())))
-        {
+        // On a terminal a command's last lines say what ended it, with the cure.
+        let is_said_later = parts.code == "fault" && !self.is_agent;
+        let is_in_view = self.live && SHOWN_LIVE.contains(&parts.code.as_str());
+        if self.format == Format::Human && (is_said_later || is_in_view) {
             return;
         }
         self.screen.line(&match self.format {
