@@ -18,11 +18,14 @@ def main(page, heading, lake):
         statements = [s.strip() for s in block.replace("'./lake'", f"'{lake}'").split(";\n") if s.strip()]
         rows = None
         for statement in statements:
-            found = db.execute(statement)
-            rows = found if statement.startswith(("WITH", "SELECT", "FROM")) else None
+            if statement.startswith(("WITH", "SELECT", "FROM")):
+                rows = db.execute(f"SELECT COLUMNS(*)::VARCHAR FROM ({statement.rstrip(';')})")
+            else:
+                db.execute(statement)
+                rows = None
         if rows is not None:
             shown = [i for i, column in enumerate(rows.description) if not column[0].startswith("_")]
-            print(json.dumps([[None if row[i] is None else str(row[i]) for i in shown] for row in rows.fetchall()]))
+            print(json.dumps([[row[i] for i in shown] for row in rows.fetchall()]))
 
 
 if __name__ == "__main__":
