@@ -23,6 +23,8 @@ pub(crate) enum Cause {
         "the slot was moved beyond the lake: the source may have forgotten everything before {confirmed}, the lake goes up to {checkpoint}"
     )]
     SlotBeyond { confirmed: String, checkpoint: String },
+    #[error("the source was set back: {why}, but the lake goes up to {checkpoint}")]
+    SourceSetBack { why: String, checkpoint: String },
     #[error("the slot cannot be read: {reason}")]
     SlotUnreadable { reason: String },
     #[error(
@@ -91,6 +93,12 @@ impl From<Cause> for Fault {
             Cause::SlotMissing { .. } => Fault::refused("EN-004", Refusal::Gap, message, CURE_GAP),
             Cause::SlotLost { .. } => Fault::refused("EN-005", Refusal::Gap, message, CURE_GAP),
             Cause::SlotBeyond { .. } => Fault::refused("EN-006", Refusal::Gap, message, CURE_GAP),
+            Cause::SourceSetBack { .. } => Fault::refused(
+                "EN-024",
+                Refusal::Gap,
+                message,
+                "look whether this is the right server; if it was restored from a backup, or a standby was promoted that had not received everything, run `millrace restart FILE --snapshot`",
+            ),
             Cause::SlotUnreadable { .. } => Fault::refused("EN-007", Refusal::Gap, message, CURE_GAP),
             Cause::SlotOfAnotherLake => Fault::refused(
                 "EN-008",
@@ -203,6 +211,7 @@ mod tests {
             Cause::SlotMissing { checkpoint: text() },
             Cause::SlotLost { reason: text() },
             Cause::SlotBeyond { confirmed: text(), checkpoint: text() },
+            Cause::SourceSetBack { why: text(), checkpoint: text() },
             Cause::SlotUnreadable { reason: text() },
             Cause::SlotOfAnotherLake,
             Cause::Busy { holder: text() },

@@ -2,7 +2,7 @@
 //!
 //! Pure on purpose: each "no" is a sentence of `docs/specs/file-lake.md` and has its test below.
 
-use millrace_model::{Fault, Head, Held, Position, Slot, Source, SourceIdentity, Standing, Taken};
+use millrace_model::{Coverage, Fault, Head, Held, Position, Slot, Source, SourceIdentity, Standing, Taken};
 
 use crate::fault::Cause;
 
@@ -32,7 +32,7 @@ pub(crate) fn start(
     match (&taken.slot, &standing.checkpoint.position) {
         (Slot::Missing, Some(_)) if !looked_again => Ok(Verdict::LookAgain),
         (Slot::Missing, None) => Ok(Verdict::Fits),
-        (slot, position) => continues(slot, position.as_ref()).map(|()| Verdict::Fits),
+        (slot, position) => continues(slot, position.as_ref(), &standing.source).map(|()| Verdict::Fits),
     }
 }
 
@@ -63,33 +63,46 @@ fn same_source(standing: &Standing, answers: &SourceIdentity, source: &dyn Sourc
 fn first_start(slot: &Slot) -> Result<(), Fault> {
     match slot {
         Slot::Held(held) if held.state().default_name => Err(Cause::SlotOfAnotherLake.into()),
-        Slot::Missing => Ok(()),
-        Slot::Held(_) | Slot::Lost { .. } | Slot::Busy { .. } => continues(slot, None),
+        Slot::Missing | Slot::Held(_) | Slot::Lost { .. } | Slot::Busy { .. } => has_log(slot),
     }
 }
 
-/// Whether the log behind `slot` still has everything after `checkpoint` (`None`: whatever the slot still has).
-pub(crate) fn continues(slot: &Slot, checkpoint: Option<&Position>) -> Result<(), Fault> {
-    match slot {
-        Slot::Held(held) => held_continues(held.as_ref(), checkpoint),
-        Slot::Missing => {
+/// Whether the log behind `slot` goes on where what was read from `source` up to `checkpoint` ends (`None`: nothing was read
+/// yet, and whatever the slot still has will do).
+pub(crate) fn continues(slot: &Slot, checkpoint: Option<&Position>, source: &SourceIdentity) -> Result<(), Fault> {
+    match (slot, checkpoint) {
+        (Slot::Missing, checkpoint) => {
             let checkpoint = checkpoint.map_or_else(String::new, ToString::to_string);
             Err(Cause::SlotMissing { checkpoint }.into())
         }
+        (Slot::Held(held), Some(checkpoint)) => {
+            has_log(slot)?;
+            goes_on(held.as_ref(), checkpoint, source)
+        }
+        _ => has_log(slot),
+    }
+}
+
+/// Whether there is a log behind `slot` that can be read.
+fn has_log(slot: &Slot) -> Result<(), Fault> {
+    match slot {
+        Slot::Missing => Ok(()),
+        Slot::Held(held) => match &held.state().unreadable {
+            Some(reason) => Err(Cause::SlotUnreadable { reason: reason.clone() }.into()),
+            None => Ok(()),
+        },
         Slot::Lost { reason } => Err(Cause::SlotLost { reason: reason.clone() }.into()),
         Slot::Busy { holder, .. } => Err(Cause::Busy { holder: holder.clone() }.into()),
     }
 }
 
-fn held_continues(held: &dyn Held, checkpoint: Option<&Position>) -> Result<(), Fault> {
-    if let Some(reason) = &held.state().unreadable {
-        return Err(Cause::SlotUnreadable { reason: reason.clone() }.into());
-    }
-    match checkpoint {
-        Some(checkpoint) if !held.covers(checkpoint) => {
-            Err(Cause::SlotBeyond { confirmed: held.state().confirmed.to_string(), checkpoint: checkpoint.to_string() }
-                .into())
+fn goes_on(held: &dyn Held, checkpoint: &Position, source: &SourceIdentity) -> Result<(), Fault> {
+    match held.coverage(checkpoint, source) {
+        Coverage::Whole => Ok(()),
+        Coverage::Forgotten => {
+            let (confirmed, checkpoint) = (held.state().confirmed.to_string(), checkpoint.to_string());
+            Err(Cause::SlotBeyond { confirmed, checkpoint }.into())
         }
-        _ => Ok(()),
+        Coverage::SetBack(why) => Err(Cause::SourceSetBack { why, checkpoint: checkpoint.to_string() }.into()),
     }
 }

@@ -110,7 +110,7 @@ impl Engine {
         }
         match &standing.checkpoint.position {
             None => Ok(matches!(taken.slot, Slot::Lost { .. })),
-            position => Ok(judge::continues(&taken.slot, position.as_ref()).is_err()),
+            position => Ok(judge::continues(&taken.slot, position.as_ref(), &standing.source).is_err()),
         }
     }
 

@@ -103,7 +103,7 @@ async fn open(engine: &Engine, writing: &mut Writing, slot: Slot) -> Result<(), 
         // The first start, or one that died before its first commit with a position.
         (Slot::Missing, None) => engine.source.create().await?,
         (slot, yardstick) => {
-            judge::continues(&slot, yardstick.as_ref())?;
+            judge::continues(&slot, yardstick.as_ref(), &writing.confirmed.source)?;
             match slot {
                 Slot::Held(held) => held,
                 // `continues` has refused every other slot.

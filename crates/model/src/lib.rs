@@ -25,9 +25,9 @@ pub use commit::{CommitKind, Head, OpCounts, Round, SourceIdentity, StagedFile, 
 pub use fault::{Fault, Refusal, Remedy};
 pub use finding::{Finding, Severity};
 pub use ports::{
-    Chain, Chunk, ChunkReader, Claim, Claimed, Clock, Committed, Filled, Gulp, Held, KeptSecret, Log, LogWaiting,
-    Member, Opened, PastFile, Plan, Prepared, Release, RoundWriter, SecretReference, SecretStore, SecretValue, Slot,
-    SlotState, Snapshot, Source, Stager, Sweeper, Taken, Target,
+    Chain, Chunk, ChunkReader, Claim, Claimed, Clock, Committed, Coverage, Filled, Gulp, Held, KeptSecret, Log,
+    LogWaiting, Member, Opened, PastFile, Plan, Prepared, Release, RoundWriter, SecretReference, SecretStore,
+    SecretValue, Slot, SlotState, Snapshot, Source, Stager, Sweeper, Taken, Target,
 };
 pub use position::{Checkpoint, Mark, Position, Sequence};
 pub use registry::{Registry, SchemaVersion, SnapshotDone, TableEntry};

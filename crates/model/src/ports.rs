@@ -119,6 +119,17 @@ pub struct SlotState {
     pub unreadable: Option<String>,
 }
 
+/// What a log has of what comes after a position that was once read up to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Coverage {
+    /// Everything.
+    Whole,
+    /// Not all: the confirmed position, as noted, is beyond it.
+    Forgotten,
+    /// It is not the log that was read up to there: the source was set back. In words, why.
+    SetBack(String),
+}
+
 /// A slot that this process holds.
 #[async_trait]
 pub trait Held: Send {
@@ -128,8 +139,8 @@ pub trait Held: Send {
     /// Which log it belongs to.
     fn identity(&self) -> &SourceIdentity;
 
-    /// Whether the log still has everything after `position`: the confirmed position, as noted, is not beyond it.
-    fn covers(&self, position: &Position) -> bool;
+    /// Whether the log goes on where what was read from `source` up to `position` ends.
+    fn coverage(&self, position: &Position, source: &SourceIdentity) -> Coverage;
 
     /// The database snapshot that the slot's own creation exported; once, and only where this process made the slot.
     fn exported(&mut self) -> Option<Arc<dyn Snapshot>>;

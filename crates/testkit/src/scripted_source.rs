@@ -244,7 +244,8 @@ impl ScriptedSource {
             self.fuse.step("note the confirmed position", move || world.confirmed()).await.map_err(unanswered)?;
         let confirmed = confirmed.ok_or_else(|| Fault::retry("TK-006", "the slot is gone"))?;
         let state = SlotState { confirmed: position(confirmed), default_name: self.default_name, unreadable: None };
-        Ok(ScriptedHeld { source: self.clone(), identity: self.identity(), grip, state, exported: None })
+        let end = self.world.end();
+        Ok(ScriptedHeld { source: self.clone(), identity: self.identity(), grip, state, end, exported: None })
     }
 }
 

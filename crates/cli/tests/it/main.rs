@@ -33,6 +33,7 @@ mod published;
 mod replayed;
 mod rotation;
 mod schema_change;
+mod set_back;
 mod shop;
 mod starts_anew;
 mod stops;

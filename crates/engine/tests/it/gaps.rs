@@ -79,6 +79,39 @@ fn a_start_whose_log_was_discarded_says_66() {
 }
 
 #[test]
+fn a_start_whose_source_was_set_back_says_66_until_a_restart() {
+    block_on(async {
+        let stage = begun().await;
+        let backup = stage.world.end();
+        stage.append(3);
+        assert_eq!(stage.run(&Fuse::never(), "two").await.code(), 0);
+        stage.world.set_back(backup);
+        let head = stage.lake.head();
+        // Also when it has written something else by then, as long as that is less than the lake has.
+        for _ in 0..2 {
+            let Exit::Ended(Err(fault)) = stage.run(&Fuse::never(), "three").await else { panic!("it went on") };
+            assert_eq!((fault.code, fault.exit_code()), ("EN-024", 66));
+            stage.append(1);
+        }
+        assert_eq!(stage.lake.head(), head);
+        assert_eq!(restart(&stage, &Fuse::never(), Restart::default()).await.code(), 0);
+        stage.append(2);
+        assert_eq!(stage.run(&Fuse::never(), "four").await.code(), 0);
+    });
+}
+
+#[test]
+fn a_writer_does_not_go_on_with_a_source_that_was_set_back_meanwhile() {
+    block_on(async {
+        let stage = begun().await;
+        let backup = stage.world.end() - 1;
+        let exit = loses_its_log(&stage, async |stage| stage.world.set_back(backup)).await;
+        let Exit::Ended(Err(fault)) = exit else { panic!("{exit:?}") };
+        assert_eq!((fault.code, fault.exit_code()), ("EN-024", 66));
+    });
+}
+
+#[test]
 fn a_writer_that_lost_its_log_does_not_go_on_across_a_half_done_restart() {
     // [A1]
     block_on(async {

@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use millrace_model::{Fault, Held, Opened, Position, Registry, Release, SlotState, Snapshot, SourceIdentity};
+use millrace_model::{Coverage, Fault, Held, Opened, Position, Registry, Release, SlotState, Snapshot, SourceIdentity};
 
 use crate::Shared;
 use crate::client::replies::Replies;
 use crate::fault::Cause;
 use crate::log::PostgresLog;
+use crate::past::Past;
 use crate::position::Lsn;
 use crate::slot::{Grip, Sight};
 use crate::snapshot::PostgresSnapshot;
@@ -29,8 +30,8 @@ impl Held for HeldSlot {
         &self.grip.identity
     }
 
-    fn covers(&self, position: &Position) -> bool {
-        Lsn::of(position).is_some_and(|position| self.grip.confirmed <= position)
+    fn coverage(&self, position: &Position, source: &SourceIdentity) -> Coverage {
+        coverage(self.grip.confirmed, &self.grip.past, position, source)
     }
 
     fn exported(&mut self) -> Option<Arc<dyn Snapshot>> {
@@ -76,8 +77,8 @@ impl Held for SeenSlot {
         &self.0.identity
     }
 
-    fn covers(&self, position: &Position) -> bool {
-        Lsn::of(position).is_some_and(|position| self.0.confirmed <= position)
+    fn coverage(&self, position: &Position, source: &SourceIdentity) -> Coverage {
+        coverage(self.0.confirmed, &self.0.past, position, source)
     }
 
     fn exported(&mut self) -> Option<Arc<dyn Snapshot>> {
@@ -86,6 +87,13 @@ impl Held for SeenSlot {
 
     async fn open(self: Box<Self>, _: Option<&Position>, _: &Registry) -> Result<Opened, Fault> {
         Err(Cause::Answer("a slot that was only looked at").into())
+    }
+}
+
+fn coverage(confirmed: Lsn, past: &Past, position: &Position, source: &SourceIdentity) -> Coverage {
+    match Lsn::of(position).filter(|position| confirmed <= *position) {
+        None => Coverage::Forgotten,
+        Some(position) => past.differs(position, source).map_or(Coverage::Whole, Coverage::SetBack),
     }
 }
 

@@ -15,6 +15,7 @@ mod held;
 mod log;
 mod members;
 mod password;
+mod past;
 mod position;
 mod publication;
 mod queries;

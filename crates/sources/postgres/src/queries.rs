@@ -32,6 +32,11 @@ fn option_literal(text: &str) -> String {
 /// systemid, timeline, xlogpos, dbname
 pub(crate) const IDENTIFY_SYSTEM: &str = "IDENTIFY_SYSTEM";
 
+/// Name and text of the file that says where earlier timelines were left.
+pub(crate) fn timeline_history(timeline: u32) -> String {
+    format!("TIMELINE_HISTORY {timeline}")
+}
+
 /// Starts the log of a slot where the slot is confirmed.
 pub(crate) fn start_replication(slot: &str, publication: &str, binary: bool, streaming: bool) -> String {
     // `publication_names` is itself a list of names inside a string.

@@ -22,6 +22,7 @@ use crate::client::replies::Replier;
 use crate::client::server_error::state;
 use crate::client::session::{Row, Session};
 use crate::fault::Cause;
+use crate::past::Past;
 use crate::position::Lsn;
 use crate::settings::{Binary, Settings};
 use crate::{publication, queries, types};
@@ -50,6 +51,7 @@ pub(crate) struct Grip {
     pub(crate) identity: SourceIdentity,
     pub(crate) state: SlotState,
     pub(crate) confirmed: Lsn,
+    pub(crate) past: Past,
     pub(crate) incoming: Incoming,
     pub(crate) replier: Replier,
     pub(crate) sender_timeout: Option<Duration>,
@@ -96,6 +98,12 @@ fn identity_of(system: &Row, slot: &str) -> Result<SourceIdentity, Cause> {
     Ok(SourceIdentity { kind: "postgres".into(), identity })
 }
 
+/// Who answers, and where its log comes from.
+async fn identified(sender: &mut Session, settings: &Settings) -> Result<(SourceIdentity, Past), Cause> {
+    let system = sender.row(queries::IDENTIFY_SYSTEM).await?;
+    Ok((identity_of(&system, &settings.slot)?, Past::of(sender, system.text(1)?).await?))
+}
+
 /// Whether two identities are the same log: a promotion changes the timeline only.
 pub(crate) fn same(one: &SourceIdentity, other: &SourceIdentity) -> bool {
     fn parts(identity: &str) -> Option<(&str, &str)> {
@@ -135,7 +143,7 @@ fn patience_with(sender_timeout: Option<Duration>) -> Duration {
 /// S1.
 pub(crate) async fn take(settings: &Settings, without: Without) -> Result<Take, Cause> {
     let mut sender = connect(settings, Purpose::Replication).await?;
-    let identity = identity_of(&sender.row(queries::IDENTIFY_SYSTEM).await?, &settings.slot)?;
+    let (identity, mut past) = identified(&mut sender, settings).await?;
     let timeout = sender.row(queries::SENDER_TIMEOUT).await?.number(0)?;
     let sender_timeout = (timeout > 0).then(|| Duration::from_millis(timeout));
     let mut catalogue = connect(settings, Purpose::Queries).await?;
@@ -169,6 +177,7 @@ pub(crate) async fn take(settings: &Settings, without: Without) -> Result<Take, 
     let Some(standing) = look(&mut catalogue, settings).await? else { return Ok(Take::Missing(identity)) };
     let confirmed = standing.confirmed.ok_or(Cause::Answer("a slot without a confirmed position"))?;
     replier.replies().flushed(confirmed);
+    past.see_end(&mut catalogue).await?;
     let state = state_of(&mut catalogue, settings, confirmed).await?;
     let incoming = duplex.incoming;
     let exported = None;
@@ -176,6 +185,7 @@ pub(crate) async fn take(settings: &Settings, without: Without) -> Result<Take, 
         identity,
         state,
         confirmed,
+        past,
         incoming,
         replier,
         sender_timeout,
@@ -192,12 +202,13 @@ pub(crate) struct Sight {
     pub(crate) identity: SourceIdentity,
     pub(crate) state: SlotState,
     pub(crate) confirmed: Lsn,
+    pub(crate) past: Past,
 }
 
 /// What `take` would find, as far as that can be seen without taking it: for `check`, beside a pipeline that runs.
 pub(crate) async fn sight(settings: &Settings) -> Result<Result<Sight, Take>, Cause> {
     let mut sender = connect(settings, Purpose::Replication).await?;
-    let identity = identity_of(&sender.row(queries::IDENTIFY_SYSTEM).await?, &settings.slot)?;
+    let (identity, mut past) = identified(&mut sender, settings).await?;
     drop(sender);
     let mut catalogue = connect(settings, Purpose::Queries).await?;
     let standing = match look(&mut catalogue, settings).await? {
@@ -206,8 +217,12 @@ pub(crate) async fn sight(settings: &Settings) -> Result<Result<Sight, Take>, Ca
         Some(standing) => standing,
     };
     let confirmed = standing.confirmed.ok_or(Cause::Answer("a slot without a confirmed position"))?;
+    // Whoever reads it may have come further by the time at which the lake is looked at.
+    if standing.holder.is_none() {
+        past.see_end(&mut catalogue).await?;
+    }
     let state = state_of(&mut catalogue, settings, confirmed).await?;
-    Ok(Ok(Sight { identity, state, confirmed }))
+    Ok(Ok(Sight { identity, state, confirmed, past }))
 }
 
 fn lost(identity: SourceIdentity) -> Take {

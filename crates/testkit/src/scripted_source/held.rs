@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use async_trait::async_trait;
-use millrace_model::{Fault, Held, Opened, Position, Registry, Release, SlotState, Snapshot, SourceIdentity};
+use millrace_model::{Coverage, Fault, Held, Opened, Position, Registry, Release, SlotState, Snapshot, SourceIdentity};
 
 use super::log::ScriptedLog;
 use super::pieces::Pieces;
@@ -40,6 +40,8 @@ pub(super) struct ScriptedHeld {
     pub(super) identity: SourceIdentity,
     pub(super) grip: Grip,
     pub(super) state: SlotState,
+    /// Of the log, as noted after the slot was taken.
+    pub(super) end: u64,
     pub(super) exported: Option<Position>,
 }
 
@@ -53,8 +55,12 @@ impl Held for ScriptedHeld {
         &self.identity
     }
 
-    fn covers(&self, position: &Position) -> bool {
-        number(&self.state.confirmed) <= number(position)
+    fn coverage(&self, position: &Position, _source: &SourceIdentity) -> Coverage {
+        match number(position) {
+            asked if number(&self.state.confirmed) > asked => Coverage::Forgotten,
+            asked if self.end < asked => Coverage::SetBack(format!("its log ends at {}", self.end)),
+            _ => Coverage::Whole,
+        }
     }
 
     fn exported(&mut self) -> Option<Arc<dyn Snapshot>> {

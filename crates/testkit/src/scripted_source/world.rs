@@ -383,6 +383,17 @@ impl World {
         self.state().began
     }
 
+    /// The server is a copy of its earlier self, whose log ended at `to`; whoever holds the slot is expelled.
+    pub fn set_back(&self, to: u64) {
+        let mut state = self.state();
+        state.log.retain(|entry| entry.end <= to);
+        if let Some(slot) = &mut state.slot {
+            slot.confirmed = slot.confirmed.min(to);
+        }
+        drop(state);
+        self.expel();
+    }
+
     /// Another cluster answers from now on.
     pub fn replace_cluster(&self) {
         self.state().cluster = "c2".into();

@@ -3,7 +3,7 @@
 use std::task::Poll;
 use std::time::Duration;
 
-use millrace_model::{ByteSize, Gulp, LogWaiting, Position, Registry, Source};
+use millrace_model::{ByteSize, Coverage, Gulp, LogWaiting, Position, Registry, Source};
 use tokio::time::{Instant, timeout};
 
 use crate::reading::{create, lines, resume, round};
@@ -59,7 +59,8 @@ async fn what_is_released_is_confirmed_and_never_taken_back() {
     log.log.close().await;
     let held = crate::reading::held(&source).await;
     assert_eq!(held.state().confirmed, read);
-    assert!(held.covers(&read) && !held.covers(&first));
+    assert_eq!(held.coverage(&read, held.identity()), Coverage::Whole);
+    assert_eq!(held.coverage(&first, held.identity()), Coverage::Forgotten);
     let fault = held.open(Some(&first), &Registry::default()).await.err().unwrap();
     assert_eq!((fault.code, fault.exit_code()), ("PG-013", 66));
 }
