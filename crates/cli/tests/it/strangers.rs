@@ -6,7 +6,7 @@ use std::process::Command;
 
 use millrace_testkit::pipeline::Draft;
 use millrace_testkit::postgres::{Auth, Settings};
-use millrace_testkit::process::Line;
+use millrace_testkit::process::{Line, Millrace};
 use millrace_testkit::workload;
 
 use crate::shop::{MILLRACE, PATIENCE, Shop, wait};
@@ -108,6 +108,38 @@ fn a_second_run_of_a_pipeline_waits_and_then_leaves_with_75() {
     shop.database.sql("INSERT INTO visits VALUES (1, 'undisturbed', 1, now())").unwrap();
     shop.wait_until_released();
     running.stop(PATIENCE).unwrap();
+    shop.fsck();
+    shop.compare();
+}
+
+#[test]
+fn a_first_start_that_is_stopped_or_killed_while_it_waits_for_a_transaction_is_in_nobodys_way() {
+    let shop = Shop::open();
+    let mut open = shop.database.session().unwrap();
+    open.run("BEGIN; INSERT INTO visits VALUES (1, 'long', 1, now())").unwrap();
+    let waiting = |running: &mut Millrace| running.wait_for("PG-026", PATIENCE).unwrap();
+    let slots = || shop.database.sql("SELECT count(*) FROM pg_replication_slots").unwrap();
+    let mut first = shop.command("run", &[]).allow("PG-026").start().unwrap();
+    waiting(&mut first);
+    assert_eq!(slots(), "1");
+    first.stop(PATIENCE).unwrap();
+    wait("the slot to go with the process that wanted it", || slots() == "0");
+    // Killed: the server does not notice, and goes on making the slot for nobody.
+    let mut second = shop.command("run", &[]).allow("PG-026").start().unwrap();
+    waiting(&mut second);
+    second.kill().unwrap();
+    let check = shop.command("check", &[]).json(PATIENCE).unwrap();
+    assert_eq!((check["ok"].as_bool(), check["findings"][0]["code"].as_str()), (Some(true), Some("PG-026")), "{check}");
+    let cleanup = shop.command("cleanup", &["--yes"]).allow("PG-026").complete(PATIENCE).unwrap();
+    assert_eq!(cleanup.lines[0].code, "PG-026", "{:?}", cleanup.lines);
+    let mut third = shop.command("run", &[]).allow("PG-026").start().unwrap();
+    let line = third.wait_until("what is in the way", PATIENCE, |line| line.code == "retrying").unwrap();
+    assert_eq!((&line.fields["fault"], &line.fields["stage"]), (&"PG-026".into(), &"take".into()), "{line:?}");
+    assert!(line.message.contains("waits for running transactions: process "), "{line:?}");
+    open.run("COMMIT").unwrap();
+    third.wait_for("streaming", PATIENCE).unwrap();
+    shop.wait_until_released();
+    third.stop(PATIENCE).unwrap();
     shop.fsck();
     shop.compare();
 }

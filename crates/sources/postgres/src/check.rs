@@ -105,6 +105,9 @@ async fn slot(session: &mut Session, settings: &Settings, findings: &mut Vec<Fin
     if standing.is_lost {
         let message = "the server no longer has the log that the slot needs";
         findings.push(Finding::error("PG-013", Refusal::Gap, &settings.slot, message, cure::gap()));
+    } else if standing.is_in_the_making() {
+        let fault = Fault::from(slot::making(session, settings, standing).await?);
+        findings.push(Finding::warning(fault.code, &settings.slot, fault.message, fault.cure));
     } else if let Some(holder) = standing.holder {
         let message = format!("the slot is in use by {holder}; a start waits for it");
         findings.push(Finding::warning("PG-012", &settings.slot, message, "stop the other process"));

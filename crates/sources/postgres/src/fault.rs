@@ -66,6 +66,8 @@ pub(crate) enum Cause {
     OtherDatabase { slot: String, database: String },
     #[error("slot {slot} is in use by {holder}")]
     SlotInUse { slot: String, holder: String },
+    #[error("slot {slot} is still being made, by {maker}, which waits for running transactions: {blockers}")]
+    InTheMaking { slot: String, maker: String, blockers: String },
     #[error("slot {slot} has lost its log: {reason}")]
     SlotLost { slot: String, reason: String },
     #[error("slot {slot} is confirmed up to {confirmed}, beyond {from}")]
@@ -163,6 +165,7 @@ impl From<Cause> for Fault {
             Cause::OtherPlugin { slot, .. } => refused("PG-010", Refusal::Spec, cure::other_slot(&slot)),
             Cause::OtherDatabase { slot, .. } => refused("PG-011", Refusal::Spec, cure::other_slot(&slot)),
             Cause::SlotInUse { .. } => refused("PG-012", Refusal::Busy, "stop the other process first".into()),
+            Cause::InTheMaking { .. } => Self::retry("PG-026", message).cure(cure::MAKING),
             Cause::SlotLost { .. } | Cause::Skipped { .. } => refused("PG-013", Refusal::Gap, cure::gap()),
             Cause::NoPublication { publication } => {
                 refused("PG-014", Refusal::Spec, cure::no_publication(&publication))
@@ -194,6 +197,10 @@ pub(crate) mod cure {
     use crate::client::server_error::ServerError;
 
     pub(crate) const COMES_BACK: &str = "nothing, if the server comes back: the pipeline tries again until it does";
+
+    /// While a slot is being made.
+    pub(crate) const MAKING: &str = "wait, or end the transactions named: SELECT pg_terminate_backend(…), ROLLBACK PREPARED \
+        '…'; where no Millrace makes this slot any more, end the process that does, which takes the slot away";
 
     pub(crate) fn not_now(error: &ServerError) -> &'static str {
         match error.state.as_str() {
