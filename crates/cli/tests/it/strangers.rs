@@ -97,6 +97,19 @@ fn a_role_that_may_not_read_the_log_is_told_what_it_lacks() {
 }
 
 #[test]
+fn a_role_that_may_not_read_the_rows_is_told_before_a_slot_is_made() {
+    let shop = Shop::with(Settings::default(), &["orders"], |draft| draft.property("publication.mode", "use"));
+    let role = "CREATE ROLE reader LOGIN REPLICATION";
+    shop.database.sql(&format!("{role}; CREATE PUBLICATION millrace_shop FOR TABLE orders")).unwrap();
+    let file = &shop.pipeline.file;
+    let text = fs::read_to_string(file).unwrap().replace("username: postgres", "username: reader");
+    fs::write(file, text).unwrap();
+    let cure = "GRANT SELECT ON \"public\".\"orders\" TO \"reader\"";
+    Refusal { exit: 77, code: "PG-005", says: "may not SELECT", cure }.expect(&shop);
+    assert_eq!(shop.database.sql("SELECT count(*) FROM pg_replication_slots").unwrap(), "0");
+}
+
+#[test]
 fn a_second_run_of_a_pipeline_waits_and_then_leaves_with_75() {
     let shop = Shop::with(Settings::default().set("wal_sender_timeout", "1s"), &workload::TABLES, |draft| draft);
     let running = shop.streaming();

@@ -10,7 +10,7 @@ use crate::fault::{Cause, cure};
 use crate::publication::{Candidate, Obstacle};
 use crate::settings::{Binary, EVERY_TABLE, PublicationMode, Settings, TableSelection};
 use crate::types::CatalogueColumn;
-use crate::{publication, queries, slot, types};
+use crate::{privileges, publication, queries, slot, types};
 
 /// What is in the way.
 pub(crate) async fn check(settings: &Settings) -> Result<Vec<Finding>, Fault> {
@@ -31,6 +31,9 @@ async fn look(settings: &Settings) -> Result<Vec<Finding>, Cause> {
     alike(&mut session, settings, &candidates, &mut findings).await?;
     publish(&mut session, settings, &candidates, (slot_stands, server.truth(7)), &mut findings).await?;
     let selected = publication::selected(settings, &candidates);
+    if settings.snapshots {
+        findings.extend(privileges::look(&mut session, server.text(8)?, &selected).await?);
+    }
     let oids: Vec<_> = selected.iter().map(|table| table.oid).collect();
     let all = types::columns(&mut session, &oids).await?;
     for table in &selected {

@@ -16,6 +16,7 @@ mod log;
 mod members;
 mod password;
 mod position;
+mod privileges;
 mod publication;
 mod queries;
 mod relation;

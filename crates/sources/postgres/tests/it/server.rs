@@ -210,6 +210,7 @@ impl<'a> Database<'a> {
             publication_mode: PublicationMode::Create,
             binary: Binary::Auto,
             streaming: true,
+            snapshots: true,
             old_rows: false,
         }
     }

@@ -247,6 +247,53 @@ async fn check_names_missing_privileges_and_unfit_publications() {
 }
 
 #[tokio::test]
+async fn check_names_all_that_keeps_the_role_from_the_rows_that_are_there() {
+    let database = Server::shared().database(
+        "CREATE SCHEMA s; CREATE TABLE s.a (id int PRIMARY KEY); CREATE TABLE b (id int PRIMARY KEY); \
+         CREATE TABLE p (id int PRIMARY KEY) PARTITION BY RANGE (id); \
+         CREATE TABLE p1 PARTITION OF p FOR VALUES FROM (0) TO (9); CREATE TABLE s.p2 PARTITION OF p DEFAULT; \
+         CREATE PUBLICATION given FOR TABLE s.a, b, p WITH (publish_via_partition_root)",
+    );
+    let role = format!("reader_{}", database.name);
+    database.sql(&format!("CREATE ROLE {role} LOGIN REPLICATION; GRANT SELECT ON p TO {role}"));
+    let tables = [("s", "a"), ("public", "b"), ("public", "p")]
+        .map(|(schema, table)| TableSelection { schema: schema.into(), table: table.into() });
+    let (publication, publication_mode) = ("given".into(), PublicationMode::Use);
+    let username = role.clone();
+    let settings = Settings { username, publication, publication_mode, tables: tables.to_vec(), ..database.settings() };
+    let source = Postgres::new(settings.clone());
+    let cures = async || {
+        let mut findings = source.check().await.unwrap();
+        findings.retain(|it| it.severity == Severity::Error);
+        assert!(findings.iter().all(|it| it.code == "PG-005"), "{findings:?}");
+        findings.into_iter().map(|it| it.cure).collect::<Vec<_>>()
+    };
+    let wanted = [
+        format!("GRANT USAGE ON SCHEMA \"s\" TO \"{role}\""),
+        format!("GRANT SELECT ON \"public\".\"b\" TO \"{role}\""),
+        format!("GRANT SELECT ON \"public\".\"p1\", \"s\".\"p2\" TO \"{role}\""),
+        format!("GRANT SELECT ON \"s\".\"a\" TO \"{role}\""),
+    ];
+    assert_eq!(cures().await, wanted);
+    let never = Postgres::new(Settings { snapshots: false, ..settings });
+    assert!(
+        never.check().await.unwrap().iter().all(|it| it.severity != Severity::Error),
+        "the log asks for none of that"
+    );
+    for cure in &wanted {
+        database.sql(cure);
+    }
+    assert_eq!(cures().await, [""; 0]);
+    database.sql("ALTER TABLE p1 ENABLE ROW LEVEL SECURITY");
+    let bypass =
+        format!("ALTER ROLE \"{role}\" BYPASSRLS, or ALTER TABLE \"public\".\"p1\" DISABLE ROW LEVEL SECURITY");
+    assert_eq!(cures().await, [bypass]);
+    database.sql(&format!("ALTER ROLE {role} BYPASSRLS"));
+    assert_eq!(cures().await, [""; 0]);
+    drop(create(&source).await);
+}
+
+#[tokio::test]
 async fn a_table_that_will_join_a_publication_of_ours_is_no_error_and_in_a_given_one_it_is() {
     let database =
         Server::shared().database("CREATE TABLE t (id int PRIMARY KEY); CREATE TABLE u (id int PRIMARY KEY)");
