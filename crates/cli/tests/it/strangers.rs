@@ -2,7 +2,11 @@
 //! do about it, for people and for programs.
 
 use std::fs;
+use std::io::{Read, Write};
+use std::net::TcpListener;
+use std::os::unix::fs::{MetadataExt, chown};
 use std::process::Command;
+use std::thread;
 
 use millrace_testkit::pipeline::Draft;
 use millrace_testkit::postgres::{Auth, Settings};
@@ -64,6 +68,59 @@ fn a_wrong_and_a_missing_password_are_told_apart() {
     let shop = Shop::with(asks(), &workload::TABLES, |draft| draft);
     Refusal { exit: 64, code: "PG-006", says: "asks user postgres for", cure: "give connection.password" }
         .expect(&shop);
+}
+
+#[test]
+fn a_server_that_wants_encryption_is_told_from_one_that_refuses_the_role() {
+    let shop = Shop::open();
+    let data = shop.server.data();
+    let mut make = Command::new("openssl");
+    make.args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-subj", "/CN=shop"]);
+    make.args(["-keyout", "server.key", "-out", "server.crt"]).current_dir(data);
+    assert!(make.output().unwrap().status.success());
+    let owner = fs::metadata(data).unwrap().uid();
+    for file in ["server.key", "server.crt"] {
+        chown(data.join(file), Some(owner), None).unwrap();
+    }
+    fs::write(data.join("pg_hba.conf"), "local all all trust\nhostssl all all 127.0.0.1/32 trust\n").unwrap();
+    shop.server.sql("ALTER SYSTEM SET ssl = on").unwrap();
+    shop.server.sql("SELECT pg_reload_conf()").unwrap();
+    wait("the server to offer encryption", || shop.server.sql("SHOW ssl").unwrap() == "on");
+    Refusal { exit: 77, code: "PG-006", says: "does not let user postgres in without encryption", cure: "no TLS" }
+        .expect(&shop);
+    fs::write(data.join("pg_hba.conf"), "local all all trust\nhost all all 127.0.0.1/32 trust\n").unwrap();
+    let file = &shop.pipeline.file;
+    let text = fs::read_to_string(file).unwrap().replace("username: postgres", "username: nobody");
+    fs::write(file, text).unwrap();
+    shop.server.sql("SELECT pg_reload_conf()").unwrap();
+    let rules = "SELECT count(*) FROM pg_hba_file_rules WHERE type = 'hostssl'";
+    wait("the new rules", || shop.server.sql(rules).unwrap() == "0");
+    Refusal { exit: 77, code: "PG-003", says: "refused user nobody", cure: "connection.username" }.expect(&shop);
+}
+
+#[test]
+fn a_pooler_in_front_of_the_server_is_named_and_not_asked_again() {
+    // What PgBouncer answers to a first message with `options`, and without the database in its list.
+    for says in ["unsupported startup parameter: options", "no such database: shop"] {
+        let shop = Shop::open();
+        let pooler = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = pooler.local_addr().unwrap().port();
+        thread::spawn(move || {
+            for client in pooler.incoming() {
+                let mut client = client.unwrap();
+                let mut first = [0; 8];
+                client.read_exact(&mut first).unwrap();
+                let body = format!("SFATAL\0VFATAL\0C08P01\0M{says}\0\0");
+                let length = u32::try_from(body.len() + 4).unwrap().to_be_bytes();
+                client.write_all(&[b"E", length.as_slice(), body.as_bytes()].concat()).unwrap();
+            }
+        });
+        let file = &shop.pipeline.file;
+        let here = format!("port: {}", shop.server.port());
+        let text = fs::read_to_string(file).unwrap().replace(&here, &format!("port: {port}"));
+        fs::write(file, text).unwrap();
+        Refusal { exit: 64, code: "PG-006", says, cure: "not to a pooler" }.expect(&shop);
+    }
 }
 
 #[test]

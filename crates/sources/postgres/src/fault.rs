@@ -7,7 +7,7 @@
 //! | PG-003 | user or password refused | | PG-018 | the primary key is deferrable |
 //! | PG-004 | no such database | | PG-019 | not a table that has a log |
 //! | PG-005 | a privilege is missing | | PG-020 | generated columns are left out |
-//! | PG-006 | the server asks for what we do not have | | PG-021 | columns that are carried as text |
+//! | PG-006 | server and client do not fit together | | PG-021 | columns that are carried as text |
 //! | PG-007 | `wal_level` is not `logical` | | PG-022 | values come as text, not binary |
 //! | PG-008 | no free slot or walsender | | PG-023 | the publication cannot be made |
 //! | PG-009 | the role lacks REPLICATION | | PG-024 | the log cannot be read |
@@ -52,6 +52,10 @@ pub(crate) enum Cause {
     Secret(Fault),
     #[error("the server asks user {user} for {what}")]
     Method { user: String, what: &'static str },
+    #[error("the server does not let user {user} in without encryption: {answer}")]
+    PlainRefused { user: String, answer: ServerError },
+    #[error("what answers does not take a connection as PostgreSQL does: {0}")]
+    NotItself(ServerError),
     #[error("there is no database {database}")]
     NoDatabase { database: String },
     #[error("a privilege is missing: {0}")]
@@ -160,6 +164,8 @@ impl From<Cause> for Fault {
             }
             Cause::Denied(_) => refused("PG-005", Refusal::Permission, cure::privilege()),
             Cause::Method { user, .. } => refused("PG-006", Refusal::Spec, cure::method(&user)),
+            Cause::PlainRefused { user, .. } => refused("PG-006", Refusal::Permission, cure::no_tls(&user)),
+            Cause::NotItself(_) => refused("PG-006", Refusal::Spec, cure::POOLER.into()),
             Cause::WalLevel { .. } => refused("PG-007", Refusal::Check, cure::wal_level()),
             Cause::NoFreeSlot => refused("PG-008", Refusal::Check, cure::slots()),
             Cause::OtherPlugin { slot, .. } => refused("PG-010", Refusal::Spec, cure::other_slot(&slot)),
@@ -240,6 +246,16 @@ pub(crate) mod cure {
              password or trust"
         )
     }
+
+    pub(crate) fn no_tls(user: &str) -> String {
+        format!(
+            "this version speaks no TLS, and `hostssl` lines of pg_hba.conf do not count for it: add a `host` line for {user}, \
+             or connect through a tunnel that ends beside the server"
+        )
+    }
+
+    pub(crate) const POOLER: &str = "let connection.host and connection.port lead to the server itself, not to a pooler in \
+        front of it (PgBouncer, for example)";
 
     pub(crate) fn wal_level() -> String {
         "ALTER SYSTEM SET wal_level = logical; then restart the server (managed services: see docs/errors/PG-007.md)"
