@@ -144,6 +144,16 @@ fn a_table_that_is_not_there_is_named() {
 }
 
 #[test]
+fn a_folder_for_large_transactions_that_is_not_there_is_named_before_one_comes() {
+    let shop =
+        Shop::with(Settings::default(), &["orders"], |draft| draft.property("spill.directory", "/nonexistent/x"));
+    Refusal { exit: 64, code: "EN-017", says: "/nonexistent/x: No such file", cure: "spill.directory" }.expect(&shop);
+    let check = shop.command("check", &[]).complete(PATIENCE).unwrap();
+    assert_eq!(check.code, Some(1), "{}", check.stdout);
+    assert!(check.stdout.contains("EN-017"), "{}", check.stdout);
+}
+
+#[test]
 fn a_role_that_may_not_read_the_log_is_told_what_it_lacks() {
     let shop = Shop::open();
     shop.database.sql("CREATE ROLE reader LOGIN; GRANT SELECT ON ALL TABLES IN SCHEMA public TO reader").unwrap();
@@ -232,7 +242,12 @@ fn a_server_that_is_not_there_is_waited_for() {
     shop.database.sql("INSERT INTO visits VALUES (1, 'after the crash', 1, now())").unwrap();
     wait("the stream to come back", || shop.slot_is_active());
     shop.wait_until_released();
-    running.stop(PATIENCE).unwrap();
+    let ended = running.stop(PATIENCE).unwrap();
+    let retries: Vec<_> =
+        ended.lines.iter().filter(|line| line.code == "retrying" && line.fields.contains_key("fault")).collect();
+    assert!(retries.iter().any(|line| line.fields["stage"] == "stream"), "{retries:?}");
+    let is_told = |line: &&Line| line.fields["cure"].as_str().is_some_and(|cure| !cure.is_empty());
+    assert!(retries.iter().all(is_told), "{retries:?}");
     shop.fsck();
     shop.compare();
 }
