@@ -5,6 +5,7 @@ use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::os::unix::fs::{MetadataExt, chown};
+use std::path::Path;
 use std::process::Command;
 use std::thread;
 
@@ -140,7 +141,8 @@ fn a_table_without_a_key_is_named_with_both_ways_out() {
 #[test]
 fn a_table_that_is_not_there_is_named() {
     let shop = Shop::with(Settings::default(), &["orders", "oders"], |draft| draft);
-    Refusal { exit: 64, code: "PG-016", says: "oders", cure: "correct tables" }.expect(&shop);
+    Refusal { exit: 64, code: "PG-016", says: "oders", cure: "correct tables" }
+        .expect(&shop);
 }
 
 #[test]
@@ -267,4 +269,44 @@ fn a_mistyped_key_is_named_with_its_line_and_the_word_that_was_meant() {
     let fine = Draft::new("shop", &shop.database, &["orders"]).write(shop.folder()).unwrap();
     let check = crate::shop::millrace("check", &fine, &[]).json(PATIENCE).unwrap();
     assert_eq!(check["ok"], true, "{check}");
+}
+
+/// The blocks of a kind of the quick start, as they stand there.
+fn quick_start(kind: &str) -> Vec<String> {
+    let page = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/quick-start.md")).unwrap();
+    let blocks = page.split(&format!("```{kind}\n")).skip(1);
+    blocks.map(|block| block.split("```").next().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn the_quick_start_leaves_the_application_its_tables_in_both_ways() {
+    let (sql, yaml) = (quick_start("sql"), quick_start("yaml"));
+    let [line, pipeline] = yaml.as_slice() else { panic!("{yaml:?}") };
+    let (head, _) = pipeline.split_once("advancedProperties").unwrap();
+    for (statements, text) in [(&sql[1], pipeline.clone()), (&sql[2], format!("{head}{line}"))] {
+        assert!(statements.starts_with("CREATE ROLE millrace"), "{statements}");
+        let asks = Settings::default().auth(Auth::Scram("of the superuser".into()));
+        let shop = Shop::with(asks, &["orders", "customers"], |draft| draft);
+        let owner = workload::TABLES.map(|table| format!("ALTER TABLE {table} OWNER TO app"));
+        shop.database.sql(&format!("CREATE ROLE app LOGIN; {}", owner.join("; "))).unwrap();
+        shop.database.sql(statements).unwrap();
+        fs::write(&shop.pipeline.file, text.replace("5432", &shop.server.port().to_string())).unwrap();
+        let check = shop.command("check", &[]).env("SHOP_PASSWORD", "choose-one").json(PATIENCE).unwrap();
+        assert_eq!((&check["ok"], check["findings"].as_array().map(Vec::len)), (&true.into(), Some(0)), "{check}");
+        let as_app = |id: u8| {
+            let values = format!("{id}, 'of the application', now(), gen_random_uuid()");
+            let row = format!("INSERT INTO customers (id, name, created_at, token) VALUES ({values})");
+            shop.database.sql(&format!("SET ROLE app; {row}")).unwrap();
+        };
+        as_app(1);
+        for id in [2, 3] {
+            let run = shop.command("run", &["--until", "now"]).env("SHOP_PASSWORD", "choose-one");
+            let ended = run.complete(PATIENCE).unwrap();
+            assert_eq!(ended.code, Some(0), "{:#?}", ended.lines);
+            shop.compare();
+            as_app(id);
+        }
+        let tables = "SELECT count(*) FROM pg_tables WHERE schemaname = 'public' AND tableowner <> 'app'";
+        assert_eq!(shop.database.sql(tables).unwrap(), "0");
+    }
 }
