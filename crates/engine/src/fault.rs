@@ -82,7 +82,7 @@ impl From<Cause> for Fault {
                 "EN-002",
                 Refusal::Gap,
                 message,
-                "check host, port, database and slot.name; if the database was really replaced, run `millrace restart FILE --snapshot --adopt`",
+                "if `slot.name` was changed set it back, and check host, port and database; only if the database was really replaced, run `millrace restart FILE --snapshot --adopt`",
             ),
             Cause::NewerEpoch { .. } => Fault::refused(
                 "EN-003",

@@ -141,7 +141,7 @@ fn a_table_without_a_key_is_named_with_both_ways_out() {
 #[test]
 fn a_table_that_is_not_there_is_named() {
     let shop = Shop::with(Settings::default(), &["orders", "oders"], |draft| draft);
-    Refusal { exit: 64, code: "PG-016", says: "oders", cure: "correct tables" }
+    Refusal { exit: 64, code: "PG-016", says: "oders", cure: "did you mean {schema: public, table: orders}?" }
         .expect(&shop);
 }
 

@@ -221,6 +221,24 @@ async fn check_names_tables_that_cannot_be_carried() {
     let meant = "did you mean {schema: public, table: t}? Names are case-sensitive";
     assert_eq!(cures, [meant, meant, "correct tables in the pipeline file"]);
     assert_eq!(codes(&["parts"]).await, ["info PG-028"]);
+    let cure = async |schema: &str, table: &str| {
+        let tables = vec![TableSelection { schema: schema.into(), table: table.into() }];
+        let mut findings = Postgres::new(Settings { tables, ..database.settings() }).check().await.unwrap();
+        findings.retain(|it| it.severity == Severity::Error);
+        let [only] = findings.as_slice() else { panic!("{findings:?}") };
+        format!("{} {}", only.code, only.cure)
+    };
+    database.sql("CREATE MATERIALIZED VIEW m AS SELECT 1 AS id; CREATE SCHEMA other; CREATE TABLE other.orders (id int PRIMARY KEY)");
+    assert_eq!(cure("public", "v").await, "PG-019 take it out of tables, and name the tables that it shows");
+    assert_eq!(cure("public", "m").await, "PG-019 take it out of tables, and name the tables that it shows");
+    assert!(cure("public", "fast").await.starts_with("PG-019 ALTER TABLE \"public\".\"fast\" SET LOGGED"));
+    assert_eq!(cure("pg_catalog", "pg_class").await, "PG-019 take it out of tables");
+    let meant = |schema: &str, table: &str| format!("PG-016 did you mean {{schema: {schema}, table: {table}}}?");
+    assert_eq!(cure("public", "public.t").await, meant("public", "t"));
+    assert_eq!(cure("public", "tt").await, meant("public", "t"));
+    assert_eq!(cure("pubic", "t").await, meant("public", "t"));
+    assert_eq!(cure("other", "odrers").await, meant("other", "orders"));
+    assert_eq!(cure("public", "other.orders").await, meant("other", "orders"));
 }
 
 #[tokio::test]
