@@ -63,6 +63,7 @@ pub async fn look(asked: Asked<'_>, secrets: &Secrets) -> Result<Vec<Finding>, F
             let engine = wiring::engine(target, identity, source, false, secrets)?;
             findings.extend(answers("source", engine.source.check().await));
             findings.extend(answers("target", engine.target.check().await));
+            findings.extend(answers("spill.directory", engine.check_spill().await));
             let stands = findings.iter().any(|finding| finding.severity == Severity::Error);
             if !stands && asked.identity.is_some() {
                 findings.extend(answers("chain", engine.check_chain().await));
@@ -93,6 +94,7 @@ pub async fn ask(engine: &Engine, meter: &Meter) -> Result<Vec<Finding>, Fault> 
         let answer = async {
             let mut findings = engine.source.check().await?;
             findings.extend(engine.target.check().await?);
+            findings.extend(engine.check_spill().await?);
             Ok(findings)
         };
         match answer.await {

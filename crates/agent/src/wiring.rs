@@ -70,6 +70,7 @@ pub fn source<'a>(part: impl Into<SourcePart<'a>>, secrets: &Secrets) -> Result<
             Binary::Off => millrace_postgres::Binary::Off,
         },
         streaming: part.advanced.pgoutput_streaming,
+        snapshots: part.advanced.snapshot_mode == SnapshotMode::Initial,
         old_rows: part.old_rows,
     }))
 }

@@ -1,6 +1,8 @@
 //! What the engine itself finds wrong: the refusals of S2 and *Reconnect*, and the fence.
 
-use millrace_model::{Anew, AnewReason, ByteSize, Column, Fault, Refusal, SchemaChange};
+use std::io;
+
+use millrace_model::{Anew, AnewReason, ByteSize, Column, Fault, Refusal, Remedy, SchemaChange};
 use thiserror::Error;
 
 const CURE_GAP: &str =
@@ -45,8 +47,8 @@ pub(crate) enum Cause {
     SnapshotterEnded,
     #[error("the stream had passed the position of a new snapshot before the snapshot joined it")]
     PassedSnapshot,
-    #[error("a large transaction cannot be kept on disk until it ends ({folder})")]
-    Spill { folder: String },
+    #[error("a large transaction cannot be kept on disk until it ends ({folder}: {error})")]
+    Spill { folder: String, error: io::Error },
     #[error("transactions need more than {limit} on disk until they end")]
     SpillFull { limit: ByteSize },
     #[error("the lake has no table `{table}`, and nothing was restarted")]
@@ -82,7 +84,7 @@ impl From<Cause> for Fault {
                 "EN-002",
                 Refusal::Gap,
                 message,
-                "check host, port, database and slot.name; if the database was really replaced, run `millrace restart FILE --snapshot --adopt`",
+                "if `slot.name` was changed set it back, and check host, port and database; only if the database was really replaced, run `millrace restart FILE --snapshot --adopt`",
             ),
             Cause::NewerEpoch { .. } => Fault::refused(
                 "EN-003",
@@ -126,8 +128,11 @@ impl From<Cause> for Fault {
             Cause::SnapshotterEnded => Fault::retry("EN-015", message),
             Cause::PassedSnapshot => Fault::retry("EN-016", message)
                 .cure("nothing: the snapshot is thrown away and a new one taken, nothing of it was in the lake"),
-            Cause::Spill { .. } => Fault::retry("EN-017", message)
-                .cure("make room in `spill.directory`, or let it point to a folder that this process can write to"),
+            Cause::Spill { error, .. } => Fault {
+                remedy: spill_remedy(&error),
+                ..Fault::retry("EN-017", message)
+                    .cure("make room in `spill.directory`, or let it point to a folder that this process can write to")
+            },
             Cause::SpillFull { .. } => Fault::refused(
                 "EN-018",
                 Refusal::Spec,
@@ -154,6 +159,16 @@ impl From<Cause> for Fault {
             ),
             Cause::Batch(_) => Fault::defect("EN-011", message),
         }
+    }
+}
+
+/// A folder that is not there or is closed to us says no; a full disk does not.
+#[expect(clippy::wildcard_enum_match_arm, reason = "the system's kinds of error are many, and more will come")]
+fn spill_remedy(error: &io::Error) -> Remedy {
+    match error.kind() {
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => Remedy::Operator(Refusal::Spec),
+        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => Remedy::Operator(Refusal::Permission),
+        _ => Remedy::Retry,
     }
 }
 
@@ -221,7 +236,7 @@ mod tests {
             Cause::ReaderEnded,
             Cause::SnapshotterEnded,
             Cause::PassedSnapshot,
-            Cause::Spill { folder: text() },
+            Cause::Spill { folder: text(), error: io::ErrorKind::StorageFull.into() },
             Cause::SpillFull { limit },
             Cause::NoSuchTable { table: text() },
             Cause::SpillDeclined { limit },

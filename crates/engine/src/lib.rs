@@ -87,6 +87,14 @@ impl Engine {
         }
     }
 
+    /// What keeps a large transaction from waiting on disk. A run would find out at the first one.
+    pub async fn check_spill(&self) -> Result<Vec<Finding>, Fault> {
+        match spill::try_out(&self.settings.spill_directory).await {
+            Ok(()) => Ok(Vec::new()),
+            Err(fault) => Finding::of_fault("spill.directory", &fault).map(|finding| vec![finding]).ok_or(fault),
+        }
+    }
+
     async fn pipeline(&self, mut stop: Stop) -> Result<(), Halt> {
         let mut writing = start::start(self, &mut stop).await?;
         let sweep = sweep_regularly(writing.chain.sweeper(), self.settings.sweep_interval);

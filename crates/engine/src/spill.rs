@@ -84,8 +84,17 @@ async fn blocking<T: Send + 'static>(act: impl FnOnce() -> io::Result<T> + Send 
     }
 }
 
+/// Whether a spill can be begun in `folder`.
+pub(crate) async fn try_out(folder: &Path) -> Result<(), Fault> {
+    let place = folder.to_owned();
+    match tokio::task::spawn_blocking(move || Spill::new(&place)).await {
+        Ok(spill) => spill.map(drop),
+        Err(_) => Err(Cause::Batch("the spill's thread ended".into()).into()),
+    }
+}
+
 fn unusable(folder: &Path, source: io::Error) -> Fault {
-    Fault::from(Cause::Spill { folder: folder.display().to_string() }).because(source)
+    Cause::Spill { folder: folder.display().to_string(), error: source }.into()
 }
 
 /// Writes a batch at `offset`; returns its length there.
@@ -258,6 +267,24 @@ mod tests {
                 old.columns[1].append_null();
             }
         }
+    }
+
+    #[tokio::test]
+    async fn a_folder_that_cannot_be_used_is_refused_and_a_full_disk_is_waited_for() {
+        let folder = tempfile::tempdir().unwrap();
+        try_out(folder.path()).await.unwrap();
+        let (absent, file) = (folder.path().join("absent"), folder.path().join("file"));
+        File::create(&file).unwrap();
+        for (place, exit) in [(absent, 64), (file, 64), ("/proc".into(), 64)] {
+            let fault = try_out(&place).await.unwrap_err();
+            assert_eq!((fault.code, fault.is_retry(), fault.exit_code()), ("EN-017", false, exit), "{fault}");
+            assert!(
+                fault.message.contains(&place.display().to_string()) && fault.message.contains("(os error"),
+                "{fault}"
+            );
+        }
+        assert_eq!(unusable(folder.path(), io::ErrorKind::ReadOnlyFilesystem.into()).exit_code(), 77);
+        assert!(unusable(folder.path(), io::ErrorKind::StorageFull.into()).is_retry());
     }
 
     #[tokio::test]

@@ -246,7 +246,8 @@ pub(crate) fn leaves(tables: &[TableName]) {
 }
 
 pub(crate) fn retrying(stage: &'static str, fault: &Fault, pause: Duration) {
-    warn!(code = "retrying", stage, fault = fault.code, wait_ms = pause.as_millis() as u64, "{fault}");
+    let (wait_ms, cure) = (pause.as_millis() as u64, &fault.cure);
+    warn!(code = "retrying", stage, fault = fault.code, wait_ms, cure, "{fault}");
     tell(&Event::Retrying { stage });
 }
 
@@ -283,5 +284,5 @@ pub(crate) fn swept(files: u64) {
 }
 
 pub(crate) fn sweep_failed(fault: &Fault) {
-    warn!(code = "retrying", stage = "sweep", fault = fault.code, "{fault}");
+    warn!(code = "retrying", stage = "sweep", fault = fault.code, cure = fault.cure, "{fault}");
 }

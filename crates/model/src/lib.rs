@@ -10,6 +10,7 @@ pub mod column;
 pub mod commit;
 pub mod fault;
 pub mod finding;
+pub mod nearest;
 pub mod ports;
 pub mod position;
 pub mod registry;
@@ -24,6 +25,7 @@ pub use column::ColumnBuilder;
 pub use commit::{CommitKind, Head, OpCounts, Round, SourceIdentity, StagedFile, Standing};
 pub use fault::{Fault, Refusal, Remedy};
 pub use finding::{Finding, Severity};
+pub use nearest::nearest;
 pub use ports::{
     Chain, Chunk, ChunkReader, Claim, Claimed, Clock, Committed, Coverage, Filled, Gulp, Held, KeptSecret, Log,
     LogWaiting, Member, Opened, PastFile, Plan, Prepared, Release, RoundWriter, SecretReference, SecretStore,

@@ -5,9 +5,9 @@
 use millrace_model::Finding;
 
 use crate::fault::{MEANINGLESS, NO_TLS, PLAIN_CONNECTION, Problem, Wrong};
-use crate::nearest::nearest;
 use crate::tree::Node;
 use crate::validate::Report;
+use millrace_model::nearest;
 
 const MODES: [&str; 6] = ["disable", "allow", "prefer", "require", "verify-ca", "verify-full"];
 const FILES: [&str; 3] = ["sslrootcert", "sslcert", "sslkey"];

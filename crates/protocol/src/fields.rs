@@ -113,7 +113,7 @@ const TARGETS: &[Case] = &[
         word: "local",
         built: true,
         fields: &[
-            Field::required("path", Shape::Text(FILLED), "folder; a relative one is relative to this file"),
+            Field::required("path", Shape::Text(PATH), "folder; a relative one is relative to this file"),
             PREFIX,
             FORMAT,
             LAYOUT,
@@ -270,6 +270,7 @@ const SECRET_TYPES: &[Word] = &[
 
 const ANY: TextRule = TextRule { refuse: |_| None, least: 0, most: None, pattern: None, never: None };
 const FILLED: TextRule = TextRule { refuse: refuse_empty, least: 1, ..ANY };
+const PATH: TextRule = TextRule { refuse: refuse_path, least: 1, never: Some(r"^~(/|$)"), ..ANY };
 const NAME: TextRule = TextRule { refuse: refuse_name, least: 1, most: Some(LONGEST_NAME), ..ANY };
 /// White space is written out: what `\s` holds depends on who reads the pattern.
 const HOST_PATTERN: &str = r"^[^\t\n\x0b\f\r \x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000/@]+$";
@@ -281,6 +282,21 @@ const LONGEST_NAME: usize = 255;
 
 fn refuse_empty(text: &str) -> Option<Wrong> {
     text.is_empty().then(|| Wrong::new("must not be empty", "write a value, or leave the field out if it may be"))
+}
+
+fn refuse_path(text: &str) -> Option<Wrong> {
+    match text {
+        "" => refuse_empty(text),
+        "~" => Some(of_a_shell()),
+        _ => text.starts_with("~/").then(of_a_shell),
+    }
+}
+
+fn of_a_shell() -> Wrong {
+    Wrong::new(
+        "must not begin with `~`, which means a home folder to shells only",
+        "write the whole path, for example `path: /home/millrace/lake`",
+    )
 }
 
 fn refuse_name(text: &str) -> Option<Wrong> {
@@ -295,13 +311,17 @@ fn refuse_name(text: &str) -> Option<Wrong> {
 
 fn refuse_host(text: &str) -> Option<Wrong> {
     let no_host = |c: char| c.is_whitespace() || c == '/' || c == '@';
+    let wrong = match text {
+        "" => "must not be empty",
+        _ if text.starts_with('/') => {
+            "must be the server's name or address: connections are made by TCP, not by a socket"
+        }
+        _ if text.contains(no_host) => "must be the server's name or address alone, no URL",
+        _ => return None,
+    };
     // Not quoted: a pasted URL may hold a password.
-    (text.is_empty() || text.contains(no_host)).then(|| {
-        Wrong::new(
-            "must be the server's name or address alone, no URL",
-            "write for example `host: db.example.com`; port, database and user are fields of their own",
-        )
-    })
+    let cure = "write for example `host: db.example.com`; port, database and user are fields of their own";
+    Some(Wrong::new(wrong, cure))
 }
 
 fn refuse_schema(text: &str) -> Option<Wrong> {

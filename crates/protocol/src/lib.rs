@@ -11,7 +11,6 @@ mod file_body;
 pub mod gateway;
 mod measure;
 mod name;
-mod nearest;
 mod plain_secret;
 mod properties;
 mod question;

@@ -10,10 +10,10 @@ use crate::advanced::{self, AdvancedProperties, KEYS, Key, Rule, Translate};
 use crate::fault::{HONOURED, MEANINGLESS, NOT_BUILT, Problem, Wrong};
 use crate::measure::{parse_duration, parse_size, shown_duration, shown_size};
 use crate::name::{refuse_publication_name, refuse_slot_name};
-use crate::nearest::nearest;
 use crate::plain_secret;
 use crate::tree::Node;
 use crate::validate::Report;
+use millrace_model::nearest;
 
 const PATH: &str = "advancedProperties";
 

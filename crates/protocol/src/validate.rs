@@ -5,10 +5,10 @@ use millrace_model::Finding;
 
 use crate::fault::{NOT_BUILT, PLAIN_SECRET, Problem, Wrong};
 use crate::fields::SECRET;
-use crate::nearest::nearest;
 use crate::plain_secret;
 use crate::shape::{Case, Field, Shape, Word};
 use crate::tree::{Node, Value};
+use millrace_model::nearest;
 
 /// What was found on the way through a file.
 #[derive(Default)]
@@ -84,10 +84,11 @@ fn wrong_kind(node: &Node, shape: &Shape, path: &str, report: &mut Report) {
         Shape::Whole { least, most } if least == most => (format!("{least}"), format!("write {least}")),
         Shape::Whole { least, most } => {
             let cure = match node.as_text() {
-                Some(text) if text.parse::<i128>().is_ok() => "write it without quotes",
-                _ => "write digits only, without quotes",
+                _ if matches!(node.value, Value::Whole(_)) => format!("write a number from {least} to {most}"),
+                Some(text) if text.parse::<i128>().is_ok() => "write it without quotes".into(),
+                _ => "write digits only, without quotes".into(),
             };
-            (format!("a whole number from {least} to {most}"), cure.into())
+            (format!("a whole number from {least} to {most}"), cure)
         }
         Shape::Bool => ("true or false".into(), "write `true` or `false`, without quotes".into()),
         Shape::List(_) => ("a list of at least one".into(), "write entries in brackets: `[…, …]`".into()),

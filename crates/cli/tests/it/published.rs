@@ -5,22 +5,22 @@ use std::path::Path;
 use millrace_testkit::lake;
 use millrace_testkit::postgres::Settings;
 
-use crate::shop::Shop;
+use crate::shop::{PATIENCE, Shop};
 
 /// A shop with the tables that the pages speak of: one with a key, an infinite one among them, and large values that
-/// updates leave alone, and one without a key and with equal rows.
-fn shop() -> Shop {
+/// updates leave alone, and one without a key and with equal rows. `orders` has these columns, too.
+fn shop(more: &str) -> Shop {
     let shop = Shop::with(Settings::default(), &["orders", "visits"], |draft| draft);
     shop.database
-        .sql(
+        .sql(&format!(
             "DROP TABLE IF EXISTS orders, visits CASCADE;
-             CREATE TABLE orders (id bigint PRIMARY KEY, amount numeric(10,2), notes text);
+             CREATE TABLE orders (id bigint PRIMARY KEY, amount numeric(10,2), notes text{more});
              ALTER TABLE orders ALTER notes SET STORAGE EXTERNAL;
              CREATE TABLE visits (page text, seconds integer);
              ALTER TABLE visits REPLICA IDENTITY FULL;
              INSERT INTO orders SELECT n, n, repeat(n::text, 3000) FROM generate_series(1, 20) n;
-             INSERT INTO visits SELECT 'page ' || n % 3, n % 2 FROM generate_series(1, 12) n",
-        )
+             INSERT INTO visits SELECT 'page ' || n % 3, n % 2 FROM generate_series(1, 12) n"
+        ))
         .unwrap();
     shop.catch_up();
     for change in [
@@ -57,7 +57,7 @@ fn sorted(rows: &str) -> serde_json::Value {
 
 #[test]
 fn the_published_queries_give_the_sources_rows() {
-    let shop = shop();
+    let shop = shop("");
     let queries = shown(&shop, "specs/file-lake.md", "## Reading with DuckDB");
     let [newest, filled, counted] = queries.as_slice() else { panic!("{} queries", queries.len()) };
     // It shows null where the last update left the large value alone.
@@ -67,4 +67,21 @@ fn the_published_queries_give_the_sources_rows() {
     assert_eq!(sorted(counted), source(&shop, &["page", "seconds"], "visits"));
     let started = shown(&shop, "quick-start.md", "## 5. Query the lake");
     assert_eq!(started.iter().map(|rows| sorted(rows)).collect::<Vec<_>>(), [sorted(newest)]);
+}
+
+#[test]
+fn columns_that_differ_from_ours_in_case_only_do_not_mislead_the_published_queries() {
+    let shop = shop(", \"_OP\" text DEFAULT 'd', \"_Sequence\" bigint DEFAULT 0, \"_SNAPSHOT\" text DEFAULT 'x'");
+    let queries = shown(&shop, "specs/file-lake.md", "## Reading with DuckDB");
+    assert_eq!(sorted(&queries[1]), source(&shop, &["id", "amount", "notes"], "orders"));
+    let started = shown(&shop, "quick-start.md", "## 5. Query the lake");
+    let amounts = |rows: &str| {
+        let rows: Vec<Vec<Option<String>>> = serde_json::from_str(rows).unwrap();
+        serde_json::to_string(&rows.into_iter().map(|row| row[..2].to_vec()).collect::<Vec<_>>()).unwrap()
+    };
+    assert_eq!(sorted(&amounts(&started[0])), source(&shop, &["id", "amount"], "orders"));
+    let state = shop.command("read", &["--table", "public.orders", "--state"]).complete(PATIENCE).unwrap();
+    let first: serde_json::Value = serde_json::from_str(state.stdout.lines().next().unwrap()).unwrap();
+    assert_eq!((&first["_OP_"], &first["_Sequence_"]), (&"d".into(), &0.into()), "{first}");
+    shop.fsck();
 }

@@ -41,6 +41,28 @@ fn all_problems_are_reported_at_once_with_their_paths() {
 }
 
 #[test]
+fn what_is_wrong_with_an_address_a_port_or_a_path_is_said_with_what_to_write() {
+    for (place, written, wrong, cure) in [
+        ("port: 5432", "port: 99999", "a whole number from 1 to 65535, not `99999`", "a number from 1 to 65535"),
+        ("port: 5432", "port: '5432'", "a whole number from 1 to 65535", "write it without quotes"),
+        ("port: 5432", "port: abc", "a whole number from 1 to 65535", "write digits only"),
+        ("host: 127.0.0.1", "host: ''", "must not be empty", "`host: db.example.com`"),
+        ("host: 127.0.0.1", "host: /var/run/postgresql", "not by a socket", "`host: db.example.com`"),
+        ("host: 127.0.0.1", "host: postgres://a:b@c/d", "no URL", "`host: db.example.com`"),
+        ("path: ./lake", "path: ~/lake", "must not begin with `~`", "write the whole path"),
+        ("path: ./lake", "path: \"~\"", "must not begin with `~`", "write the whole path"),
+    ] {
+        assert!(SHOP.contains(place), "{place} in {SHOP}");
+        let refused = parse(&SHOP.replace(place, written)).unwrap_err().0;
+        let [problem] = refused.as_slice() else { panic!("{written}: {refused:#?}") };
+        assert!(problem.message.contains(wrong) && problem.cure.contains(cure), "{problem:#?}");
+    }
+    for fine in ["path: ./~/lake", "path: ~lake", "path: lake~/x"] {
+        assert!(parse(&SHOP.replace("path: ./lake", fine)).is_ok(), "{fine}");
+    }
+}
+
+#[test]
 fn a_duration_or_size_out_of_its_range_is_refused_with_the_range_and_an_example() {
     for (written, wrong, cure) in [
         ("memory.limit: 63MiB", "a size from 64MiB to 1TiB, not `63MiB`", "`memory.limit: \"200MiB\"`"),

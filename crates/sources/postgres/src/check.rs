@@ -2,7 +2,7 @@
 //!
 //! A server that does not answer is no finding: the fault says `Retry`. One that says no is.
 
-use millrace_model::{Fault, Finding, Refusal};
+use millrace_model::{Fault, Finding, Refusal, nearest};
 
 use crate::client::connect::{Purpose, connect};
 use crate::client::session::{Row, Session};
@@ -10,7 +10,7 @@ use crate::fault::{Cause, cure};
 use crate::publication::{Candidate, Obstacle};
 use crate::settings::{Binary, EVERY_TABLE, PublicationMode, Settings, TableSelection};
 use crate::types::CatalogueColumn;
-use crate::{publication, queries, slot, types};
+use crate::{privileges, publication, queries, slot, types};
 
 /// What is in the way.
 pub(crate) async fn check(settings: &Settings) -> Result<Vec<Finding>, Fault> {
@@ -31,6 +31,9 @@ async fn look(settings: &Settings) -> Result<Vec<Finding>, Cause> {
     alike(&mut session, settings, &candidates, &mut findings).await?;
     publish(&mut session, settings, &candidates, (slot_stands, server.truth(7)), &mut findings).await?;
     let selected = publication::selected(settings, &candidates);
+    if settings.snapshots {
+        findings.extend(privileges::look(&mut session, server.text(8)?, &selected).await?);
+    }
     let oids: Vec<_> = selected.iter().map(|table| table.oid).collect();
     let all = types::columns(&mut session, &oids).await?;
     for table in &selected {
@@ -105,6 +108,9 @@ async fn slot(session: &mut Session, settings: &Settings, findings: &mut Vec<Fin
     if standing.is_lost {
         let message = "the server no longer has the log that the slot needs";
         findings.push(Finding::error("PG-013", Refusal::Gap, &settings.slot, message, cure::gap()));
+    } else if standing.is_in_the_making() {
+        let fault = Fault::from(slot::making(session, settings, standing).await?);
+        findings.push(Finding::warning(fault.code, &settings.slot, fault.message, fault.cure));
     } else if let Some(holder) = standing.holder {
         let message = format!("the slot is in use by {holder}; a start waits for it");
         findings.push(Finding::warning("PG-012", &settings.slot, message, "stop the other process"));
@@ -120,7 +126,7 @@ fn missing<'a>(settings: &'a Settings, candidates: &[Candidate]) -> Vec<&'a Tabl
     settings.tables.iter().filter(|entry| !is_there(entry)).collect()
 }
 
-/// Those that are not there, each with the one that is there and differs in nothing but case.
+/// Those that are not there, each with the one that was probably meant.
 async fn alike(
     session: &mut Session,
     settings: &Settings,
@@ -133,15 +139,32 @@ async fn alike(
     for entry in missing {
         let subject = queries::table_name(&entry.schema, &entry.table);
         let message = format!("there is no table {subject}, or the role cannot see it");
-        let is_alike = |it: &&Candidate| {
-            it.schema.eq_ignore_ascii_case(&entry.schema) && it.table.eq_ignore_ascii_case(&entry.table)
-        };
-        let cure = all.iter().find(is_alike).map_or("correct tables in the pipeline file".to_owned(), |it| {
-            format!("did you mean {{schema: {}, table: {}}}? Names are case-sensitive", it.schema, it.table)
-        });
+        let cure = meant(entry, &all).unwrap_or_else(|| "correct tables in the pipeline file".into());
         findings.push(Finding::error("PG-016", Refusal::Spec, subject, message, cure));
     }
     Ok(())
+}
+
+/// The table that somebody who wrote `entry` most likely meant: in other letters, with its schema before a dot, with a slip in
+/// its name, or in the name of its schema.
+fn meant(entry: &TableSelection, all: &[Candidate]) -> Option<String> {
+    let tables = || all.iter().filter(|it| matches!(it.kind, b'r' | b'p'));
+    let ask = |it: &Candidate| format!("did you mean {{schema: {}, table: {}}}?", it.schema, it.table);
+    let in_case =
+        |it: &&Candidate| it.schema.eq_ignore_ascii_case(&entry.schema) && it.table.eq_ignore_ascii_case(&entry.table);
+    if let Some(found) = tables().find(in_case) {
+        return Some(format!("{} Names are case-sensitive", ask(found)));
+    }
+    let in_one_word = |it: &&Candidate| entry.table == format!("{}.{}", it.schema, it.table);
+    let of_schema = tables().filter(|it| it.schema == entry.schema).map(|it| it.table.as_str());
+    let of_name = tables().filter(|it| it.table == entry.table).map(|it| it.schema.as_str());
+    let (table, schema) = (nearest(&entry.table, of_schema), nearest(&entry.schema, of_name));
+    let with_a_slip = |it: &&Candidate| match (table, schema) {
+        (Some(table), _) => it.schema == entry.schema && it.table == table,
+        (None, Some(schema)) => it.schema == schema && it.table == entry.table,
+        (None, None) => false,
+    };
+    tables().find(in_one_word).or_else(|| tables().find(with_a_slip)).map(ask)
 }
 
 fn tables(settings: &Settings, candidates: &[Candidate], findings: &mut Vec<Finding>) {
@@ -171,9 +194,10 @@ fn tables(settings: &Settings, candidates: &[Candidate], findings: &mut Vec<Find
 pub(crate) fn obstacle(table: &Candidate, is_named: bool) -> Option<Finding> {
     let name = table.full_name();
     let (code, message, cure) = match table.obstacle() {
-        Some(Obstacle::NoLog) => {
-            let message = format!("{name} has no log: only permanent tables have one");
-            ("PG-019", message, format!("ALTER TABLE {name} SET LOGGED, or take it out of tables"))
+        Some(Obstacle::NoLog) => no_log(table, &name),
+        Some(_) if is_of_the_server(&table.schema) => {
+            let message = format!("{name} is one of the server's own tables, whose changes are not in its logical log");
+            ("PG-019", message, "take it out of tables".into())
         }
         Some(Obstacle::NoKey) => ("PG-017", format!("{name} has neither a key nor full old rows"), cure::no_key(&name)),
         Some(Obstacle::DeferrableKey) => {
@@ -182,8 +206,8 @@ pub(crate) fn obstacle(table: &Candidate, is_named: bool) -> Option<Finding> {
         }
         None if table.kind == b'p' => {
             let message = format!(
-                "{name} is partitioned and carried as one table; a partition that is detached or truncated alone leaves \
-                 no trace in the log"
+                "{name} is partitioned and carried as one table; a partition that is detached or truncated alone, and the \
+                 rows of one that is attached, leave no trace in the log"
             );
             return Some(Finding::info("PG-028", name, message));
         }
@@ -194,6 +218,23 @@ pub(crate) fn obstacle(table: &Candidate, is_named: bool) -> Option<Finding> {
     } else {
         Finding::warning(code, name, format!("{message}; it is left out"), cure)
     })
+}
+
+/// What has no log, and what can be done about it.
+fn no_log(table: &Candidate, name: &str) -> (&'static str, String, String) {
+    let (what, cure) = match (table.kind, table.persistence) {
+        (b'v' | b'm', _) => ("a view", "take it out of tables, and name the tables that it shows".to_owned()),
+        (b'f', _) => {
+            ("a foreign table", "take it out of tables; the server that has its rows can be a source".to_owned())
+        }
+        (_, b't') => ("a temporary table", "take it out of tables".to_owned()),
+        _ => ("an unlogged table", format!("ALTER TABLE {name} SET LOGGED, or take it out of tables")),
+    };
+    ("PG-019", format!("{name} is {what} and has no log: only permanent tables have one"), cure)
+}
+
+fn is_of_the_server(schema: &str) -> bool {
+    schema.starts_with("pg_") || schema == "information_schema"
 }
 
 /// What the lake will not have as the table has it.

@@ -32,6 +32,11 @@ async fn look(session: &mut Session, settings: &Settings) -> Result<CleanupPlan,
 pub(crate) async fn run(settings: &Settings) -> Result<CleanupPlan, Cause> {
     let mut session = connect(settings, Purpose::Queries).await?;
     let plan = look(&mut session, settings).await?;
+    if let Some(standing) = slot::look(&mut session, settings).await?
+        && standing.is_in_the_making()
+    {
+        return Err(slot::making(&mut session, settings, standing).await?);
+    }
     if let Some(slot) = &plan.slot {
         match session.batch(&queries::drop_slot(slot)).await {
             Err(cause) if cause.server_error().is_some_and(|error| error.is(state::IN_USE)) => {

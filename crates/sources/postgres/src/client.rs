@@ -4,6 +4,7 @@
 //! Why not a ready-made client: none of the maintained ones speaks COPY BOTH, and the log must be decoded from the read
 //! buffer. Messages to the server and authentication come from `postgres-protocol`.
 
+pub(crate) mod cancel;
 pub(crate) mod connect;
 pub(crate) mod duplex;
 pub(crate) mod input;

@@ -7,7 +7,7 @@
 //! | PG-003 | user or password refused | | PG-018 | the primary key is deferrable |
 //! | PG-004 | no such database | | PG-019 | not a table that has a log |
 //! | PG-005 | a privilege is missing | | PG-020 | generated columns are left out |
-//! | PG-006 | the server asks for what we do not have | | PG-021 | columns that are carried as text |
+//! | PG-006 | server and client do not fit together | | PG-021 | columns that are carried as text |
 //! | PG-007 | `wal_level` is not `logical` | | PG-022 | values come as text, not binary |
 //! | PG-008 | no free slot or walsender | | PG-023 | the publication cannot be made |
 //! | PG-009 | the role lacks REPLICATION | | PG-024 | the log cannot be read |
@@ -52,6 +52,10 @@ pub(crate) enum Cause {
     Secret(Fault),
     #[error("the server asks user {user} for {what}")]
     Method { user: String, what: &'static str },
+    #[error("the server does not let user {user} in without encryption: {answer}")]
+    PlainRefused { user: String, answer: ServerError },
+    #[error("what answers does not take a connection as PostgreSQL does: {0}")]
+    NotItself(ServerError),
     #[error("there is no database {database}")]
     NoDatabase { database: String },
     #[error("a privilege is missing: {0}")]
@@ -66,6 +70,8 @@ pub(crate) enum Cause {
     OtherDatabase { slot: String, database: String },
     #[error("slot {slot} is in use by {holder}")]
     SlotInUse { slot: String, holder: String },
+    #[error("slot {slot} is still being made, by {maker}, which waits for running transactions: {blockers}")]
+    InTheMaking { slot: String, maker: String, blockers: String },
     #[error("slot {slot} has lost its log: {reason}")]
     SlotLost { slot: String, reason: String },
     #[error("slot {slot} is confirmed up to {confirmed}, beyond {from}")]
@@ -158,11 +164,14 @@ impl From<Cause> for Fault {
             }
             Cause::Denied(_) => refused("PG-005", Refusal::Permission, cure::privilege()),
             Cause::Method { user, .. } => refused("PG-006", Refusal::Spec, cure::method(&user)),
+            Cause::PlainRefused { user, .. } => refused("PG-006", Refusal::Permission, cure::no_tls(&user)),
+            Cause::NotItself(_) => refused("PG-006", Refusal::Spec, cure::POOLER.into()),
             Cause::WalLevel { .. } => refused("PG-007", Refusal::Check, cure::wal_level()),
             Cause::NoFreeSlot => refused("PG-008", Refusal::Check, cure::slots()),
             Cause::OtherPlugin { slot, .. } => refused("PG-010", Refusal::Spec, cure::other_slot(&slot)),
             Cause::OtherDatabase { slot, .. } => refused("PG-011", Refusal::Spec, cure::other_slot(&slot)),
             Cause::SlotInUse { .. } => refused("PG-012", Refusal::Busy, "stop the other process first".into()),
+            Cause::InTheMaking { .. } => Self::retry("PG-026", message).cure(cure::MAKING),
             Cause::SlotLost { .. } | Cause::Skipped { .. } => refused("PG-013", Refusal::Gap, cure::gap()),
             Cause::NoPublication { publication } => {
                 refused("PG-014", Refusal::Spec, cure::no_publication(&publication))
@@ -194,6 +203,10 @@ pub(crate) mod cure {
     use crate::client::server_error::ServerError;
 
     pub(crate) const COMES_BACK: &str = "nothing, if the server comes back: the pipeline tries again until it does";
+
+    /// While a slot is being made.
+    pub(crate) const MAKING: &str = "wait, or end the transactions named: SELECT pg_terminate_backend(…), ROLLBACK PREPARED \
+        '…'; where no Millrace makes this slot any more, end the process that does, which takes the slot away";
 
     pub(crate) fn not_now(error: &ServerError) -> &'static str {
         match error.state.as_str() {
@@ -233,6 +246,16 @@ pub(crate) mod cure {
              password or trust"
         )
     }
+
+    pub(crate) fn no_tls(user: &str) -> String {
+        format!(
+            "this version speaks no TLS, and `hostssl` lines of pg_hba.conf do not count for it: add a `host` line for {user}, \
+             or connect through a tunnel that ends beside the server"
+        )
+    }
+
+    pub(crate) const POOLER: &str = "let connection.host and connection.port lead to the server itself, not to a pooler in \
+        front of it (PgBouncer, for example)";
 
     pub(crate) fn wal_level() -> String {
         "ALTER SYSTEM SET wal_level = logical; then restart the server (managed services: see docs/errors/PG-007.md)"

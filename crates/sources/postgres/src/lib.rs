@@ -17,6 +17,7 @@ mod members;
 mod password;
 mod past;
 mod position;
+mod privileges;
 mod publication;
 mod queries;
 mod relation;
@@ -197,7 +198,12 @@ impl Source for Postgres {
     }
 
     async fn look(&self) -> Result<Option<Taken>, Fault> {
-        Ok(Some(match slot::sight(&self.shared.settings).await? {
+        let sight = match slot::sight(&self.shared.settings).await {
+            // Nothing can be said of a log that has no beginning yet; `check` says that.
+            Err(Cause::InTheMaking { .. }) => return Ok(None),
+            sight => sight?,
+        };
+        Ok(Some(match sight {
             Ok(sight) => Taken { identity: sight.identity.clone(), slot: Slot::Held(Box::new(SeenSlot(sight))) },
             Err(other) => self.taken(other),
         }))

@@ -384,11 +384,19 @@ pub(crate) const EXPORT: &str = "SELECT pg_export_snapshot()";
 /// The relations that hold the rows of tables: oid, schema, name, its file under the snapshot, its blocks now, the table
 pub(crate) fn leaves(tables: &[u32]) -> String {
     format!(
-        "WITH RECURSIVE t (root, oid) AS (SELECT r, r FROM unnest('{{{}}}'::oid[]) r UNION ALL SELECT t.root, i.inhrelid FROM t \
-         JOIN pg_class c ON c.oid = t.oid AND c.relkind = 'p' JOIN pg_inherits i ON i.inhparent = t.oid) \
+        "WITH RECURSIVE t (root, oid) AS ({}) \
          SELECT c.oid, n.nspname, c.relname, c.relfilenode, pg_relation_size(c.oid) / current_setting('block_size')::int, \
          t.root FROM t JOIN pg_class c ON c.oid = t.oid JOIN pg_namespace n ON n.oid = c.relnamespace \
          WHERE c.relkind = 'r' ORDER BY c.oid",
+        with_partitions(tables)
+    )
+}
+
+/// Of a recursive `t (root, oid)`: tables, and what lies below those that are partitioned.
+fn with_partitions(tables: &[u32]) -> String {
+    format!(
+        "SELECT r, r FROM unnest('{{{}}}'::oid[]) r UNION ALL SELECT t.root, i.inhrelid FROM t \
+         JOIN pg_class c ON c.oid = t.oid AND c.relkind = 'p' JOIN pg_inherits i ON i.inhparent = t.oid",
         numbers(tables)
     )
 }
@@ -438,6 +446,19 @@ pub(crate) const PREFLIGHT: &str = "SELECT current_setting('wal_level'), \
      OR EXISTS (SELECT FROM pg_roles r WHERE r.rolname = 'rds_replication' AND pg_has_role(r.oid, 'MEMBER')), \
      has_database_privilege(current_database(), 'CREATE'), current_user, \
      (SELECT pg_encoding_to_char(encoding) FROM pg_database WHERE datname = current_database())";
+
+/// The relations that hold the rows of tables and cannot be read as they are: the table, schema, name, lacks USAGE on the
+/// schema, lacks SELECT, row security hides rows.
+pub(crate) fn unreadable(tables: &[u32]) -> String {
+    format!(
+        "WITH RECURSIVE t (root, oid) AS ({}), \
+         l AS (SELECT t.root, n.nspname, c.relname, NOT has_schema_privilege(n.oid, 'USAGE') AS usage, \
+         NOT has_table_privilege(c.oid, 'SELECT') AS reads, row_security_active(c.oid) AS hides \
+         FROM t JOIN pg_class c ON c.oid = t.oid JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind = 'r') \
+         SELECT * FROM l WHERE usage OR reads OR hides ORDER BY 2, 3",
+        with_partitions(tables)
+    )
+}
 
 #[cfg(test)]
 mod tests {

@@ -59,6 +59,8 @@ pub struct Settings {
     /// Whether the server may hand over transactions while they are in progress (from version 14 on). Otherwise it keeps
     /// them until they end.
     pub streaming: bool,
+    /// Whether the rows that are already there are read, too.
+    pub snapshots: bool,
     /// Whether the rows before changes are asked for, as far as the log has them.
     pub old_rows: bool,
 }

@@ -93,6 +93,13 @@ pub(crate) struct Standing {
     pub(crate) holder: Option<String>,
 }
 
+impl Standing {
+    /// Whether its making waits for running transactions: it has no position yet. Its maker may be a process that is gone.
+    pub(crate) fn is_in_the_making(&self) -> bool {
+        self.confirmed.is_none() && !self.is_lost
+    }
+}
+
 fn identity_of(system: &Row, slot: &str) -> Result<SourceIdentity, Cause> {
     let identity = format!("{}|timeline {}|slot {slot}", system.text(0)?, system.text(1)?);
     Ok(SourceIdentity { kind: "postgres".into(), identity })
@@ -150,6 +157,7 @@ pub(crate) async fn take(settings: &Settings, without: Without) -> Result<Take, 
     match look(&mut catalogue, settings).await? {
         None => return Ok(Take::Missing(identity)),
         Some(standing) if standing.is_lost => return Ok(lost(identity)),
+        Some(standing) if standing.is_in_the_making() => return Err(making(&mut catalogue, settings, standing).await?),
         Some(_) => {}
     }
     let binary = wants_binary(&mut catalogue, settings, without).await?;
@@ -214,6 +222,7 @@ pub(crate) async fn sight(settings: &Settings) -> Result<Result<Sight, Take>, Ca
     let standing = match look(&mut catalogue, settings).await? {
         None => return Ok(Err(Take::Missing(identity))),
         Some(standing) if standing.is_lost => return Ok(Err(lost(identity))),
+        Some(standing) if standing.is_in_the_making() => return Err(making(&mut catalogue, settings, standing).await?),
         Some(standing) => standing,
     };
     let confirmed = standing.confirmed.ok_or(Cause::Answer("a slot without a confirmed position"))?;
@@ -300,6 +309,9 @@ pub(crate) async fn create(settings: &Settings, without: Without) -> Result<Take
 pub(crate) async fn recreate(settings: &Settings) -> Result<(SourceIdentity, Lsn), Cause> {
     let mut session = connect(settings, Purpose::Queries).await?;
     if let Some(standing) = look(&mut session, settings).await? {
+        if standing.is_in_the_making() {
+            return Err(making(&mut session, settings, standing).await?);
+        }
         let in_use = |holder| Cause::SlotInUse { slot: settings.slot.clone(), holder };
         if let Some(holder) = standing.holder {
             return Err(in_use(holder));
@@ -322,7 +334,7 @@ pub(crate) async fn recreate(settings: &Settings) -> Result<(SourceIdentity, Lsn
 /// Makes a slot that ends with `sender`, with its snapshot; waits for every transaction that runs.
 pub(crate) async fn make_temporary(mut sender: Session, name: &str) -> Result<Exported, Cause> {
     let row =
-        sender.batch_at_leisure(&queries::create_temporary_slot(name)).await?.pop().and_then(|mut rows| rows.pop());
+        sender.batch_or_cancel(&queries::create_temporary_slot(name)).await?.pop().and_then(|mut rows| rows.pop());
     exported(row, sender)
 }
 
@@ -338,7 +350,7 @@ async fn make(session: &mut Session, settings: &Settings, export: bool) -> Resul
     let mut sender = connect(settings, Purpose::Replication).await?;
     let sql = queries::create_slot(&settings.slot, export);
     let mut rows = {
-        let mut making = std::pin::pin!(sender.batch_at_leisure(&sql));
+        let mut making = std::pin::pin!(sender.batch_or_cancel(&sql));
         loop {
             match tokio::time::timeout(REMIND, &mut making).await {
                 Ok(rows) => break rows,
@@ -356,18 +368,25 @@ async fn make(session: &mut Session, settings: &Settings, export: bool) -> Resul
 }
 
 pub(crate) async fn remind(session: &mut Session, settings: &Settings) -> Result<(), Cause> {
+    let blockers = blockers(session).await?;
+    tracing::warn!(code = "PG-026", slot = settings.slot, "the new slot waits for running transactions: {blockers}");
+    Ok(())
+}
+
+/// Why a slot in the making cannot be taken.
+pub(crate) async fn making(session: &mut Session, settings: &Settings, standing: Standing) -> Result<Cause, Cause> {
+    let maker = standing.holder.unwrap_or_else(|| "a process that has just left".into());
+    Ok(Cause::InTheMaking { slot: settings.slot.clone(), maker, blockers: blockers(session).await? })
+}
+
+/// Who holds up the making of a slot.
+async fn blockers(session: &mut Session) -> Result<String, Cause> {
     let writers = session.query(queries::WRITERS).await?;
     let shown: Vec<_> = writers
         .iter()
         .map(|row| format!("{} since {}", row.get(0).unwrap_or("?"), row.get(1).unwrap_or("?")))
         .collect();
-    tracing::warn!(
-        code = "PG-026",
-        slot = settings.slot,
-        "the new slot waits for running transactions: {}",
-        shown.join(", ")
-    );
-    Ok(())
+    Ok(if shown.is_empty() { "none that runs now".to_owned() } else { shown.join(", ") })
 }
 
 /// What `take` means after `create`: nothing but a slot that is held will do.

@@ -69,7 +69,8 @@ pub(crate) fn file_names(columns: &[Column], form: Form) -> Vec<String> {
     }
 }
 
-/// The names of user columns in the flat layout: one that is ours gets one more `_`, until it is free.
+/// The names of user columns in the flat layout: one that is ours in any case gets one more `_`, until it is free. Readers
+/// such as DuckDB tell names apart by their letters alone.
 pub(crate) fn lake_names(columns: &[Column]) -> Vec<String> {
     flat_names(columns.iter().map(|column| column.name.as_str()))
 }
@@ -77,20 +78,25 @@ pub(crate) fn lake_names(columns: &[Column]) -> Vec<String> {
 /// The same of names alone.
 pub(crate) fn flat_names<'a>(columns: impl IntoIterator<Item = &'a str>) -> Vec<String> {
     let columns: Vec<&str> = columns.into_iter().collect();
-    let mut taken: HashSet<String> = columns.iter().filter(|name| !is_own(name)).map(|&name| name.to_owned()).collect();
+    let mut taken: HashSet<String> =
+        columns.iter().filter(|name| !is_own(name)).map(|name| name.to_ascii_lowercase()).collect();
     let free = |name: &str| {
         let mut name = name.to_owned();
-        while is_own(&name) || taken.contains(&name) {
+        while is_own(&name) || taken.contains(&name.to_ascii_lowercase()) {
             name.push('_');
         }
-        taken.insert(name.clone());
+        taken.insert(name.to_ascii_lowercase());
         name
     };
     map_where(&columns, is_own, free)
 }
 
 fn is_own(name: &str) -> bool {
-    OWN_COLUMNS.contains(&name)
+    is_one_of(&OWN_COLUMNS, name)
+}
+
+fn is_one_of(names: &[&str], name: &str) -> bool {
+    names.iter().any(|one| one.eq_ignore_ascii_case(name))
 }
 
 /// Changes the names that have to be changed.
@@ -98,15 +104,15 @@ fn map_where(names: &[&str], has_to: impl Fn(&str) -> bool, mut change: impl FnM
     names.iter().map(|&name| if has_to(name) { change(name) } else { name.to_owned() }).collect()
 }
 
-/// Names that Avro allows, each once and none of them in `ours`: other characters become `_`, a leading digit gets a `_`
-/// before it, and a name that is taken one more `_`. A name that Avro allows stays as it is.
+/// Names that Avro allows, each once and none of them in `ours`, in any case: other characters become `_`, a leading digit
+/// gets a `_` before it, and a name that is taken one more `_`. A name that Avro allows stays as it is.
 pub(crate) fn avro_names(names: &[String], ours: &[&str]) -> Vec<String> {
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     let mut taken: HashSet<String> =
-        names.iter().chain(ours).filter(|name| avro_name(name) == **name).map(|&name| name.to_owned()).collect();
+        names.iter().filter(|name| avro_name(name) == **name).map(|&name| name.to_owned()).collect();
     let free = |name: &str| {
         let mut name = avro_name(name);
-        while taken.contains(&name) {
+        while taken.contains(&name) || is_one_of(ours, &name) {
             name.push('_');
         }
         taken.insert(name.clone());
@@ -225,14 +231,15 @@ mod tests {
 
     #[test]
     fn a_column_that_is_named_like_ours_gives_way_until_its_name_is_free() {
-        let names = lake_names(&[column("_op"), column("_op_"), column("id"), column("_Op")]);
-        assert_eq!(names, ["_op__", "_op_", "id", "_Op"]);
+        let names = lake_names(&[column("_op"), column("_op_"), column("id"), column("_Op"), column("_SEQUENCE")]);
+        assert_eq!(names, ["_op__", "_op_", "id", "_Op___", "_SEQUENCE_"]);
     }
 
     #[test]
     fn a_name_that_avro_does_not_allow_gives_way_until_it_is_free() {
         let names = ["a b", "a_b", "a-b", "1st", "größe", "_op"].map(str::to_owned);
         assert_eq!(avro_names(&names, &OWN_COLUMNS[1..]), ["a_b_", "a_b", "a_b__", "_1st", "gr__e", "_op"]);
-        assert_eq!(avro_names(&[" op".to_owned()], &OWN_COLUMNS), ["_op_"]);
+        let names = [" op", " OP"].map(str::to_owned);
+        assert_eq!(avro_names(&names, &OWN_COLUMNS), ["_op_", "_OP_"]);
     }
 }

@@ -59,8 +59,18 @@ pub(crate) async fn connect(settings: &Settings, purpose: Purpose) -> Result<Ses
         {
             Err(Cause::RefusedForNow { user, answer })
         }
+        Err(Cause::Refused { user, answer })
+            if is_by_address(&answer) && offers_tls(settings).await.unwrap_or(false) =>
+        {
+            Err(Cause::PlainRefused { user, answer })
+        }
         Err(cause) => Err(cause),
     }
+}
+
+/// Whether no line of `pg_hba.conf` lets us in: roles that are missing or may not log in have the same SQLSTATE.
+fn is_by_address(answer: &ServerError) -> bool {
+    answer.is(state::NOT_AUTHORIZED) && answer.routine == "ClientAuthentication"
 }
 
 fn is_refused(opened: &Result<Session, Cause>) -> bool {
@@ -153,6 +163,7 @@ fn refusal(cause: Cause, settings: &Settings) -> Cause {
         Cause::Statement(answer) if answer.is(state::NO_DATABASE) => {
             Cause::NoDatabase { database: settings.database.clone() }
         }
+        Cause::NotReady(answer) if state::NO_STARTUP.iter().any(|state| answer.is(state)) => Cause::NotItself(answer),
         // CONNECT is not granted, or the role may not replicate: the message says which.
         other => other,
     }

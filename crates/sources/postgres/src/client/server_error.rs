@@ -49,6 +49,9 @@ impl std::error::Error for ServerError {}
 
 /// SQLSTATEs that mean something to us (PostgreSQL manual, appendix A).
 pub(crate) mod state {
+    /// What the server has against a way in, not against a role: a pooler's answers to a first message that it does not
+    /// understand or have a server for.
+    pub(crate) const NO_STARTUP: [&str; 2] = ["08P01", "08004"];
     pub(crate) const WRONG_PASSWORD: &str = "28P01";
     pub(crate) const NOT_AUTHORIZED: &str = "28000";
     pub(crate) const NO_DATABASE: &str = "3D000";

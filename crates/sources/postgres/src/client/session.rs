@@ -7,6 +7,7 @@ use bytes::BytesMut;
 use postgres_protocol::message::frontend;
 use tokio::net::TcpStream;
 
+use crate::client::cancel::{BackendKey, CancelOnDrop};
 use crate::client::duplex::Duplex;
 use crate::client::input::{Frame, Input};
 use crate::client::server_error::ServerError;
@@ -52,11 +53,13 @@ pub(crate) struct Session {
     stream: TcpStream,
     input: Input,
     version: u32,
+    /// What cancels its statements.
+    key: Option<BackendKey>,
 }
 
 impl Session {
     pub(crate) fn new(stream: TcpStream) -> Self {
-        Self { stream, input: Input::new(QUERY_INPUT), version: 0 }
+        Self { stream, input: Input::new(QUERY_INPUT), version: 0, key: None }
     }
 
     /// The server's `server_version_num`.
@@ -113,6 +116,7 @@ impl Session {
                         self.version = version_number(&String::from_utf8_lossy(version));
                     }
                 }
+                b'K' => self.key = backend_key(body).ok(),
                 b'E' => return Err(Cause::of(ServerError::parse(body))),
                 _ => {}
             }
@@ -167,6 +171,15 @@ impl Session {
                 return error.map_or(Ok(results), Err);
             }
         }
+    }
+
+    /// As `batch_at_leisure`, for a statement whose backend does not notice that nobody waits for it any more: where the
+    /// caller gives it up, the server is told.
+    pub(crate) async fn batch_or_cancel(&mut self, sql: &str) -> Result<Vec<Vec<Row>>, Cause> {
+        let cancel = CancelOnDrop::new(self.stream.peer_addr().ok().zip(self.key));
+        let answer = self.batch_at_leisure(sql).await;
+        cancel.defuse();
+        answer
     }
 
     /// Runs a statement that starts COPY in both directions.
@@ -227,6 +240,11 @@ impl Session {
 
 pub(crate) fn lost(source: io::Error) -> Cause {
     Cause::Lost { source }
+}
+
+fn backend_key(body: &[u8]) -> Result<BackendKey, Malformed> {
+    let mut reader = Reader::new(body);
+    Ok(BackendKey { process: reader.i32()?, secret: reader.i32()? })
 }
 
 fn parse_row(body: &[u8]) -> Result<Row, Malformed> {

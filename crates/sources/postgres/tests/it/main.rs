@@ -13,6 +13,7 @@ mod capture;
 mod connections;
 mod heard;
 mod joins;
+mod making;
 mod many;
 mod positions;
 mod reading;

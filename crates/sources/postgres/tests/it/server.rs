@@ -210,6 +210,7 @@ impl<'a> Database<'a> {
             publication_mode: PublicationMode::Create,
             binary: Binary::Auto,
             streaming: true,
+            snapshots: true,
             old_rows: false,
         }
     }
@@ -245,9 +246,14 @@ pub(crate) struct Interactive {
 }
 
 impl Interactive {
+    /// Sends SQL and does not wait.
+    pub(crate) fn tell(&mut self, sql: &str) {
+        writeln!(self.input, "{sql}").unwrap();
+    }
+
     /// Runs SQL and waits until it is done.
     pub(crate) fn sql(&mut self, sql: &str) -> String {
-        writeln!(self.input, "{sql}\n\\echo :done:").unwrap();
+        self.tell(&format!("{sql}\n\\echo :done:"));
         let mut text = String::new();
         loop {
             let mut line = String::new();

@@ -221,6 +221,24 @@ async fn check_names_tables_that_cannot_be_carried() {
     let meant = "did you mean {schema: public, table: t}? Names are case-sensitive";
     assert_eq!(cures, [meant, meant, "correct tables in the pipeline file"]);
     assert_eq!(codes(&["parts"]).await, ["info PG-028"]);
+    let cure = async |schema: &str, table: &str| {
+        let tables = vec![TableSelection { schema: schema.into(), table: table.into() }];
+        let mut findings = Postgres::new(Settings { tables, ..database.settings() }).check().await.unwrap();
+        findings.retain(|it| it.severity == Severity::Error);
+        let [only] = findings.as_slice() else { panic!("{findings:?}") };
+        format!("{} {}", only.code, only.cure)
+    };
+    database.sql("CREATE MATERIALIZED VIEW m AS SELECT 1 AS id; CREATE SCHEMA other; CREATE TABLE other.orders (id int PRIMARY KEY)");
+    assert_eq!(cure("public", "v").await, "PG-019 take it out of tables, and name the tables that it shows");
+    assert_eq!(cure("public", "m").await, "PG-019 take it out of tables, and name the tables that it shows");
+    assert!(cure("public", "fast").await.starts_with("PG-019 ALTER TABLE \"public\".\"fast\" SET LOGGED"));
+    assert_eq!(cure("pg_catalog", "pg_class").await, "PG-019 take it out of tables");
+    let meant = |schema: &str, table: &str| format!("PG-016 did you mean {{schema: {schema}, table: {table}}}?");
+    assert_eq!(cure("public", "public.t").await, meant("public", "t"));
+    assert_eq!(cure("public", "tt").await, meant("public", "t"));
+    assert_eq!(cure("pubic", "t").await, meant("public", "t"));
+    assert_eq!(cure("other", "odrers").await, meant("other", "orders"));
+    assert_eq!(cure("public", "other.orders").await, meant("other", "orders"));
 }
 
 #[tokio::test]
@@ -244,6 +262,53 @@ async fn check_names_missing_privileges_and_unfit_publications() {
         let fault = source.create().await.err().unwrap();
         assert_eq!((fault.code, fault.exit_code()), (code, 64));
     }
+}
+
+#[tokio::test]
+async fn check_names_all_that_keeps_the_role_from_the_rows_that_are_there() {
+    let database = Server::shared().database(
+        "CREATE SCHEMA s; CREATE TABLE s.a (id int PRIMARY KEY); CREATE TABLE b (id int PRIMARY KEY); \
+         CREATE TABLE p (id int PRIMARY KEY) PARTITION BY RANGE (id); \
+         CREATE TABLE p1 PARTITION OF p FOR VALUES FROM (0) TO (9); CREATE TABLE s.p2 PARTITION OF p DEFAULT; \
+         CREATE PUBLICATION given FOR TABLE s.a, b, p WITH (publish_via_partition_root)",
+    );
+    let role = format!("reader_{}", database.name);
+    database.sql(&format!("CREATE ROLE {role} LOGIN REPLICATION; GRANT SELECT ON p TO {role}"));
+    let tables = [("s", "a"), ("public", "b"), ("public", "p")]
+        .map(|(schema, table)| TableSelection { schema: schema.into(), table: table.into() });
+    let (publication, publication_mode) = ("given".into(), PublicationMode::Use);
+    let username = role.clone();
+    let settings = Settings { username, publication, publication_mode, tables: tables.to_vec(), ..database.settings() };
+    let source = Postgres::new(settings.clone());
+    let cures = async || {
+        let mut findings = source.check().await.unwrap();
+        findings.retain(|it| it.severity == Severity::Error);
+        assert!(findings.iter().all(|it| it.code == "PG-005"), "{findings:?}");
+        findings.into_iter().map(|it| it.cure).collect::<Vec<_>>()
+    };
+    let wanted = [
+        format!("GRANT USAGE ON SCHEMA \"s\" TO \"{role}\""),
+        format!("GRANT SELECT ON \"public\".\"b\" TO \"{role}\""),
+        format!("GRANT SELECT ON \"public\".\"p1\", \"s\".\"p2\" TO \"{role}\""),
+        format!("GRANT SELECT ON \"s\".\"a\" TO \"{role}\""),
+    ];
+    assert_eq!(cures().await, wanted);
+    let never = Postgres::new(Settings { snapshots: false, ..settings });
+    assert!(
+        never.check().await.unwrap().iter().all(|it| it.severity != Severity::Error),
+        "the log asks for none of that"
+    );
+    for cure in &wanted {
+        database.sql(cure);
+    }
+    assert_eq!(cures().await, [""; 0]);
+    database.sql("ALTER TABLE p1 ENABLE ROW LEVEL SECURITY");
+    let bypass =
+        format!("ALTER ROLE \"{role}\" BYPASSRLS, or ALTER TABLE \"public\".\"p1\" DISABLE ROW LEVEL SECURITY");
+    assert_eq!(cures().await, [bypass]);
+    database.sql(&format!("ALTER ROLE {role} BYPASSRLS"));
+    assert_eq!(cures().await, [""; 0]);
+    drop(create(&source).await);
 }
 
 #[tokio::test]

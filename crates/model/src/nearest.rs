@@ -1,7 +1,7 @@
 //! The known name that somebody most likely meant.
 
 /// The name nearest to `written`, if one is near enough to be meant by it.
-pub(crate) fn nearest<'a>(written: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub fn nearest<'a>(written: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     // One slip in a short name, up to four in a long one; more is another word.
     let patience = (written.chars().count() / 3).clamp(1, 4);
     known
