@@ -43,6 +43,16 @@ pub enum Cause {
         /// Which hub.
         hub: String,
     },
+    /// The hub does not take the agent's signature or its platform's token.
+    #[error("the hub at {hub} does not take this agent's {what}")]
+    ProofRefused {
+        /// Which hub.
+        hub: String,
+        /// What was shown, as far as it can be said.
+        what: String,
+        /// What has to be there.
+        cure: String,
+    },
     /// The agent was removed.
     #[error("this agent was removed from the hub")]
     Removed,
@@ -107,12 +117,16 @@ impl From<Cause> for Fault {
         if let Cause::Settings { cure, .. } = cause {
             return Self::refused("AG-002", Refusal::Settings, message, cure);
         }
+        if let Cause::ProofRefused { cure, .. } = cause {
+            return Self::refused("AG-018", Refusal::Settings, message, cure);
+        }
         if let Cause::File { variable, error, .. } = &cause {
             return Self::refused("AG-003", Refusal::Settings, message, file_cure(variable, error));
         }
         let (code, refusal, cure) = match &cause {
             Cause::NoAnswer(_) => return Self::retry("AG-001", message),
             Cause::Settings { .. } => ("AG-002", Refusal::Settings, FROM_THE_CONSOLE),
+            Cause::ProofRefused { .. } => ("AG-018", Refusal::Settings, FROM_THE_CONSOLE),
             Cause::File { .. } => ("AG-003", Refusal::Settings, "let the agent's user read and write it"),
             Cause::Policy { .. } => ("AG-004", Refusal::Settings, "correct the policy file"),
             Cause::SignInRefused { .. } => (

@@ -1,14 +1,12 @@
 //! The way to the hub: signing in, and the three calls of `docs/specs/agent-protocol.md`.
 //!
-//! It says what the hub answered and decides nothing. The secret is read anew for each sign-in, so that a rotated one needs
-//! no restart.
+//! It says what the hub answered and decides nothing. What it signs in with is `sign_in`'s.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use millrace_model::{SecretStore, Timestamp};
+use millrace_model::Timestamp;
 use millrace_protocol::gateway::{Goodbye, Hello, Sync, Synced, Welcome, refusal};
-use millrace_secrets::Secrets;
 use reqwest::header::RETRY_AFTER;
 use reqwest::{Certificate, Client, Response, StatusCode};
 use serde::de::DeserializeOwned;
@@ -17,12 +15,16 @@ use tokio::sync::Mutex;
 
 use crate::clock::SystemClock;
 use crate::fault::Cause;
-use crate::settings::{ClientSecret, Settings};
+use crate::settings::Settings;
+use crate::sign_in::{Shown, SignIn};
 
 /// How long an answer may take beyond the time that the hub may hold it.
 const PATIENCE: Duration = Duration::from_secs(20);
 /// A new token is asked for when this part of its life is left.
 const RENEW_AT: f64 = 0.1;
+
+/// RFC 7523, section 2.2.
+const BY_ASSERTION: (&str, &str) = ("client_assertion_type", "urn:ietf:params:oauth:client-assertion-type:jwt-bearer");
 
 const CERTIFICATES: &str = "CUSTOM_CERT_LOCATION";
 
@@ -46,8 +48,7 @@ pub(crate) enum Answer {
 /// The client.
 pub(crate) struct HubClient {
     settings: Settings,
-    /// Where the client secret is read.
-    secrets: Secrets,
+    sign_in: SignIn,
     http: Client,
     token: Mutex<Option<Token>>,
 }
@@ -89,7 +90,7 @@ impl HubClient {
             let why = format!("or the system's own certificates cannot be used: {}", plain(error));
             Cause::setting(CERTIFICATES, &why, "name PEM certificates, and install the system's (ca-certificates)")
         })?;
-        Ok(Self { settings: settings.clone(), secrets: Secrets::default(), http, token: Mutex::default() })
+        Ok(Self { settings: settings.clone(), sign_in: SignIn::new(settings)?, http, token: Mutex::default() })
     }
 
     /// The time that the hub is told.
@@ -145,19 +146,22 @@ impl HubClient {
         if let Some(token) = kept.as_ref().filter(|token| !fresh && token.renew > Instant::now()) {
             return Ok(token.value.clone());
         }
-        let secret = self.secret().await?;
+        let shown = self.sign_in.show(self.clock()).await?;
+        // As every client does; the hub takes any audience.
         let form = [("grant_type", "client_credentials"), ("audience", "millrace-gateway")];
-        let request = self
-            .http
-            .post(format!("{}/oauth/dpc/token", self.settings.hub_url))
-            .timeout(PATIENCE)
+        let request = self.http.post(format!("{}/oauth/dpc/token", self.settings.hub_url)).timeout(PATIENCE);
+        let request = match &shown {
             // Form-encoded as RFC 6749 wants it; ids and secrets of ours need no escaping.
-            .basic_auth(&self.settings.client_id, Some(secret))
-            .form(&form);
+            Shown::Secret(secret) => request.basic_auth(&self.settings.client_id, Some(secret)).form(&form),
+            Shown::Assertion { token, .. } => {
+                let client = ("client_id", self.settings.client_id.as_str());
+                request.form(&[&form[..], &[client, BY_ASSERTION, ("client_assertion", token.as_str())]].concat())
+            }
+        };
         let asked = Instant::now();
         let answer = request.send().await.map_err(|error| Answer::Later(plain(error), None))?;
         if answer.status() == StatusCode::UNAUTHORIZED {
-            return Err(Answer::Final(Cause::SignInRefused { hub: self.settings.hub_url.clone() }));
+            return Err(Answer::Final(self.sign_in.refused(shown)));
         }
         let answer: TokenAnswer = judged(answer)
             .await?
@@ -167,27 +171,6 @@ impl HubClient {
         let life = Duration::from_secs(answer.expires_in);
         *kept = Some(Token { value: answer.access_token.clone(), renew: asked + life.mul_f64(1.0 - RENEW_AT) });
         Ok(answer.access_token)
-    }
-
-    async fn secret(&self) -> Result<String, Answer> {
-        match &self.settings.client_secret {
-            ClientSecret::Value(value) => Ok(value.clone()),
-            ClientSecret::File(path) => {
-                std::fs::read_to_string(path).map(|text| text.trim_end().to_owned()).map_err(|error| {
-                    Answer::Final(Cause::File { variable: "OAUTH_CLIENT_SECRET_FILE", path: path.clone(), error })
-                })
-            }
-            ClientSecret::Reference(reference) => {
-                self.secrets.read(reference).await.map(|value| value.reveal().to_owned()).map_err(|fault| {
-                    if fault.is_retry() {
-                        Answer::Later(fault.to_string(), None)
-                    } else {
-                        let cure = fault.cure.clone();
-                        Answer::Final(Cause::Settings { message: format!("OAUTH_CLIENT_SECRET_REF: {fault}"), cure })
-                    }
-                })
-            }
-        }
     }
 }
 

@@ -21,6 +21,7 @@ pub mod retry;
 mod run;
 mod session;
 mod settings;
+mod sign_in;
 mod standing;
 mod stores;
 mod supervisor;
@@ -47,7 +48,7 @@ use supervisor::{House, Supervisor};
 use wiring::Secrets;
 
 pub use fault::Cause;
-pub use settings::{ClientSecret, DEFAULT_LISTEN, Settings};
+pub use settings::{ClientSecret, DEFAULT_LISTEN, Proof, Settings};
 
 /// So many commands wait at most.
 const COMMANDS: usize = 32;

@@ -216,12 +216,13 @@ impl Session {
                 tokio::time::sleep(DUPLICATE_PAUSE).await;
                 Ok(())
             }
-            // A secret that was good is being rotated, or the hub was set back: that passes.
-            Answer::Final(cause @ (Cause::SignInRefused { .. } | Cause::File { .. } | Cause::Settings { .. }))
-                if self.signed_in =>
-            {
-                self.wait(&cause.to_string(), None).await
-            }
+            // A secret or a key that was good is being rotated, or the hub was set back: that passes.
+            Answer::Final(
+                cause @ (Cause::SignInRefused { .. }
+                | Cause::ProofRefused { .. }
+                | Cause::File { .. }
+                | Cause::Settings { .. }),
+            ) if self.signed_in => self.wait(&cause.to_string(), None).await,
             Answer::Final(cause) => Err(cause.into()),
             Answer::Later(said, retry_after) => self.wait(&said, retry_after).await,
         }

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use millrace_identity::Platform;
 use millrace_model::SecretReference;
 use reqwest::Url;
 use serde::Deserialize;
@@ -21,8 +22,8 @@ pub struct Settings {
     pub agent_id: String,
     /// With which it signs in.
     pub client_id: String,
-    /// Where the secret is that it signs in with.
-    pub client_secret: ClientSecret,
+    /// What it proves itself by.
+    pub proof: Proof,
     /// Where it keeps its definition over a restart, and what it spills. `None`: nothing is kept.
     pub state_dir: Option<PathBuf>,
     /// What the hub cannot widen.
@@ -35,6 +36,24 @@ pub struct Settings {
     pub duplicate_patience: Duration,
     /// How far the clock that the hub is told of goes ahead of this machine's.
     pub clock_ahead: Duration,
+}
+
+/// What an agent proves itself by.
+#[derive(Clone, Debug)]
+pub enum Proof {
+    /// The client secret.
+    Secret(ClientSecret),
+    /// A private key in a file, with which it signs. Read anew whenever it is needed.
+    Key(PathBuf),
+    /// A token of its platform in a file, which the platform replaces. Read anew whenever it is needed.
+    TokenFile(PathBuf),
+    /// A token of its platform, asked for whenever it is needed.
+    Platform {
+        /// Which.
+        platform: Platform,
+        /// For whom.
+        audience: String,
+    },
 }
 
 /// Where the client secret is.
@@ -95,20 +114,20 @@ impl Settings {
         for name in ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"] {
             wrong.look_at_proxy(name, variable(name).as_deref());
         }
-        let client_secret = match client_secret(&variable) {
-            Ok(secret) => Some(secret),
+        let proof = match proof(&variable, &hub_url) {
+            Ok(proof) => Some(proof),
             Err(reason) => {
                 wrong.add(reason, FROM_THE_CONSOLE);
                 None
             }
         };
-        match (client_secret, wrong.said()) {
-            (Some(client_secret), None) => Ok(Self {
+        match (proof, wrong.said()) {
+            (Some(proof), None) => Ok(Self {
                 hub_url,
                 account_id,
                 agent_id,
                 client_id,
-                client_secret,
+                proof,
                 state_dir: variable("STATE_DIR").map(PathBuf::from),
                 policy_file: variable("POLICY_FILE").map(PathBuf::from),
                 listen: variable("LISTEN").unwrap_or_else(|| DEFAULT_LISTEN.to_owned()),
@@ -178,22 +197,37 @@ impl Wrong {
     }
 }
 
-fn client_secret(variable: &impl Fn(&str) -> Option<String>) -> Result<ClientSecret, String> {
-    let given: Vec<ClientSecret> = [
-        variable("OAUTH_CLIENT_SECRET").map(|value| Ok(ClientSecret::Value(value))),
-        variable("OAUTH_CLIENT_SECRET_FILE").map(|path| Ok(ClientSecret::File(path.into()))),
-        variable("OAUTH_CLIENT_SECRET_REF").map(|text| reference(&text)),
-    ]
-    .into_iter()
-    .flatten()
-    .collect::<Result<_, _>>()?;
-    let mut given = given.into_iter();
-    match (given.next(), given.next()) {
-        (Some(secret), None) => Ok(secret),
-        (None, _) => Err("OAUTH_CLIENT_SECRET, OAUTH_CLIENT_SECRET_FILE or OAUTH_CLIENT_SECRET_REF is not set".into()),
-        (Some(_), Some(_)) => {
-            Err("only one of OAUTH_CLIENT_SECRET, OAUTH_CLIENT_SECRET_FILE and OAUTH_CLIENT_SECRET_REF may be set"
-                .into())
+/// The variables that say what it proves itself by; one of them is set.
+const PROOFS: [&str; 6] = [
+    "OAUTH_CLIENT_SECRET",
+    "OAUTH_CLIENT_SECRET_FILE",
+    "OAUTH_CLIENT_SECRET_REF",
+    "OAUTH_CLIENT_KEY_FILE",
+    "OAUTH_WORKLOAD_TOKEN_FILE",
+    "OAUTH_WORKLOAD_IDENTITY",
+];
+
+fn proof(variable: &impl Fn(&str) -> Option<String>, hub_url: &str) -> Result<Proof, String> {
+    let given: Vec<(&str, String)> =
+        PROOFS.into_iter().filter_map(|name| variable(name).map(|value| (name, value))).collect();
+    let (name, value) = match &given[..] {
+        [(name, value)] => (*name, value.clone()),
+        [] => return Err(format!("{} is not set, nor another of {}", PROOFS[0], PROOFS[1..].join(", "))),
+        several => {
+            let names: Vec<&str> = several.iter().map(|(name, _)| *name).collect();
+            return Err(format!("only one of {} may be set", names.join(" and ")));
+        }
+    };
+    match name {
+        "OAUTH_CLIENT_SECRET" => Ok(Proof::Secret(ClientSecret::Value(value))),
+        "OAUTH_CLIENT_SECRET_FILE" => Ok(Proof::Secret(ClientSecret::File(value.into()))),
+        "OAUTH_CLIENT_SECRET_REF" => reference(&value).map(Proof::Secret),
+        "OAUTH_CLIENT_KEY_FILE" => Ok(Proof::Key(value.into())),
+        "OAUTH_WORKLOAD_TOKEN_FILE" => Ok(Proof::TokenFile(value.into())),
+        _ => {
+            let platform = Platform::from_word(&value).ok_or("OAUTH_WORKLOAD_IDENTITY must be aws, azure or google")?;
+            let audience = variable("OAUTH_WORKLOAD_AUDIENCE").unwrap_or_else(|| hub_url.to_owned());
+            Ok(Proof::Platform { platform, audience })
         }
     }
 }
@@ -274,6 +308,26 @@ mod tests {
         assert!(read(&twice).unwrap_err().to_string().contains("only one"));
         let plain = [&WHOLE[..4], &[("OAUTH_CLIENT_SECRET_REF", "hidden")]].concat();
         assert!(!read(&plain).unwrap_err().to_string().contains("hidden"));
+    }
+
+    #[test]
+    fn what_it_proves_itself_by_needs_no_secret() {
+        let with = |pairs: &[(&'static str, &'static str)]| read(&[&WHOLE[..4], pairs].concat());
+        let of = |pairs: &[(&'static str, &'static str)]| format!("{:?}", with(pairs).unwrap().proof);
+        assert_eq!(of(&[("OAUTH_CLIENT_KEY_FILE", "/key.pem")]), "Key(\"/key.pem\")");
+        assert_eq!(of(&[("OAUTH_WORKLOAD_TOKEN_FILE", "/token")]), "TokenFile(\"/token\")");
+        let google = of(&[("OAUTH_WORKLOAD_IDENTITY", "google")]);
+        assert_eq!(google, "Platform { platform: Google, audience: \"https://hub.example\" }");
+        let azure = of(&[("OAUTH_WORKLOAD_IDENTITY", "azure"), ("OAUTH_WORKLOAD_AUDIENCE", "api://hub")]);
+        assert!(azure.contains("api://hub"), "{azure}");
+        for (pairs, said) in [
+            (&[("OAUTH_WORKLOAD_IDENTITY", "hidden")][..], "aws, azure or google"),
+            (&[], "OAUTH_CLIENT_KEY_FILE"),
+            (&[("OAUTH_CLIENT_KEY_FILE", "/a"), ("OAUTH_WORKLOAD_TOKEN_FILE", "/b")], "only one"),
+        ] {
+            let refused = with(pairs).unwrap_err().to_string();
+            assert!(refused.contains(said) && !refused.contains("hidden"), "{refused}");
+        }
     }
 
     #[test]

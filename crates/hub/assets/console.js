@@ -53,16 +53,35 @@ function placeMenu(event) {
 }
 
 // Of several explanations, the one for what is chosen.
-function followChoice(block) {
-  const choice = document.querySelector(`[name="${block.dataset.follows}"]`);
+function followChoice(block, root) {
+  const choice = root.querySelector(`[name="${block.dataset.follows}"]`);
   const follow = () => {
-    for (const part of block.querySelectorAll("[data-key]")) part.hidden = part.dataset.key !== choice.value;
+    for (const part of block.querySelectorAll(":scope > [data-key]")) {
+      part.hidden = part.dataset.key !== choice.value;
+      part.open = !part.hidden;
+    }
   };
   choice.addEventListener("change", follow);
   follow();
 }
 
-for (const block of document.querySelectorAll("[data-follows]")) followChoice(block);
+// Of several groups of fields, those of what is chosen; what was typed into the others comes back with them.
+function swapFields(block) {
+  const choice = document.querySelector(`[name="${block.dataset.swaps}"]`);
+  const groups = new Map();
+  for (const part of block.children) {
+    const fields = part.content?.firstElementChild ?? part;
+    for (const inner of fields.querySelectorAll("[data-follows]")) followChoice(inner, fields);
+    groups.set(part.dataset.key, fields);
+  }
+  choice.addEventListener("change", () => block.replaceChildren(groups.get(choice.value) ?? ""));
+}
+
+for (const block of document.querySelectorAll("[data-swaps]")) swapFields(block);
+for (const block of document.querySelectorAll("[data-follows]")) {
+  if (!block.closest("[data-swaps]")) followChoice(block, document);
+}
+for (const part of document.querySelectorAll("[data-unscripted]")) part.hidden = true;
 // Times by the visitor's clock: the server writes them, and is told how far it is from UTC.
 const offset = String(-new Date().getTimezoneOffset());
 if (!document.cookie.split("; ").includes(`offset=${offset}`)) {

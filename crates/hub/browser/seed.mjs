@@ -58,7 +58,11 @@ export async function seed(hub) {
   const source = { type: "mysql", connection: { host: "invoices.internal", port: 3306, username: "reader",
     password: { secretType: "aws_secrets_manager", secretName: "invoices/db" } },
     tables: [{ schema: "invoices", table: "lines" }] };
-  const target = { type: "s3", bucket: "acme-lake", prefix: "raw/invoices", region: "eu-west-1" };
+  const account = { accountName: "acme-eu", username: "MILLRACE",
+    authentication: { type: "key-pair", privateKey: { secretType: "azure_key_vault", secretName: "snowflake-key" } } };
+  const target = { type: "snowflake", connection: account, role: "LOADER", warehouse: "LOAD", database: "RAW",
+    stageSchema: "PUBLIC", stageName: "MILLRACE", tableSchema: "INVOICES", tablePrefixType: "none",
+    transformationType: "copy_table" };
   const extra = { streamingSource: source, streamingTarget: target };
   const invoices = await hub.addPipeline("invoices", ids["a-name_of thirty characters-ok"], extra);
   pipelines.invoices = invoices.streamingPipelineId;
@@ -90,6 +94,11 @@ export async function seed(hub) {
   await hub.call("POST", "/api-clients", { name: "terraform of the platform team", role: "editor" });
   await hub.call("POST", "/projects", { name: "Finance and controlling" });
   await hub.call("POST", `/agents/${ids.billing}/credentials/rotate`, { expiresInDays: 20 });
+  await hub.call("POST", `/agents/${ids["orders-eu"]}/keys`, { name: "key of 2026", publicKey:
+    '{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}' });
+  await hub.call("POST", `/agents/${ids["orders-eu"]}/trust-rules`, { name: "pod in production",
+    issuer: "https://oidc.eks.eu-west-1.amazonaws.com/id/EXAMPLED539D4633E53DE1B716D3041E",
+    subject: "system:serviceaccount:streaming-production:orders-agent", claims: { "/kubernetes.io/namespace": "streaming-production" } });
   const { results } = await hub.call("GET", `/agents/${ids.billing}/credentials/history`);
   const { results: users } = await hub.call("GET", "/users");
   const { results: clients } = await hub.call("GET", "/api-clients");

@@ -40,6 +40,8 @@ async function screens(page, where) {
     ["wizard-name", "/pipelines/new"], ["activity", "/activity"], ["people", "/people"],
     ["agent-credentials-two", `/agents/${agents.billing}/credentials`], ["agent-rotate", `/agents/${agents.billing}/credentials/rotate`],
     ["agent-revoke", `/agents/${agents.billing}/credentials/${where.old}/revoke`], ["agent-billing", `/agents/${agents.billing}`],
+    ["agent-trust", `/agents/${agents["orders-eu"]}/trust`], ["agent-trust-none", `/agents/${agents.billing}/trust`],
+    ["agent-trust-rule", `/agents/${agents["orders-eu"]}/trust/rules`], ["agent-trust-key", `/agents/${agents["orders-eu"]}/trust/keys`],
     ["agent-addresses", `/agents/${agents["orders-eu"]}/addresses`], ["me", "/me"], ["member", `/people/${where.person}`],
     ["member-disabled", `/people/${where.out}`], ["member-disable", `/people/${where.person}/disable`],
     ["member-remove", `/people/${where.person}/remove`], ["clients", "/api-clients"],
@@ -128,6 +130,8 @@ async function empty(theme, width) {
   await context.close();
 }
 
+// The stores whose fields wait until they are chosen.
+const KINDS = [["Amazon S3", "s3"], ["Azure Blob Storage", "abs"], ["Google Cloud Storage", "gcs"]];
 const views = [["light", 1280], ["dark", 1280], ["light", 320], ["dark", 320]];
 if (SHOTS) views.push(["light", 390], ["dark", 390]);
 if (!only) for (const [theme, width] of views.slice(0, 4)) await empty(theme, width);
@@ -146,6 +150,13 @@ for (const [theme, width] of views) {
     await where.renew();
     await page.goto(HUB_URL + path);
     await look(page, name, theme, width);
+  }
+  for (const [kind, word] of only && !"wizard-target".startsWith(only) ? [] : KINDS) {
+    await where.renew();
+    await page.goto(`${HUB_URL}/pipelines/new/${where.draft}/target`);
+    await page.getByLabel("Target type").selectOption({ label: kind });
+    await page.getByText("More settings").click();
+    await look(page, `wizard-target-${word}`, theme, width);
   }
   if (!only || only === "client-made") {
     await page.goto(`${HUB_URL}/api-clients`);

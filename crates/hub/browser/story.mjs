@@ -95,7 +95,13 @@ await button("Search").click();
 await page.getByText("1 chosen").waitFor();
 await page.getByRole("checkbox", { name: "sales.customers" }).check();
 await button("Continue").click();
-await page.getByLabel("Folder").fill("/lake");
+// Another kind asks for its own fields, and the folder comes back with its own.
+for (const [kind, label, text] of [["Amazon S3", "Bucket", "acme-lake"], ["Folder", "Folder", "/lake"]]) {
+  await page.getByLabel("Target type").selectOption({ label: kind });
+  if (!javaScriptEnabled) await button("Show its fields").click();
+  await page.getByLabel(label, { exact: true }).fill(text);
+}
+assert.equal(await page.getByLabel("Bucket", { exact: true }).count(), 0, "only what is chosen is asked for");
 await button("Test target").click();
 await until(page.getByText("The target works", { exact: false }));
 await button("Continue").click();

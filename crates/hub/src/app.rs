@@ -4,6 +4,7 @@
 
 pub(crate) mod accounts;
 pub(crate) mod agents;
+pub(crate) mod assertion;
 pub(crate) mod backup;
 mod certificate;
 pub(crate) mod clients;
@@ -14,6 +15,7 @@ mod cron;
 pub(crate) mod doctor;
 pub(crate) mod figures;
 pub(crate) mod gateway;
+pub(crate) mod issuers;
 pub(crate) mod joining;
 mod ledger;
 pub(crate) mod lists;
@@ -33,6 +35,7 @@ pub(crate) mod set_times;
 pub(crate) mod setup;
 pub(crate) mod sign_in;
 pub(crate) mod status;
+pub(crate) mod trust;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -60,6 +63,7 @@ pub(crate) struct App {
     pub(crate) notifier: notify::Notifier,
     pub(crate) ledger: ledger::Ledger,
     pub(crate) throttle: Throttle,
+    pub(crate) issuers: issuers::Issuers,
     pub(crate) rates: Rates,
     pub(crate) measures: measures::Measures,
     pub(crate) sampler: figures::Sampler,
@@ -82,6 +86,7 @@ impl App {
             notifier: notify::Notifier::default(),
             ledger: ledger::Ledger::default(),
             throttle: Throttle::default(),
+            issuers: issuers::Issuers::default(),
             rates: Rates::default(),
             measures: measures::Measures::default(),
             sampler: figures::Sampler::default(),

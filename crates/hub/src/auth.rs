@@ -2,12 +2,15 @@
 
 pub(crate) mod addresses;
 pub(crate) mod password;
+pub(crate) mod proof;
+pub(crate) mod public_key;
 pub(crate) mod rate;
 pub(crate) mod seal;
 pub(crate) mod secret;
 pub(crate) mod session;
 pub(crate) mod throttle;
 pub(crate) mod token;
+pub(crate) mod trust;
 
 /// A caller of the API or the gateway, known by its token.
 #[derive(Clone, Debug)]

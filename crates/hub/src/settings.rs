@@ -39,6 +39,8 @@ pub struct Settings {
     pub smtp: Option<Smtp>,
     /// Addresses that are not public and that webhooks may go to all the same.
     pub webhook_allow: Networks,
+    /// Where the keys of issuers may be fetched although it is not public.
+    pub issuer_allow: Networks,
     /// Calls of the API that one caller may make in a minute, at each hub process.
     pub calls_per_minute: u32,
     /// Who may come to this hub.
@@ -135,6 +137,7 @@ impl Settings {
             metrics_listen: None,
             smtp: None,
             webhook_allow: Networks::default(),
+            issuer_allow: Networks::default(),
             calls_per_minute: CALLS,
             registration: Registration::Invitation,
             poll: Duration::from_secs(15),
@@ -167,6 +170,7 @@ impl Settings {
             metrics_listen: metrics_listen.map(|text| address("HUB_METRICS_LISTEN", &text)).transpose()?,
             smtp: smtp(variable("HUB_SMTP_URL"), variable("HUB_SMTP_FROM"))?,
             webhook_allow: networks("HUB_WEBHOOK_ALLOW", variable("HUB_WEBHOOK_ALLOW"))?,
+            issuer_allow: networks("HUB_ISSUER_ALLOW", variable("HUB_ISSUER_ALLOW"))?,
             registration: variable("HUB_REGISTRATION")
                 .map_or(Ok(defaults.registration), |word| Registration::from_word(&word))?,
             // Shorter than the contract's, for tests that wait for a lease to lapse.
@@ -404,6 +408,7 @@ mod tests {
             ("HUB_TRUSTED_PROXIES", "10.0.0.0/33"),
             ("HUB_TRUSTED_PROXIES", "proxy.internal"),
             ("HUB_WEBHOOK_ALLOW", "10.0.0.0/8, everything"),
+            ("HUB_ISSUER_ALLOW", "cluster.internal"),
             ("HUB_SMTP_URL", "smtps://ann:hidden@mail.example.com"),
             ("HUB_SMTP_FROM", "ann@example.com"),
             ("HUB_AGENT_IMAGE", "docker://millrace"),

@@ -5,7 +5,7 @@ mod environment;
 mod profile;
 mod served;
 pub(crate) mod sign;
-mod sts;
+pub(crate) mod sts;
 
 use std::fmt;
 use std::sync::Arc;

@@ -10,6 +10,7 @@ use crate::token::{Chain, Step, TokenIdentity};
 use file::CredentialsFile;
 use metadata::Metadata;
 
+pub(crate) use metadata::identity_token;
 pub use metadata::project;
 
 /// The scope of everything that an identity may do in Google Cloud; what it may is said by its roles.

@@ -34,23 +34,36 @@ impl Key {
     }
 
     /// A signed token.
-    pub(crate) fn sign(&self, algorithm: Algorithm, mut header: Value, claims: &Value) -> Result<String, String> {
+    pub(crate) fn sign(&self, algorithm: Algorithm, header: Value, claims: &Value) -> Result<String, String> {
         let (name, encoding): (_, &'static dyn RsaEncoding) = match algorithm {
             Algorithm::Rs256 => ("RS256", &RSA_PKCS1_SHA256),
             Algorithm::Ps256 => ("PS256", &RSA_PSS_SHA256),
         };
-        if let Some(fields) = header.as_object_mut() {
-            fields.insert("alg".into(), name.into());
-            fields.insert("typ".into(), "JWT".into());
-        }
-        let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
-        let said = format!("{}.{}", part(&header), part(claims));
-        let mut signature = vec![0; self.0.public().modulus_len()];
-        self.0
-            .sign(encoding, &SystemRandom::new(), said.as_bytes(), &mut signature)
-            .map_err(|_unspecified| "its key does not sign".to_owned())?;
-        Ok(format!("{said}.{}", URL_SAFE_NO_PAD.encode(signature)))
+        signed(name, header, claims, |said| {
+            let mut signature = vec![0; self.0.public().modulus_len()];
+            self.0
+                .sign(encoding, &SystemRandom::new(), said, &mut signature)
+                .map_err(|_unspecified| "its key does not sign".to_owned())?;
+            Ok(signature)
+        })
     }
+}
+
+/// A token that `sign` signs by the algorithm of this name.
+pub(crate) fn signed(
+    name: &str,
+    mut header: Value,
+    claims: &Value,
+    sign: impl FnOnce(&[u8]) -> Result<Vec<u8>, String>,
+) -> Result<String, String> {
+    if let Some(fields) = header.as_object_mut() {
+        fields.insert("alg".into(), name.into());
+        fields.insert("typ".into(), "JWT".into());
+    }
+    let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
+    let said = format!("{}.{}", part(&header), part(claims));
+    let signature = sign(said.as_bytes())?;
+    Ok(format!("{said}.{}", URL_SAFE_NO_PAD.encode(signature)))
 }
 
 /// The bytes of the first block with this label, if there is one.

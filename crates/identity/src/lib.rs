@@ -7,6 +7,7 @@
 
 mod aws;
 mod azure;
+mod client_key;
 mod fault;
 mod google;
 mod http;
@@ -17,11 +18,13 @@ mod text;
 mod time;
 mod token;
 mod vault;
+mod workload;
 
 pub use aws::call::{AwsClient, Refusal, domain};
 pub use aws::sign::{Signed, encoded, sign};
 pub use aws::{AwsCredentials, AwsIdentity, AwsSettings, aws, region};
 pub use azure::azure;
+pub use client_key::ClientKey;
 pub use fault::bounded;
 pub use google::{CLOUD_PLATFORM, google, project};
 pub use http::{Answer, Http, body, hidden, send, words};
@@ -30,3 +33,4 @@ pub use text::SecretText;
 pub use time::http_date;
 pub use token::{Token, TokenIdentity};
 pub use vault::{VaultClient, VaultRead, VaultToken};
+pub use workload::{Platform, Workload, WorkloadToken, said};

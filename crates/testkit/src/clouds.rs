@@ -6,6 +6,7 @@
 pub mod aws;
 pub mod azure;
 pub mod google;
+pub mod issuer;
 pub mod jwt;
 pub mod moto;
 pub mod vault;

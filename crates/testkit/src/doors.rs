@@ -61,7 +61,8 @@ impl Authority {
     }
 }
 
-pub(crate) fn openssl(folder: &Path, arguments: &[&str]) -> Result<()> {
+/// Runs openssl in a folder.
+pub fn openssl(folder: &Path, arguments: &[&str]) -> Result<()> {
     let missing = |_| Fault::Missing { what: "openssl".into(), cure: "apt-get install -y openssl".into() };
     let output = Command::new("openssl").args(arguments).current_dir(folder).output().map_err(missing)?;
     if output.status.success() {

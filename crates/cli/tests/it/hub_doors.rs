@@ -3,12 +3,14 @@
 
 use std::time::Duration;
 
-use millrace_testkit::doors::{Authority, Door, NAME};
+use millrace_testkit::clouds::issuer::{Issuer, Signer};
+use millrace_testkit::doors::{Authority, Door, NAME, openssl};
 use millrace_testkit::hub::Hub;
 use millrace_testkit::process::Invocation;
 use reqwest::Method;
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use tokio::runtime::Runtime;
 
 use crate::shop::{MILLRACE, PATIENCE, wait};
 
@@ -21,9 +23,14 @@ struct Place {
 
 impl Place {
     fn open() -> Self {
+        Self::with(&[])
+    }
+
+    /// The hub has this environment, too.
+    fn with(more: &[(&str, &str)]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let short = [("HUB_TEST_LEASE_SECONDS", "4"), ("HUB_TEST_POLL_SECONDS", "1")];
-        let hub = Hub::with(MILLRACE.as_ref(), folder.path(), &short).unwrap();
+        let hub = Hub::with(MILLRACE.as_ref(), folder.path(), &[&short[..], more].concat()).unwrap();
         let agent = hub.add_agent("north").unwrap();
         Self { folder, hub, agent }
     }
@@ -110,6 +117,64 @@ fn a_rotated_secret_is_taken_up_from_its_file_without_a_restart() {
     std::fs::write(&file, rotated["clientSecret"].as_str().unwrap()).unwrap();
     place.wait("RUNNING");
     assert!(!process.has_ended());
+    process.stop(PATIENCE).unwrap();
+}
+
+#[test]
+fn an_agent_signs_in_with_a_key_of_its_own_and_without_one_says_what_is_missing() {
+    let place = Place::open();
+    let folder = place.folder.path();
+    openssl(folder, &["genpkey", "-algorithm", "ed25519", "-out", "key.pem"]).unwrap();
+    openssl(folder, &["pkey", "-in", "key.pem", "-pubout", "-out", "public.pem"]).unwrap();
+    let key = folder.join("key.pem").display().to_string();
+    let process = || place.process().env("OAUTH_CLIENT_SECRET", "").env("OAUTH_CLIENT_KEY_FILE", &key);
+    let ended = process().allow("AG-018").allow("fault").complete(PATIENCE).unwrap();
+    let lines = format!("{:?}", ended.lines);
+    assert_eq!(ended.code, Some(78), "{lines}");
+    assert!(lines.contains("AG-018") && lines.contains("key.pem") && lines.contains("public half"), "{lines}");
+    assert!(!lines.contains("PRIVATE"), "{lines}");
+    let public = std::fs::read_to_string(folder.join("public.pem")).unwrap();
+    let body = json!({"name": "the process's", "publicKey": public});
+    place.hub.expect(201, Method::POST, &format!("/agents/{}/keys", place.agent), Some(&body)).unwrap();
+    let process = process().start().unwrap();
+    place.wait("RUNNING");
+    process.stop(PATIENCE).unwrap();
+}
+
+#[test]
+fn an_agent_signs_in_by_its_platforms_token_and_reads_it_anew_each_time() {
+    let runtime = Runtime::new().unwrap();
+    let signer = Signer::p256();
+    let issuer = runtime.block_on(async { Issuer::start(&[signer.published("k")]) });
+    let place = Place::with(&[("HUB_ISSUER_ALLOW", "127.0.0.1")]);
+    let rule = json!({"name": "pod", "issuer": issuer.url, "subject": "system:serviceaccount:lake:agent"});
+    let rules = format!("/agents/{}/trust-rules", place.agent);
+    let id = place.hub.expect(201, Method::POST, &rules, Some(&rule)).unwrap()["trustRuleId"].clone();
+    let file = place.folder.path().join("token");
+    let write = |subject: &str| {
+        let url = format!("http://127.0.0.1:{}", place.hub.port());
+        let claims = json!({"iss": issuer.url, "sub": subject, "aud": url, "exp": 4_000_000_000_i64});
+        std::fs::write(&file, signer.sign_with(json!({"kid": "k"}), &claims)).unwrap();
+    };
+    let file_name = file.display().to_string();
+    let process = || place.process().env("OAUTH_CLIENT_SECRET", "").env("OAUTH_WORKLOAD_TOKEN_FILE", &file_name);
+    write("system:serviceaccount:lake:other");
+    let ended = process().allow("AG-018").allow("fault").complete(PATIENCE).unwrap();
+    let lines = format!("{:?}", ended.lines);
+    assert!(ended.code == Some(78) && lines.contains("system:serviceaccount:lake:other"), "{lines}");
+    assert!(lines.contains("trust rule"), "{lines}");
+    let told = format!("{:?}", place.hub.log());
+    assert!(told.contains("sign_in_refused") && told.contains("`sub`"), "{told}");
+    write("system:serviceaccount:lake:agent");
+    let process = process().allow("retrying").start().unwrap();
+    place.wait("RUNNING");
+    // The rule is replaced by one that only the next token fits.
+    let next = json!({"name": "next", "issuer": issuer.url, "subject": "next"});
+    place.hub.expect(201, Method::POST, &rules, Some(&next)).unwrap();
+    place.hub.expect(204, Method::DELETE, &format!("{rules}/{}", id.as_str().unwrap()), None).unwrap();
+    place.wait("UNKNOWN");
+    write("next");
+    place.wait("RUNNING");
     process.stop(PATIENCE).unwrap();
 }
 

@@ -7,7 +7,7 @@ use super::repeats::Once;
 use super::{App, require};
 use crate::auth::{Caller, Role, secret};
 use crate::db::credentials::{self, Credential};
-use crate::db::{Writing, agents};
+use crate::db::{Writing, agents, trust};
 use crate::fault::Refused;
 
 /// An agent's credentials as its process needs them.
@@ -92,7 +92,8 @@ impl App {
         credentials::all(self.db.pool(), id).await
     }
 
-    /// Ends a secret at once. The last one stays: an agent without any could never come back.
+    /// Ends a secret at once. The last one stays unless there is a key or a trust rule: an agent without any could never
+    /// come back.
     pub(crate) async fn revoke_credential(
         &self,
         caller: &Caller,
@@ -105,7 +106,7 @@ impl App {
         if !live.iter().any(|credential| credential.id == credential_id) {
             return Err(Refused::NotFound("the secret"));
         }
-        if live.len() == 1 {
+        if live.len() == 1 && trust::live(writing.on(), id).await?.is_empty() {
             return Err(Refused::conflict("last_credential", "it is the agent's only secret; rotate first"));
         }
         credentials::revoke(writing.on(), credential_id, self.now()).await?;

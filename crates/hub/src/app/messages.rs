@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use tracing::{info, warn};
 use uuid::Uuid;
 
-use super::outward::{self, Message};
+use super::outward::{self, Message, Reach};
 use super::recipients::bytes_of;
 use super::{App, later, mail, require};
 use crate::auth::{Caller, Role};
@@ -241,7 +241,7 @@ impl Ready {
         let outcome = match &way {
             Way::Webhook { secret, allowed } => {
                 let message = Message { id: &delivery.id, timestamp: now.0 / 1_000_000, body: &delivery.body };
-                outward::send(&recipient.address, secret, &message, allowed).await
+                outward::send(&recipient.address, secret, &message, Reach::of_webhooks(allowed)).await
             }
             Way::Mail(Some(smtp)) => mail::send(smtp, &recipient.address, &delivery.id, &delivery.body).await,
             Way::Mail(None) => Err("this hub has no mail server any more".into()),

@@ -1,7 +1,7 @@
-//! The hub's way out: webhooks. What an account may make the hub call is bounded here.
+//! The hub's way out: webhooks, and the keys of issuers. What an account may make the hub call is bounded here.
 //!
 //! A name is looked up once, every address of it is judged, and the connection goes to one that was judged: a second look-up could
-//! have another answer. Nothing is followed, nothing that comes back is read but its status.
+//! have another answer. Nothing is followed; of a webhook's answer nothing is read but its status, and of a document no more than fits.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
@@ -20,6 +20,33 @@ pub(crate) const BODY: usize = 1 << 20;
 /// A URL is kept up to here.
 const LONGEST: usize = 2_000;
 
+/// Where calls of one kind may go.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Reach<'a> {
+    /// Beside the public addresses.
+    pub(crate) allowed: &'a Networks,
+    /// The setting that names them.
+    pub(crate) variable: &'static str,
+    /// An address as it should be.
+    pub(crate) example: &'static str,
+}
+
+impl<'a> Reach<'a> {
+    /// Of webhooks.
+    pub(crate) fn of_webhooks(allowed: &'a Networks) -> Self {
+        Self { allowed, variable: "HUB_WEBHOOK_ALLOW", example: "https://hooks.example.com/millrace" }
+    }
+
+    /// Of issuers, whose keys are fetched.
+    pub(crate) fn of_issuers(allowed: &'a Networks) -> Self {
+        Self { allowed, variable: "HUB_ISSUER_ALLOW", example: "https://oidc.eks.eu-west-1.amazonaws.com/id/ABCD" }
+    }
+
+    fn not_public(&self) -> String {
+        format!("is not a public address; whoever runs the hub can allow it by {}", self.variable)
+    }
+}
+
 /// A message that is signed as Standard Webhooks has it.
 pub(crate) struct Message<'a> {
     pub(crate) id: &'a str,
@@ -37,23 +64,24 @@ impl Message<'_> {
     }
 }
 
-/// What is wrong with an address for webhooks, as far as it can be said without looking its name up.
-pub(crate) fn refused(text: &str, allowed: &Networks) -> Option<&'static str> {
+/// What is wrong with an address, as far as it can be said without looking its name up.
+pub(crate) fn refused(text: &str, reach: Reach<'_>) -> Option<String> {
+    let allowed = reach.allowed;
     let url = Url::parse(text).ok().filter(|url| url.host_str().is_some_and(|host| !host.is_empty()));
     let Some(url) = url.filter(|url| matches!(url.scheme(), "http" | "https") && text.len() <= LONGEST) else {
-        return Some("must be an address like https://hooks.example.com/millrace");
+        return Some(format!("must be an address like {}", reach.example));
     };
     if !url.username().is_empty() || url.password().is_some() {
-        return Some("must not hold a user or a password; every message is signed");
+        return Some("must not hold a user or a password".into());
     }
     let literal = literal(&url);
     // Plain http only where an operator has named the address, and it is this machine's.
     let is_ours = literal.is_some_and(|ip| ip.is_loopback() && allowed.contain(ip));
     if url.scheme() == "http" && !is_ours {
-        return Some("must begin with https://");
+        return Some("must begin with https://".into());
     }
     let known = literal.or_else(|| own_name(&url));
-    known.filter(|ip| !may_be_called(*ip, allowed)).map(|_| NOT_PUBLIC)
+    known.filter(|ip| !may_be_called(*ip, allowed)).map(|_| reach.not_public())
 }
 
 /// Where a name leads that means this machine everywhere (RFC 6761). Every other name is looked up when it is called.
@@ -63,27 +91,30 @@ fn own_name(url: &Url) -> Option<IpAddr> {
     (last == "localhost" || host == "localhost.localdomain").then_some(IpAddr::V4(Ipv4Addr::LOCALHOST))
 }
 
-const NOT_PUBLIC: &str = "is not a public address; whoever runs the hub can allow it by HUB_WEBHOOK_ALLOW";
-
 fn literal(url: &Url) -> Option<IpAddr> {
     url.host_str()?.trim_matches(['[', ']']).parse().ok()
 }
 
 /// Sends it; why it did not arrive.
-pub(crate) async fn send(
-    address: &str,
-    secret: &[u8],
-    message: &Message<'_>,
-    allowed: &Networks,
-) -> Result<(), String> {
-    match tokio::time::timeout(PATIENCE, sent(address, secret, message, allowed)).await {
+pub(crate) async fn send(address: &str, secret: &[u8], message: &Message<'_>, reach: Reach<'_>) -> Result<(), String> {
+    in_time(sent(address, secret, message, reach)).await
+}
+
+/// What lies at an address, if it is no larger than that; why there is nothing.
+pub(crate) async fn fetch(address: &str, largest: usize, reach: Reach<'_>) -> Result<Vec<u8>, String> {
+    in_time(fetched(address, largest, reach)).await
+}
+
+async fn in_time<T>(call: impl Future<Output = Result<T, String>>) -> Result<T, String> {
+    match tokio::time::timeout(PATIENCE, call).await {
         Ok(outcome) => outcome,
         Err(_late) => Err(format!("it did not answer within {} s", PATIENCE.as_secs())),
     }
 }
 
-async fn sent(address: &str, secret: &[u8], message: &Message<'_>, allowed: &Networks) -> Result<(), String> {
-    if let Some(why) = refused(address, allowed) {
+/// A client that calls this address, and nothing that was not judged.
+async fn client(address: &str, reach: Reach<'_>) -> Result<(Client, Url), String> {
+    if let Some(why) = refused(address, reach) {
         return Err(format!("its address {why}"));
     }
     let url = Url::parse(address).map_err(|error| error.to_string())?;
@@ -91,13 +122,19 @@ async fn sent(address: &str, secret: &[u8], message: &Message<'_>, allowed: &Net
     let port = url.port_or_known_default().unwrap_or(443);
     let mut client = Client::builder().redirect(reqwest::redirect::Policy::none()).no_proxy().timeout(PATIENCE);
     if literal(&url).is_none() {
-        client = client.resolve_to_addrs(&host, &looked_up(&host, port, allowed).await?);
+        client = client.resolve_to_addrs(&host, &looked_up(&host, port, reach).await?);
     }
-    let client = client.build().map_err(|error| error.to_string())?;
+    Ok((client.build().map_err(|error| error.to_string())?, url))
+}
+
+const USER_AGENT: &str = concat!("Millrace/", env!("CARGO_PKG_VERSION"));
+
+async fn sent(address: &str, secret: &[u8], message: &Message<'_>, reach: Reach<'_>) -> Result<(), String> {
+    let (client, url) = client(address, reach).await?;
     let answer = client
         .post(url)
         .header("content-type", "application/json")
-        .header("user-agent", concat!("Millrace/", env!("CARGO_PKG_VERSION")))
+        .header("user-agent", USER_AGENT)
         .header("webhook-id", message.id)
         .header("webhook-timestamp", message.timestamp)
         .header("webhook-signature", message.signature(secret))
@@ -109,12 +146,30 @@ async fn sent(address: &str, secret: &[u8], message: &Message<'_>, allowed: &Net
     if status.is_success() { Ok(()) } else { Err(format!("it answered with {status}")) }
 }
 
+async fn fetched(address: &str, largest: usize, reach: Reach<'_>) -> Result<Vec<u8>, String> {
+    let (client, url) = client(address, reach).await?;
+    let request = client.get(url).header("accept", "application/json").header("user-agent", USER_AGENT);
+    let mut answer = request.send().await.map_err(|error| why(&error))?;
+    let status = answer.status();
+    if !status.is_success() {
+        return Err(format!("it answered with {status}"));
+    }
+    let mut body = Vec::new();
+    while let Some(piece) = answer.chunk().await.map_err(|error| why(&error))? {
+        if body.len() + piece.len() > largest {
+            return Err(format!("its answer is larger than {} KiB", largest >> 10));
+        }
+        body.extend_from_slice(&piece);
+    }
+    Ok(body)
+}
+
 /// The addresses of a name, if all of them may be called.
-async fn looked_up(host: &str, port: u16, allowed: &Networks) -> Result<Vec<SocketAddr>, String> {
+async fn looked_up(host: &str, port: u16, reach: Reach<'_>) -> Result<Vec<SocketAddr>, String> {
     let found = tokio::net::lookup_host((host, port)).await;
     let found: Vec<SocketAddr> = found.map_err(|_error| format!("the name {host} is not known"))?.collect();
-    if found.is_empty() || !found.iter().all(|address| may_be_called(address.ip(), allowed)) {
-        return Err(format!("the name {host} leads to what {NOT_PUBLIC}"));
+    if found.is_empty() || !found.iter().all(|address| may_be_called(address.ip(), reach.allowed)) {
+        return Err(format!("the name {host} leads to what {}", reach.not_public()));
     }
     Ok(found)
 }
@@ -215,6 +270,7 @@ mod tests {
     #[test]
     fn an_address_for_webhooks_is_https_without_a_password_and_public() {
         let (none, local) = (Networks::default(), Networks::parse("127.0.0.0/8,10.0.0.0/8").unwrap());
+        let (none, local) = (Reach::of_webhooks(&none), Reach::of_webhooks(&local));
         for bad in [
             "",
             "hooks.example.com",
@@ -234,23 +290,25 @@ mod tests {
             "https://hooks.localhost/x",
             "https://localhost.localdomain/x",
         ] {
-            assert!(refused(bad, &none).is_some(), "{bad}");
+            assert!(refused(bad, none).is_some(), "{bad}");
         }
-        assert_eq!(refused("https://hooks.example.com/a?b=c", &none), None);
-        assert_eq!(refused("http://127.0.0.1:8080/", &local), None);
-        assert_eq!(refused("https://10.1.2.3/", &local), None);
-        assert_eq!(refused("https://localhost:8443/", &local), None);
-        assert_eq!(refused("https://localhost.example.com/", &none), None);
+        assert_eq!(refused("https://hooks.example.com/a?b=c", none), None);
+        assert_eq!(refused("http://127.0.0.1:8080/", local), None);
+        assert_eq!(refused("https://10.1.2.3/", local), None);
+        assert_eq!(refused("https://localhost:8443/", local), None);
+        assert_eq!(refused("https://localhost.example.com/", none), None);
         // Allowed is not enough for plain http: only this machine itself.
-        assert!(refused("http://10.1.2.3/", &local).is_some());
+        assert!(refused("http://10.1.2.3/", local).is_some());
     }
 
     #[tokio::test]
     async fn a_name_that_leads_inside_is_not_called() {
         let message = Message { id: "1", timestamp: 0, body: "{}" };
-        let why = send("https://localhost:1/", b"secret", &message, &Networks::default()).await.unwrap_err();
+        let none = Networks::default();
+        let why = send("https://localhost:1/", b"secret", &message, Reach::of_webhooks(&none)).await.unwrap_err();
         assert!(why.contains("not a public address"), "{why}");
-        let why = looked_up("localhost", 1, &Networks::default()).await.unwrap_err();
+        let why = looked_up("localhost", 1, Reach::of_issuers(&none)).await.unwrap_err();
+        assert!(why.contains("HUB_ISSUER_ALLOW"), "{why}");
         assert!(why.contains("not a public address"), "{why}");
     }
 

@@ -5,8 +5,9 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use ring::rand::{SecureRandom, SystemRandom};
 use uuid::Uuid;
 
+use super::outward::{self, Reach};
 use super::repeats::Once;
-use super::{App, is_id, outward, require};
+use super::{App, is_id, require};
 use crate::auth::{Caller, Role};
 use crate::db::recipients::{self, Recipient};
 use crate::fault::{Refused, Violation};
@@ -42,8 +43,8 @@ impl NewRecipient {
         let mut violations = Vec::new();
         let mut wrong = |field: &str, message: String| violations.push(Violation { field: field.into(), message });
         if kind == "webhook" {
-            if let Some(why) = outward::refused(address, &app.settings.webhook_allow) {
-                wrong(field, why.into());
+            if let Some(why) = outward::refused(address, Reach::of_webhooks(&app.settings.webhook_allow)) {
+                wrong(field, why);
             }
         } else if app.settings.smtp.is_none() {
             wrong(field, "cannot be used: this hub has no mail server; whoever runs it sets HUB_SMTP_URL".into());

@@ -4,7 +4,7 @@ use crate::auth::addresses::Allowed;
 use crate::auth::token::Audience;
 use crate::auth::{Caller, Principal, Role, secret};
 use crate::db::agents::{self, Agent};
-use crate::db::{audit, clients, credentials};
+use crate::db::{audit, clients, credentials, trust};
 use crate::fault::Refused;
 
 use super::{App, is_id};
@@ -32,12 +32,7 @@ impl App {
         let now = self.now();
         let known = if is_id(client_id) { self.recognise(client_id, client_secret).await? } else { None };
         let Some(known) = known else {
-            let subject = format!("{client_id} {address}");
-            if let Some(retry_after) = self.throttle.wait(&subject, FAILURES, now) {
-                return Err(Refused::TooMany { retry_after });
-            }
-            self.throttle.failed(&subject, now);
-            self.audit_failure(client_id, address).await?;
+            self.failed_sign_in(client_id, address, ("", "invalid_client")).await?;
             return Ok(None);
         };
         let mut writing = self.db.write().await?;
@@ -86,8 +81,29 @@ impl App {
         }))
     }
 
+    /// Counts a failure and writes it down, with what is known of why; too many in a minute are told to wait.
+    pub(super) async fn failed_sign_in(
+        &self,
+        client_id: &str,
+        address: &str,
+        why: (&str, &str),
+    ) -> Result<(), Refused> {
+        let now = self.now();
+        let subject = format!("{client_id} {address}");
+        if let Some(retry_after) = self.throttle.wait(&subject, FAILURES, now) {
+            return Err(Refused::TooMany { retry_after });
+        }
+        self.throttle.failed(&subject, now);
+        self.audit_failure(client_id, address, why).await
+    }
+
     /// Writes a failed sign-in down, in the account whose client was named.
-    async fn audit_failure(&self, client_id: &str, address: &str) -> Result<(), Refused> {
+    async fn audit_failure(
+        &self,
+        client_id: &str,
+        address: &str,
+        (detail, outcome): (&str, &str),
+    ) -> Result<(), Refused> {
         let named = if is_id(client_id) { client_id } else { "unknown" };
         let client = clients::by_id(self.db.pool(), named).await?;
         let agent = if client.is_none() { agents::by_client(self.db.pool(), named).await? } else { None };
@@ -100,8 +116,8 @@ impl App {
             address,
             action: "token.issue",
             object: &object,
-            detail: "",
-            outcome: "invalid_client",
+            detail,
+            outcome,
         };
         let mut writing = self.db.write().await?;
         audit::add(writing.on(), entry, self.now()).await?;
@@ -150,7 +166,7 @@ impl App {
         Ok(caller)
     }
 
-    /// The agent that shows this token, unless its secret was revoked or has expired. A removed agent is told apart by the caller.
+    /// The agent that shows this token, unless what it was got with was revoked or has expired. A removed agent is told apart by the caller.
     pub(crate) async fn gateway_agent(&self, token: &str, address: &str) -> Result<Agent, Refused> {
         let refused = || Refused::Unauthenticated("the token is not valid, or has expired".into());
         let claims = self.tokens.verify(token, Audience::Gateway, self.now()).ok_or_else(refused)?;
@@ -160,7 +176,8 @@ impl App {
         }
         let live = credentials::live(self.db.pool(), &agent.id).await?;
         let now = self.now();
-        if !live.iter().any(|credential| credential.is_alive(now) && credential.id == claims.credential) {
+        let is_live = live.iter().any(|credential| credential.is_alive(now) && credential.id == claims.credential);
+        if !is_live && !trust::is_live(self.db.pool(), &agent.id, &claims.credential).await? {
             return Err(refused());
         }
         if !Allowed::from_json(&agent.allowed)?.lets_in(address) {

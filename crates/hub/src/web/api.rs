@@ -16,6 +16,7 @@ mod recipients;
 pub(crate) mod set_times;
 pub(crate) mod settings;
 pub(crate) mod token;
+pub(crate) mod trust;
 pub(crate) mod users;
 pub(crate) mod webhooks;
 pub(crate) mod well_known;

@@ -34,6 +34,7 @@ mod settings;
 mod show;
 mod sign_in;
 mod times;
+mod trust;
 mod visitor;
 mod wizard;
 mod yaml;
@@ -70,6 +71,10 @@ pub(crate) fn routes(app: &Arc<App>) -> Router<Arc<App>> {
         .route("/agents/{id}/credentials", get(credentials::list).post(credentials::reveal))
         .route("/agents/{id}/credentials/rotate", get(credentials::rotation).post(credentials::rotate))
         .route("/agents/{id}/credentials/{credential}/revoke", get(credentials::revocation).post(credentials::revoke))
+        .route("/agents/{id}/trust", get(trust::list))
+        .route("/agents/{id}/trust/keys", get(trust::new_key).post(trust::add_key))
+        .route("/agents/{id}/trust/rules", get(trust::new_rule).post(trust::add_rule))
+        .route("/agents/{id}/trust/{one}/remove", get(trust::removal).post(trust::remove))
         .route("/agents/{id}/addresses", get(addresses::show).post(addresses::allow))
         .route("/agents/{id}/remove", get(agent::removal).post(agent::remove))
         .route("/pipelines", get(pipelines::list))

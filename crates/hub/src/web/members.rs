@@ -1,5 +1,7 @@
 //! The members of a flat body, read one by one, so that everything that is wrong with it is said at once.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Map, Value};
 
 use crate::fault::{Refused, Violation};
@@ -86,6 +88,19 @@ impl Members {
             self.wrong(name, "must be a list of at least one text");
         }
         Some(texts)
+    }
+
+    /// A map of texts; empty where it is absent.
+    pub(crate) fn map(&mut self, name: &'static str) -> BTreeMap<String, String> {
+        let value = self.take(name);
+        let map = value.as_ref().and_then(Value::as_object);
+        let texts =
+            map.into_iter().flatten().filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned())));
+        let texts: BTreeMap<_, _> = texts.collect();
+        if value.is_some() && map.is_none_or(|map| map.len() != texts.len()) {
+            self.wrong(name, "must be a map of texts");
+        }
+        texts
     }
 
     /// A whole number from 1 that must be there; 0 where it is not, which is noted.

@@ -14,6 +14,7 @@ use utoipa::openapi::OpenApi;
 use crate::app::agents::PLATFORMS;
 use crate::app::credentials::LONGEST_LIFE;
 use crate::app::recipients::EVENTS;
+use crate::app::trust::{LONGEST_VALUE, MOST_CLAIMS};
 use crate::auth::addresses::MOST as MOST_RANGES;
 
 const ABOUT: &str = "\
@@ -76,10 +77,13 @@ fn refusals(path: &str, method: &str, operation: &mut Value) {
     }
 }
 
+/// Lists that are short, and come whole.
+const WHOLE: [&str; 3] = ["listCredentials", "listKeys", "listTrustRules"];
+
 /// Ids in the path, and the page of a list.
 fn parameters(path: &str, operation: &mut Value) {
     let id = operation["operationId"].as_str().unwrap_or_default();
-    let is_list = id.starts_with("list") && id != "listCredentials" || id == "readAuditLog";
+    let is_list = id.starts_with("list") && !WHOLE.contains(&id) || id == "readAuditLog";
     let mut parameters = operation["parameters"].as_array().cloned().unwrap_or_default();
     for name in path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}')) {
         parameters.push(json!({"name": name, "in": "path", "required": true,
@@ -182,6 +186,17 @@ fn bodies() -> Map<String, Value> {
             json!({"allowedAddresses": ranges(), "force": {"type": ["boolean", "null"]}})),
         "Rotation": closed(&[], json!({"expiresInDays": {"type": ["integer", "null"], "minimum": 1,
             "maximum": LONGEST_LIFE, "description": "when the new secret ends by itself; absent: never"}})),
+        "NewKey": closed(&["name", "publicKey"], json!({"name": title(), "publicKey": public_key()})),
+        "NewTrustRule": closed(&["name", "issuer", "subject"], json!({
+            "name": title(),
+            "issuer": {"type": "string", "maxLength": 1000, "description": "`iss` of the tokens; https, public",
+                "pattern": "^https://([a-z][a-z0-9]{0,30}\\.){1,3}[a-z]{2,10}(/[A-Za-z0-9._~-]+)*/?$"},
+            "audience": nullable(claim("one of `aud`; absent: the hub's own address")),
+            "subject": claim("`sub`"),
+            "claims": {"type": ["object", "null"], "maxProperties": MOST_CLAIMS,
+                "description": "further claims; a name that begins with `/` is a JSON Pointer into them",
+                "propertyNames": {"pattern": "^[A-Za-z/][A-Za-z0-9._/~-]{0,99}$"},
+                "additionalProperties": claim("its value, letter by letter")}})),
         "AgentChange": closed(&[], json!({"name": nullable(agent_name()), "description": nullable(description())})),
         "NewWebhook": closed(&["url", "events"], json!({
             "url": {"type": "string", "maxLength": 2000, "description": "https, public; a port and a query may follow",
@@ -198,10 +213,15 @@ fn bodies() -> Map<String, Value> {
             "description": "absent: true"}})),
         "Rollback": closed(&["revision"], json!({"revision": {"type": "integer", "minimum": 1,
             "description": "whose body becomes that of a new revision"}})),
-        "TokenRequest": {"type": "object", "required": ["grant_type"], "properties": {
+        "TokenRequest": {"type": "object", "required": ["grant_type"],
+            "dependentRequired": {"client_assertion_type": ["client_assertion"]},
+            "not": {"required": ["client_secret", "client_assertion_type"]}, "properties": {
             "grant_type": {"enum": ["client_credentials"]},
             "client_id": {"type": "string", "description": "where it is not in the `Authorization` header"},
             "client_secret": {"type": "string"},
+            "client_assertion_type": {"enum": ["urn:ietf:params:oauth:client-assertion-type:jwt-bearer"]},
+            "client_assertion": {"type": "string",
+                "description": "in place of a secret: a JWT that the agent signed, or one of an issuer that a trust rule names"},
             "audience": {"type": "string", "description": "any"}}},
         "Token": object(&["access_token", "token_type", "expires_in"], json!({"access_token": text,
             "token_type": {"enum": ["Bearer"]}, "expires_in": {"type": "integer", "description": "seconds"}})),
@@ -259,6 +279,19 @@ fn title() -> Value {
     let outer = format!("[^{CONTROL}{WHITE_SPACE}]");
     json!({"type": "string", "minLength": 1, "maxLength": 100, "pattern": format!("^{outer}({inner}*{outer})?$"),
         "description": "no space around it, no control characters"})
+}
+
+/// Of one kind, so that everything that fits it is taken; PEM of RSA and P-256 and JWKs are, too.
+fn public_key() -> Value {
+    let pem = "^-----BEGIN PUBLIC KEY-----\\nMCowBQYDK2VwAyEA[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]=\\n-----END PUBLIC KEY-----$";
+    json!({"type": "string", "pattern": pem,
+        "description": "PEM of Ed25519, P-256 or RSA (2048 to 4096 bits), or a JWK as a text"})
+}
+
+/// What a claim has to say.
+fn claim(about: &str) -> Value {
+    json!({"type": "string", "minLength": 1, "maxLength": LONGEST_VALUE, "pattern": format!("^[^{CONTROL}]+$"),
+        "description": about})
 }
 
 fn email() -> Value {

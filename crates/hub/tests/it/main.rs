@@ -37,6 +37,8 @@ mod set_times;
 mod several;
 mod tenants;
 mod tokens;
+mod trust;
 mod visitor;
 mod walk;
 mod wizard;
+mod workload;

@@ -136,10 +136,15 @@ async fn a_person_in_several_accounts_goes_from_one_to_the_other() {
     }
 }
 
+/// RFC 8037, appendix A.2.
+const KEY: &str = r#"{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}"#;
+
 /// One of everything that an account can have: ids by the place in a path that names them.
 struct Ours {
     agent: String,
     credential: String,
+    key: String,
+    rule: String,
     project: String,
     pipeline: String,
     command: String,
@@ -172,7 +177,14 @@ async fn ours(house: &House) -> Ours {
                VALUES ($1, $2, 'email', 'ann@example.com', 'recovered', 0, 'hub')";
     sqlx::query(sql).bind(&email).bind(&house.set_up.account_id).execute(&pool).await.unwrap();
     pool.close().await;
+    let made = async |what: &str, body: Value| {
+        let made = house.expect(201, Method::POST, &format!("/agents/{agent}/{what}"), Some(body)).await;
+        let id = made.as_object().unwrap().values().next().unwrap();
+        id.as_str().unwrap().to_owned()
+    };
     Ours {
+        key: made("keys", json!({"name": "k", "publicKey": KEY})).await,
+        rule: made("trust-rules", json!({"name": "r", "issuer": "https://issuer.example.com", "subject": "s"})).await,
         credential: history["results"][0]["credentialId"].as_str().unwrap().to_owned(),
         project: house.set_up.project_id.clone(),
         pipeline: path.rsplit('/').next().unwrap().to_owned(),
@@ -193,6 +205,8 @@ impl Ours {
         let filled = parts.iter().enumerate().map(|(at, part)| match *part {
             "{project}" => self.project.as_str(),
             "{credential}" => &self.credential,
+            "{key}" => &self.key,
+            "{rule}" => &self.rule,
             "{draft}" => &self.draft,
             "{step}" => "source",
             "{id}" => match parts[at - 1] {
@@ -218,6 +232,8 @@ fn body(method: &str, path: &str, agent: &str) -> Option<Value> {
     match (method, last) {
         ("GET" | "DELETE", _) => None,
         ("POST", "rotate") => Some(json!({})),
+        ("POST", "keys") => Some(json!({"name": "x", "publicKey": KEY})),
+        ("POST", "trust-rules") => Some(json!({"name": "x", "issuer": "https://issuer.example.com", "subject": "x"})),
         ("POST", "test") => None,
         ("POST", "rollback") => Some(json!({"revision": 1})),
         ("PUT", "set-times") => Some(json!({"start": "0 6 * * *"})),
@@ -246,11 +262,12 @@ async fn nothing_of_an_account_is_there_for_another_one(house: House) {
         let path = ours.in_path(door.path.trim_start_matches("/dpc/v1"));
         // Also below what is the stranger's own.
         let mixed = path.replace(&ours.project, &stranger.project).replace(&ours.agent, &own_agent);
-        let tries = if mixed.contains(&ours.pipeline) || mixed.contains(&ours.credential) {
-            vec![path, mixed]
-        } else {
-            vec![path]
-        };
+        let tries =
+            if [&ours.pipeline, &ours.credential, &ours.key, &ours.rule].iter().any(|id| mixed.contains(id.as_str())) {
+                vec![path, mixed]
+            } else {
+                vec![path]
+            };
         for path in tries {
             let method: Method = door.method.parse().unwrap();
             house.expect(404, method, &path, body(door.method, door.path, &own_agent)).await;

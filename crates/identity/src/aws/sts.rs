@@ -1,7 +1,7 @@
 //! The token service of AWS (STS), always that of a region: `AssumeRole` and `AssumeRoleWithWebIdentity`.
 
 use async_trait::async_trait;
-use millrace_model::SecretValue;
+use millrace_model::{Fault, SecretValue};
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
 use reqwest::{Method, Url};
 use zeroize::Zeroizing;
@@ -126,6 +126,48 @@ impl AssumedRole {
             said: format!("{code}: {message}"),
             cure,
         }
+    }
+}
+
+/// A token of AWS that says to somebody outside which role this process has (`GetWebIdentityToken`).
+pub(crate) async fn web_identity_token(
+    around: &Surroundings,
+    client: &AwsClient,
+    audience: &str,
+) -> Result<SecretValue, Fault> {
+    let region = needed_region(around, None).await?;
+    let form = [
+        ("Action", "GetWebIdentityToken"),
+        ("Version", VERSION),
+        ("Audience.member.1", audience),
+        ("SigningAlgorithm", "RS256"),
+        ("DurationSeconds", WEB_IDENTITY_LIFE),
+    ];
+    let mut headers = HeaderMap::new();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"));
+    let address = client.endpoint(&region);
+    let place = Place { region: &region, endpoint: &address };
+    let answer = client.call(&place, &headers, encoded(&form).as_bytes()).await?.map_err(not_given)?;
+    let token = answer.text().and_then(|text| element(text, "WebIdentityToken")).filter(|token| !token.is_empty());
+    let token = token.ok_or_else(|| Cause::Answer {
+        identity: "a web identity token".into(),
+        service: "STS".into(),
+        what: "it has no token",
+    })?;
+    Ok(SecretValue::new(token))
+}
+
+/// Seconds: it is used at once.
+const WEB_IDENTITY_LIFE: &str = "300";
+
+fn not_given(refusal: Refusal) -> Cause {
+    let Refusal { code, message, identity } = refusal;
+    let cure = "run `aws iam enable-outbound-web-identity-federation` once in the account, and add to the role's policy: \
+                {\"Effect\":\"Allow\",\"Action\":\"sts:GetWebIdentityToken\",\"Resource\":\"*\"}";
+    Cause::Refused {
+        identity: format!("{identity}, to get a web identity token,"),
+        said: format!("{code}: {message}"),
+        cure: cure.into(),
     }
 }
 

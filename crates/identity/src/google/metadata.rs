@@ -5,6 +5,7 @@ use millrace_model::{Fault, SecretValue};
 use reqwest::Method;
 use serde::Deserialize;
 
+use crate::aws::sign::encoded;
 use crate::fault::{Cause, Nothing};
 use crate::http::{Answer, send};
 use crate::surroundings::Surroundings;
@@ -47,6 +48,27 @@ impl Step for Metadata {
                 let cure = "give the machine or pod a service account with the scope cloud-platform".into();
                 Err(Cause::Refused { identity: from, said, cure }.into())
             }
+        }
+    }
+}
+
+/// A token that says to somebody outside who the service account is, with everything that is known of it.
+pub(crate) async fn identity_token(around: &Surroundings, audience: &str) -> Result<SecretValue, Fault> {
+    let from = "the identity token of this machine or pod".to_owned();
+    let path = format!("instance/service-accounts/default/identity?audience={}&format=full", encoded(audience));
+    let answer = ask(around, &path).await.map_err(|said| Cause::Unanswered { identity: from.clone(), said })?;
+    let text = answer.text().unwrap_or_default().trim();
+    match answer.status {
+        200 if text.split('.').count() == 3 => Ok(SecretValue::new(text)),
+        200 => {
+            Err(Cause::Answer { identity: from, service: "the metadata server".into(), what: "it has no token" }.into())
+        }
+        status if answer.is_passing() => {
+            Err(Cause::Unanswered { identity: from, said: format!("status {status}") }.into())
+        }
+        status => {
+            let cure = "give the machine or pod a service account".into();
+            Err(Cause::Refused { identity: from, said: format!("status {status}: {text}"), cure }.into())
         }
     }
 }

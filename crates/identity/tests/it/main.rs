@@ -5,6 +5,7 @@ mod aws;
 mod azure;
 mod google;
 mod vault;
+mod workload;
 
 use std::sync::Arc;
 

@@ -11,6 +11,8 @@ use axum::Router;
 use axum::extract::Request;
 use axum::http::HeaderValue;
 use axum::response::{IntoResponse, Response};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 
 use super::{Asked, Served, SetClock, json as answer};
@@ -143,6 +145,10 @@ impl State {
                 Ok(key) => self.assume_role(&form, &key),
                 Err((code, message)) => xml_error(403, code, &message),
             },
+            ("GetWebIdentityToken", _) => match self.signed(asked, "sts") {
+                Ok(key) => self.outbound(&form, &key),
+                Err((code, message)) => xml_error(403, code, &message),
+            },
             (_, "secretsmanager.GetSecretValue") => match self.signed(asked, "secretsmanager") {
                 Ok(key) => self.secret(&asked.json(), &key),
                 Err((code, message)) => answer(400, &json!({"__type": code, "message": message})),
@@ -215,6 +221,37 @@ impl State {
             Some(token) if token == field("WebIdentityToken") => self.given(&role, "AssumeRoleWithWebIdentity"),
             _ => xml_error(403, "AccessDenied", "Not authorized to perform sts:AssumeRoleWithWebIdentity"),
         }
+    }
+
+    /// A token for somebody outside (AWS Security Token Service, `GetWebIdentityToken`).
+    fn outbound(&self, form: &HashMap<String, String>, key: &Key) -> Response {
+        let field = |name: &str| form.get(name).map_or("", String::as_str);
+        let seconds: i64 = field("DurationSeconds").parse().unwrap_or_default();
+        if field("Audience.member.1").is_empty()
+            || !["RS256", "ES384"].contains(&field("SigningAlgorithm"))
+            || !(60..=3600).contains(&seconds)
+        {
+            return xml_error(400, "ValidationError", "1 validation error detected");
+        }
+        if self.denied.contains("sts:GetWebIdentityToken") {
+            let message = format!("User: {} is not authorized to perform: sts:GetWebIdentityToken", key.arn);
+            return xml_error(403, "AccessDenied", &message);
+        }
+        if self.denied.contains("outbound federation") {
+            let message = "Outbound web identity federation is not enabled for this account.";
+            return xml_error(400, "OutboundWebIdentityFederationDisabled", message);
+        }
+        let claims = json!({"iss": "https://id.tokens.sts.global.api.aws", "sub": key.arn, "aud": field("Audience.member.1"),
+            "exp": self.now() + seconds});
+        let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
+        let token = format!("{}.{}.c2lnbmF0dXJl", part(&json!({"alg": "RS256"})), part(&claims));
+        let body = format!(
+            "<GetWebIdentityTokenResponse xmlns=\"https://sts.amazonaws.com/doc/2011-06-15/\"><GetWebIdentityTokenResult>\
+             <WebIdentityToken>{token}</WebIdentityToken><Expiration>{}</Expiration></GetWebIdentityTokenResult>\
+             </GetWebIdentityTokenResponse>",
+            rfc3339(self.now() + seconds)
+        );
+        ([("content-type", "text/xml")], body).into_response()
     }
 
     fn assume_role(&mut self, form: &HashMap<String, String>, key: &Key) -> Response {

@@ -9,7 +9,7 @@ use axum::extract::Request;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use serde_json::{Value, json};
 
 use super::{Asked, Served, SetClock, json as answer, jwt};
@@ -58,6 +58,12 @@ pub struct State {
     pub asked: Vec<String>,
     /// Tokens, with their ends.
     pub tokens: HashMap<String, i64>,
+}
+
+/// A token with these claims; whoever is shown it verifies the signature, not whoever hands it on.
+fn unsigned(claims: &Value) -> String {
+    let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
+    format!("{}.{}.c2lnbmF0dXJl", part(&json!({"alg": "RS256", "typ": "JWT"})), part(claims))
 }
 
 impl FakeGoogle {
@@ -161,6 +167,16 @@ impl State {
             _ if self.has_account && is_token(path) => {
                 let token = self.token();
                 answer(200, &json!({"access_token": token, "expires_in": self.life, "token_type": "Bearer"}))
+            }
+            "instance/service-accounts/default/identity" if self.has_account => {
+                let parameters = asked.parameters();
+                match (parameters.get("audience"), parameters.get("format").map(String::as_str)) {
+                    (Some(audience), Some("full")) => unsigned(
+                        &json!({"iss": "https://accounts.google.com", "sub": "1234567890", "aud": audience, "email": EMAIL}),
+                    )
+                    .into_response(),
+                    _ => (StatusCode::BAD_REQUEST, "non-empty audience parameter required").into_response(),
+                }
             }
             _ => StatusCode::NOT_FOUND.into_response(),
         };

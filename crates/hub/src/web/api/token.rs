@@ -1,4 +1,5 @@
-//! `POST /oauth/dpc/token`: OAuth2 client credentials (RFC 6749, section 4.4).
+//! `POST /oauth/dpc/token`: OAuth2 client credentials (RFC 6749, section 4.4). The client proves itself by its secret, or by a signed
+//! assertion (RFC 7521, section 4.2): its own (RFC 7523), or a token of an issuer that one of its trust rules names.
 
 use std::sync::Arc;
 
@@ -12,6 +13,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::json;
 
 use crate::app::App;
+use crate::app::assertion::Judged;
 use crate::auth::secret::is_well_formed;
 use crate::auth::token::LIFETIME;
 use crate::web::Problem;
@@ -26,7 +28,9 @@ use crate::web::request::Address;
             content_type = "application/json"),
         (status = 400, description = "Another grant, or none", body = ref("#/components/schemas/TokenRefusal"),
             content_type = "application/json"),
-        (status = 401, description = "No client with this id and secret",
+        (status = 401, description = "No client with this id and secret, or with this assertion",
+            body = ref("#/components/schemas/TokenRefusal"), content_type = "application/json"),
+        (status = 503, description = "The keys of the assertion's issuer cannot be had now",
             body = ref("#/components/schemas/TokenRefusal"), content_type = "application/json"),
     ))]
 pub(crate) async fn token(
@@ -43,15 +47,46 @@ pub(crate) async fn token(
         None => return refused("invalid_request", "send the form field `grant_type=client_credentials`"),
     }
     let pair = basic(&headers).or_else(|| field("client_id").zip(field("client_secret")));
+    if let Some(kind) = field("client_assertion_type") {
+        if pair.is_some() {
+            return refused("invalid_request", "a client proves itself in one way only");
+        }
+        if kind != BY_ASSERTION {
+            return refused("invalid_request", "the `client_assertion_type` is not known here");
+        }
+        let Some(assertion) = field("client_assertion") else {
+            return refused("invalid_request", "send the form field `client_assertion`");
+        };
+        return by_assertion(&app, field("client_id").as_deref(), (&assertion, &address)).await;
+    }
     let Some((client_id, client_secret)) = pair else { return invalid_client(None) };
     match app.token((&client_id, &client_secret), &address).await {
-        Ok(Some(token)) => {
-            let body = json!({"access_token": token, "token_type": "Bearer", "expires_in": LIFETIME});
-            ([(header::CACHE_CONTROL, "no-store")], Json(body)).into_response()
-        }
+        Ok(Some(token)) => given(&token),
         Ok(None) => invalid_client(Some(&client_secret)),
         Err(error) => Problem::from(error).into_response(),
     }
+}
+
+/// RFC 7523, section 2.2.
+const BY_ASSERTION: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
+
+async fn by_assertion(app: &App, client_id: Option<&str>, (assertion, address): (&str, &str)) -> Response {
+    match app.token_by_assertion(client_id, assertion, address).await {
+        Ok(Judged::Token(token)) => given(&token),
+        // Which claim is wrong is for the log, not for whoever tries.
+        Ok(Judged::Refused) => not_a_client("no client with this id and assertion"),
+        Ok(Judged::Later) => {
+            let body = json!({"error": "temporarily_unavailable", "error_description": "ask again later"});
+            let headers = [(header::RETRY_AFTER, "15"), (header::CACHE_CONTROL, "no-store")];
+            (StatusCode::SERVICE_UNAVAILABLE, headers, Json(body)).into_response()
+        }
+        Err(error) => Problem::from(error).into_response(),
+    }
+}
+
+fn given(token: &str) -> Response {
+    let body = json!({"access_token": token, "token_type": "Bearer", "expires_in": LIFETIME});
+    ([(header::CACHE_CONTROL, "no-store")], Json(body)).into_response()
 }
 
 /// The pair of an `Authorization: Basic` header; both halves are form-encoded (RFC 6749, section 2.3.1).
@@ -80,6 +115,10 @@ fn invalid_client(secret: Option<&str>) -> Response {
         Some(secret) if !is_well_formed(secret) => "the secret is not whole: was it copied in part, or mistyped?",
         _ => "no client with this id and secret",
     };
+    not_a_client(description)
+}
+
+fn not_a_client(description: &str) -> Response {
     let body = json!({"error": "invalid_client", "error_description": description});
     (StatusCode::UNAUTHORIZED, [(header::WWW_AUTHENTICATE, "Basic"), (header::CACHE_CONTROL, "no-store")], Json(body))
         .into_response()

@@ -18,7 +18,8 @@ pub(crate) async fn authorization_server(State(app): State<Arc<App>>) -> Json<Va
         "token_endpoint": format!("{url}/oauth/dpc/token"),
         "jwks_uri": format!("{url}/.well-known/jwks.json"),
         "grant_types_supported": ["client_credentials"],
-        "token_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post"],
+        "token_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post", "private_key_jwt"],
+        "token_endpoint_auth_signing_alg_values_supported": ["EdDSA", "ES256", "ES384", "RS256"],
         "response_types_supported": [],
     }))
 }

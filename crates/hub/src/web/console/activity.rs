@@ -21,6 +21,8 @@ struct Row {
     link: Option<String>,
     address: String,
     outcome: String,
+    /// What is known of a refusal.
+    why: String,
 }
 
 #[derive(Template)]
@@ -122,6 +124,7 @@ pub(crate) async fn list(State(app): State<Arc<App>>, visitor: Visitor, query: F
         action: spoken(&deed.action),
         object: called(&deed.object),
         address: deed.address,
+        why: if deed.outcome == "done" { String::new() } else { deed.detail },
         outcome: deed.outcome,
     });
     let shell = visitor.shell("Activity", "activity");
@@ -134,6 +137,8 @@ pub(crate) async fn list(State(app): State<Arc<App>>, visitor: Visitor, query: F
 fn spoken(action: &str) -> String {
     match action.split_once('.') {
         Some(("person", done)) => done.replace('_', " "),
+        // `add_key`: what was added is said already.
+        Some(("credentials", done)) if done.contains('_') => done.replace('_', " "),
         Some((what, done)) => format!("{} {what}", done.replace('_', " ")),
         None => action.replace('_', " "),
     }

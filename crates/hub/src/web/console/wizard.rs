@@ -4,8 +4,11 @@
 mod asked;
 mod form;
 mod howto;
+mod lines;
 mod picker;
 mod review;
+mod secret;
+mod target;
 
 use std::sync::Arc;
 
@@ -229,6 +232,10 @@ pub(crate) async fn keep(
         app.discard_draft(&visitor.caller, &id).await?;
         return Ok(Redirect::to("/pipelines").into_response());
     }
+    if step == "target" && fields.get("go") == "kind" && form::put_kind(&mut draft, &fields) {
+        app.keep_draft(draft).await?;
+        return Ok(Redirect::to(&format!("/pipelines/new/{id}/target")).into_response());
+    }
     let wrong = match step {
         "name" => {
             form::put_name(&mut draft, &fields);
@@ -258,6 +265,9 @@ pub(crate) async fn keep(
     }
     if step == "target" && fields.get("go") == "test" {
         return asked::ask(&app, &visitor, draft, (Question::Target, "target")).await;
+    }
+    if fields.get("go") == "kind" {
+        return Ok(Redirect::to(&format!("/pipelines/new/{id}/{step}")).into_response());
     }
     let at = STEPS.iter().position(|(address, _)| *address == step).unwrap_or_default();
     let next = STEPS.get(at + 1).map_or("review", |(address, _)| *address);
@@ -314,7 +324,8 @@ struct TargetPage {
 
 async fn target_page(app: &App, visitor: &Visitor, draft: &Draft, wrong: Wrong) -> Result<TargetPage, Mishap> {
     let spec = draft.spec();
-    let (_, fields) = form::parts("target", &spec, &wrong, "");
+    let deployment = deployment(app, visitor, &spec).await;
+    let (_, fields) = form::parts("target", &spec, &wrong, &deployment);
     Ok(TargetPage {
         shell: visitor.shell("Create pipeline", "pipelines"),
         trail: Trail::of(draft, "target"),

@@ -10,7 +10,10 @@ use askama::filters::HtmlSafe;
 use millrace_protocol::wire;
 use serde_json::{Map, Value, json};
 
-use super::howto::{Way, ways};
+use super::howto::Way;
+use super::lines;
+use super::secret::{self, Secret};
+use super::target::{self, Kind};
 use crate::db::drafts::Draft;
 use crate::web::console::page::Wrong;
 use crate::web::console::show::{Choice, Field, Pick, spelled};
@@ -29,12 +32,11 @@ pub(crate) enum Part {
     Kept(String, String),
     /// How a secret comes to be where the field looks for it.
     Howto(Vec<Way>),
+    /// The fields of what can be chosen, of which one is.
+    Kinds(Vec<Kind>),
 }
 
 impl HtmlSafe for Part {}
-
-/// Kinds that the forms know. Others are kept as they are.
-const FORMS: [(&str, &str); 2] = [("streamingSource", "postgres"), ("streamingTarget", "local")];
 
 const SSL_MODES: [(&str, &str); 5] = [
     ("prefer", "Encrypted where the server offers it"),
@@ -45,6 +47,16 @@ const SSL_MODES: [(&str, &str); 5] = [
 ];
 /// These are refused until the agent can encrypt.
 const NOT_BUILT_MODES: [&str; 3] = ["require", "verify-ca", "verify-full"];
+
+/// The source's password.
+const PASSWORD: Secret = Secret {
+    heading: "Password",
+    about: "The agent reads the password there. It never comes to the hub.",
+    without: "Its name in the store, as said above. Empty: the server asks for no password.",
+    usual: "env",
+    what: "password",
+    words: "password",
+};
 
 const CONNECTION: [&str; 2] = ["streamingSource", "connection"];
 
@@ -62,24 +74,24 @@ pub(super) fn text_at(spec: &Map<String, Value>, path: &[&str]) -> String {
     }
 }
 
-fn or(text: String, default: &str) -> String {
+pub(super) fn or(text: String, default: &str) -> String {
     if text.is_empty() { default.to_owned() } else { text }
 }
 
 /// The kind of a source or a target that no form here knows; empty where there is none, or one does.
 pub(super) fn foreign(spec: &Map<String, Value>, part: &str) -> String {
     let kind = text_at(spec, &[part, "type"]);
-    let known = FORMS.iter().any(|(of, word)| *of == part && *word == kind);
+    let known = if part == "streamingTarget" { target::is_known(&kind) } else { kind == "postgres" };
     if kind.is_empty() || known { String::new() } else { spelled(&kind).to_owned() }
 }
 
-fn kept(spec: &Map<String, Value>, part: &str, kind: String) -> Vec<Part> {
+pub(super) fn kept(spec: &Map<String, Value>, part: &str, kind: String) -> Vec<Part> {
     let value = spec.get(part).cloned().unwrap_or_default();
     vec![Part::Kept(kind, yaml::part(part, &value))]
 }
 
 /// The options of a word of the contract: what can be done today, and what stands there even if it cannot.
-fn words(path: &str, chosen: &str, name: impl Fn(&str) -> String) -> Vec<Pick> {
+pub(super) fn words(path: &str, chosen: &str, name: impl Fn(&str) -> String) -> Vec<Pick> {
     let pick = |(word, built): (&'static str, bool)| {
         let text = if built { name(word) } else { format!("{} – not built yet", name(word)) };
         Pick { is_possible: built || word == chosen, ..Pick::new(word, text, chosen) }
@@ -96,7 +108,7 @@ pub(super) fn parts(
 ) -> (&'static str, Vec<Part>) {
     match step {
         "source" => ("Which database do the changes come from?", source(spec, wrong, deployment)),
-        "target" => ("Where do the changes go?", target(spec, wrong)),
+        "target" => ("Where do the changes go?", target::parts(spec, wrong, deployment)),
         _ => ("How shall it work? What stands here is good for most.", options(spec, wrong)),
     }
 }
@@ -118,7 +130,7 @@ fn source(spec: &Map<String, Value>, wrong: &Wrong, deployment: &str) -> Vec<Par
         ),
         Part::Choice(Choice::of("sslmode", "Encryption", ssl_modes(spec), wrong)),
     ];
-    all.extend(password(spec, wrong, deployment));
+    all.extend(secret::parts(&PASSWORD, at(spec, &[&CONNECTION[..], &["password"]].concat()), wrong, deployment));
     all
 }
 
@@ -140,64 +152,6 @@ fn ssl_modes(spec: &Map<String, Value>) -> Vec<Pick> {
         picks.insert(0, Pick::new("", format!("As it is set: ssl={ssl}"), &chosen));
     }
     picks
-}
-
-fn password(spec: &Map<String, Value>, wrong: &Wrong, deployment: &str) -> Vec<Part> {
-    let of = |name: &str| text_at(spec, &["streamingSource", "connection", "password", name]);
-    let (chosen, name) = (or(of("secretType"), "env"), of("secretName"));
-    let stores = words("streamingSource.connection.password.secretType", &chosen, |word| secret_store(word).to_owned());
-    vec![
-        Part::Heading("Password"),
-        Part::Choice(
-            Choice::of("secretType", "Secret store", stores, wrong)
-                .help("The agent reads the password there. It never comes to the hub."),
-        ),
-        Part::Howto(ways(&chosen, &name, deployment)),
-        Part::Field(
-            Field::text("secretName", "Secret name", name, wrong)
-                .help("Its name in the store: the variable, the file, the secret. Empty: the server asks for no password.")
-                .optional(),
-        ),
-        Part::Field(
-            Field::text("secretKey", "Key in the secret", of("key"), wrong)
-                .help("Where the secret is a JSON object.")
-                .optional(),
-        ),
-    ]
-}
-
-/// A secret store as people write it.
-pub(super) fn secret_store(word: &str) -> &str {
-    match word {
-        "aws_secrets_manager" => "AWS Secrets Manager",
-        "azure_key_vault" => "Azure Key Vault",
-        "google_secret_manager" => "Google Secret Manager",
-        "hashicorp_vault" => "HashiCorp Vault",
-        "env" => "Environment variable of the agent",
-        "file" => "File of the agent",
-        other => other,
-    }
-}
-
-fn target(spec: &Map<String, Value>, wrong: &Wrong) -> Vec<Part> {
-    let kind = foreign(spec, "streamingTarget");
-    if !kind.is_empty() {
-        return kept(spec, "streamingTarget", kind);
-    }
-    let of = |name: &str| text_at(spec, &["streamingTarget", name]);
-    let kinds = words("streamingTarget.type", "local", |word| spelled(word).to_owned());
-    vec![
-        Part::Choice(Choice::of("type", "Target type", kinds, wrong)),
-        Part::Field(
-            Field::text("path", "Folder", of("path"), wrong)
-                .help("As the agent sees it, from its root: /lake. It must last longer than the agent's container."),
-        ),
-        Part::Field(
-            Field::text("prefix", "Prefix", of("prefix"), wrong)
-                .help("Below the folder, for this pipeline alone.")
-                .optional(),
-        ),
-    ]
 }
 
 /// A word of the target: what stands there, or that nothing does, which means the contract's default.
@@ -227,21 +181,23 @@ fn format_name(word: &str) -> &str {
     }
 }
 
+/// What every kind of target has: the step after it asks for these.
+pub(super) const OF_EVERY_TARGET: [&str; 4] = ["format", "layout", "compression", "decimalMapping"];
+
 fn options(spec: &Map<String, Value>, wrong: &Wrong) -> Vec<Part> {
     let advanced = |name: &str| text_at(spec, &["advancedProperties", name]);
     let mut all = Vec::new();
     if foreign(spec, "streamingTarget").is_empty() && spec.contains_key("streamingTarget") {
-        for (name, label, default) in [
-            ("format", "Format", "avro"),
-            ("layout", "Layout", "envelope"),
-            ("compression", "Compression", "the format's own"),
-            ("decimalMapping", "Decimals", "logical"),
-        ] {
+        let asked =
+            [("Format", "avro"), ("Layout", "envelope"), ("Compression", "the format's own"), ("Decimals", "logical")];
+        for (name, (label, default)) in OF_EVERY_TARGET.into_iter().zip(asked) {
             let picks = target_words(spec, name, default, format_name);
             // Not set is an answer: the contract's default.
             all.push(Part::Choice(Choice::of(name, label, picks, wrong).optional()));
         }
     }
+    let properties = spec.get("advancedProperties").and_then(Value::as_object);
+    let others = properties.map(|properties| lines::written(properties, &OWN)).unwrap_or_default();
     let mode = advanced("snapshot.mode");
     let modes = [
         ("initial", "Initial: first the rows that are there, then every change"),
@@ -261,7 +217,7 @@ fn options(spec: &Map<String, Value>, wrong: &Wrong) -> Vec<Part> {
                 .most(20),
         ),
         Part::Field(
-            Field::text("properties", "Advanced properties", others(spec), wrong)
+            Field::text("properties", "Advanced properties", others, wrong)
                 .kind("area", "off")
                 .help("One a line, as name=value. The reference lists them.")
                 .optional()
@@ -274,35 +230,22 @@ fn options(spec: &Map<String, Value>, wrong: &Wrong) -> Vec<Part> {
 /// Properties that have a field of their own.
 const OWN: [&str; 2] = ["commit.interval", "snapshot.mode"];
 
-/// Whether a property can be written on a line and read back as it is.
-fn is_plain(name: &str, value: &Value) -> bool {
-    let one_line = |text: &str| text.trim() == text && !text.contains(['\n', '\r']);
-    !name.is_empty() && one_line(name) && !name.contains('=') && value.as_str().is_some_and(one_line)
-}
-
-/// The advanced properties that have no field of their own, a line each.
-fn others(spec: &Map<String, Value>) -> String {
-    let Some(Value::Object(properties)) = spec.get("advancedProperties") else { return String::new() };
-    let lines = properties.iter().filter(|(name, value)| !OWN.contains(&name.as_str()) && is_plain(name, value));
-    let lines: Vec<String> =
-        lines.map(|(name, value)| format!("{name}={}", value.as_str().unwrap_or_default())).collect();
-    lines.join("\n")
-}
-
 /// The form's field that shows what stands at a path of the body.
 pub(super) fn field_of(path: &str) -> &'static str {
-    const FIELDS: [(&str, &str); 10] = [
-        ("streamingSource.connection.host", "host"),
-        ("streamingSource.connection.port", "port"),
-        ("streamingSource.connection.database", "database"),
-        ("streamingSource.connection.username", "username"),
-        ("streamingSource.connection.jdbcProperties.sslmode", "sslmode"),
-        ("streamingSource.connection.password.secretName", "secretName"),
-        ("streamingTarget.path", "path"),
-        ("streamingTarget.prefix", "prefix"),
-        ("streamingTarget.compression", "compression"),
-        ("streamingTarget.decimalMapping", "decimalMapping"),
+    const FIELDS: [(&str, &str); 7] = [
+        ("host", "host"),
+        ("port", "port"),
+        ("database", "database"),
+        ("username", "username"),
+        ("jdbcProperties.sslmode", "sslmode"),
+        ("password.secretName", "secretName"),
+        ("password.key", "secretKey"),
     ];
+    if let Some(path) = path.strip_prefix("streamingTarget.") {
+        let of_every = || OF_EVERY_TARGET.into_iter().find(|known| *known == path);
+        return target::field_of(path).or_else(of_every).unwrap_or_default();
+    }
+    let Some(path) = path.strip_prefix("streamingSource.connection.") else { return "" };
     FIELDS.iter().find(|(known, _)| *known == path).map_or("", |(_, field)| field)
 }
 
@@ -318,13 +261,24 @@ pub(super) fn put_name(draft: &mut Draft, fields: &Fields) {
     draft.body = Value::Object(spec).to_string();
 }
 
+/// Takes over which kind of target it is, where it is another one than before: its fields come next.
+pub(super) fn put_kind(draft: &mut Draft, fields: &Fields) -> bool {
+    let mut spec = draft.spec();
+    let is_other = foreign(&spec, "streamingTarget").is_empty() && target::put_kind(&mut spec, fields);
+    if is_other {
+        draft.forget(&[super::asked::OF_TARGET]);
+        draft.body = Value::Object(spec).to_string();
+    }
+    is_other
+}
+
 /// Takes over the answers of a step; what is wrong with them.
 pub(super) fn put(step: &str, draft: &mut Draft, fields: &Fields) -> Wrong {
     let before = draft.spec();
     let mut spec = before.clone();
     let wrong = match step {
         "source" if foreign(&spec, "streamingSource").is_empty() => put_source(&mut spec, fields),
-        "target" if foreign(&spec, "streamingTarget").is_empty() => put_target(&mut spec, fields),
+        "target" if foreign(&spec, "streamingTarget").is_empty() => target::put(&mut spec, fields),
         "options" => put_options(&mut spec, fields),
         _ => Wrong::default(),
     };
@@ -340,12 +294,12 @@ pub(super) fn put(step: &str, draft: &mut Draft, fields: &Fields) -> Wrong {
 }
 
 /// What was typed, without the spaces around it; what stood there is left as it stands.
-fn typed<'a>(fields: &'a Fields, name: &str, before: Option<&Value>) -> &'a str {
+pub(super) fn typed<'a>(fields: &'a Fields, name: &str, before: Option<&Value>) -> &'a str {
     let text = fields.get(name);
     if before.and_then(Value::as_str) == Some(text) { text } else { text.trim() }
 }
 
-fn needed(fields: &Fields, names: &[&str], wrong: &mut Wrong) {
+pub(super) fn needed(fields: &Fields, names: &[&str], wrong: &mut Wrong) {
     for name in names.iter().filter(|name| fields.get(name).trim().is_empty()) {
         wrong.add(name, "must be filled in");
     }
@@ -372,7 +326,10 @@ fn put_source(spec: &mut Map<String, Value>, fields: &Fields) -> Wrong {
         connection.insert(name.into(), fields.get(name).into());
     }
     put_ssl_mode(&mut connection, fields.get("sslmode"));
-    put_password(&mut connection, fields);
+    match secret::read(fields) {
+        Some(reference) => drop(connection.insert("password".into(), reference)),
+        None => drop(connection.remove("password")),
+    }
     source.insert("connection".into(), Value::Object(connection));
     spec.insert("streamingSource".into(), Value::Object(source));
     wrong
@@ -390,59 +347,17 @@ fn put_ssl_mode(connection: &mut Map<String, Value>, mode: &str) {
     }
 }
 
-fn put_password(connection: &mut Map<String, Value>, fields: &Fields) {
-    connection.remove("password");
-    if fields.get("secretName").is_empty() {
-        return;
-    }
-    let parts = [("secretType", "secretType"), ("secretName", "secretName"), ("key", "secretKey")];
-    let given = parts.into_iter().filter(|(_, field)| !fields.get(field).is_empty());
-    let secret = given.map(|(name, field)| (name.to_owned(), fields.get(field).into())).collect();
-    connection.insert("password".into(), Value::Object(secret));
-}
-
-fn put_target(spec: &mut Map<String, Value>, fields: &Fields) -> Wrong {
-    let mut wrong = Wrong::default();
-    needed(fields, &["path"], &mut wrong);
-    let mut target = match spec.remove("streamingTarget") {
-        Some(Value::Object(target)) => target,
-        // The contract's defaults, said; what a pipeline of the API leaves out stays out.
-        _ => {
-            let words = [("type", "local"), ("format", "avro"), ("layout", "envelope")];
-            words.into_iter().map(|(name, word)| (name.to_owned(), word.into())).collect()
-        }
-    };
-    let path = typed(fields, "path", target.get("path"));
-    let prefix = typed(fields, "prefix", target.get("prefix"));
-    target.insert("path".into(), path.into());
-    if !prefix.is_empty() || target.contains_key("prefix") {
-        target.insert("prefix".into(), prefix.into());
-    }
-    spec.insert("streamingTarget".into(), Value::Object(target));
-    wrong
-}
-
 fn put_options(spec: &mut Map<String, Value>, fields: &Fields) -> Wrong {
     let mut wrong = Wrong::default();
     let is_ours = foreign(spec, "streamingTarget").is_empty();
     if let Some(Value::Object(target)) = spec.get_mut("streamingTarget").filter(|_| is_ours) {
-        for name in ["format", "layout", "compression", "decimalMapping"]
-            .into_iter()
-            .filter(|name| !fields.get(name).is_empty())
-        {
+        for name in OF_EVERY_TARGET.into_iter().filter(|name| !fields.get(name).is_empty()) {
             target.insert(name.into(), fields.get(name).into());
         }
     }
     let before = spec.get("advancedProperties").and_then(Value::as_object).cloned();
     let known = before.clone().unwrap_or_default();
-    let mut properties: Map<String, Value> =
-        known.iter().filter(|(name, value)| !is_plain(name, value)).map(|(k, v)| (k.clone(), v.clone())).collect();
-    for line in fields.get("properties").lines().map(str::trim).filter(|line| !line.is_empty()) {
-        match line.split_once('=') {
-            Some((name, value)) => drop(properties.insert(name.trim().into(), value.trim().into())),
-            None => wrong.add("properties", format!("must be name=value on each line, not `{line}`")),
-        }
-    }
+    let mut properties = lines::read(fields, "properties", before.as_ref(), &mut wrong);
     let interval = typed(fields, "interval", known.get("commit.interval"));
     if !interval.is_empty() {
         properties.insert("commit.interval".into(), interval.into());
