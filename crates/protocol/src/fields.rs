@@ -295,7 +295,7 @@ fn refuse_path(text: &str) -> Option<Wrong> {
 fn of_a_shell() -> Wrong {
     Wrong::new(
         "must not begin with `~`, which means a home folder to shells only",
-        "write the whole path, for example `path: /home/millrace/lake`",
+        "write the whole path, for example `path: /var/lib/millrace/lake`",
     )
 }
 

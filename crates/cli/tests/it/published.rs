@@ -82,6 +82,6 @@ fn columns_that_differ_from_ours_in_case_only_do_not_mislead_the_published_queri
     assert_eq!(sorted(&amounts(&started[0])), source(&shop, &["id", "amount"], "orders"));
     let state = shop.command("read", &["--table", "public.orders", "--state"]).complete(PATIENCE).unwrap();
     let first: serde_json::Value = serde_json::from_str(state.stdout.lines().next().unwrap()).unwrap();
-    assert_eq!((&first["_OP_"], &first["_Sequence_"]), (&"d".into(), &0.into()), "{first}");
+    assert_eq!((&first["_OP"], &first["_Sequence"]), (&"d".into(), &0.into()), "as the source has them: {first}");
     shop.fsck();
 }

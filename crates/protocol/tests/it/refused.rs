@@ -43,7 +43,7 @@ fn all_problems_are_reported_at_once_with_their_paths() {
 #[test]
 fn what_is_wrong_with_an_address_a_port_or_a_path_is_said_with_what_to_write() {
     for (place, written, wrong, cure) in [
-        ("port: 5432", "port: 99999", "a whole number from 1 to 65535, not `99999`", "a number from 1 to 65535"),
+        ("port: 5432", "port: 99999", "a whole number from 1 to 65535, not 99999", "a number from 1 to 65535"),
         ("port: 5432", "port: '5432'", "a whole number from 1 to 65535", "write it without quotes"),
         ("port: 5432", "port: abc", "a whole number from 1 to 65535", "write digits only"),
         ("host: 127.0.0.1", "host: ''", "must not be empty", "`host: db.example.com`"),

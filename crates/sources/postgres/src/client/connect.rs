@@ -59,11 +59,6 @@ pub(crate) async fn connect(settings: &Settings, purpose: Purpose) -> Result<Ses
         {
             Err(Cause::RefusedForNow { user, answer })
         }
-        Err(Cause::Refused { user, answer })
-            if is_by_address(&answer) && offers_tls(settings).await.unwrap_or(false) =>
-        {
-            Err(Cause::PlainRefused { user, answer })
-        }
         Err(cause) => Err(cause),
     }
 }
@@ -81,6 +76,11 @@ async fn attempt(settings: &Settings, purpose: Purpose, password: Option<&Secret
     let unreachable = |source| Cause::Unreachable { address: settings.address(), source };
     match tokio::time::timeout(CONNECT_DEADLINE, connect_at_leisure(settings, purpose, password)).await {
         Ok(Err(Cause::Lost { source })) => Err(unreachable(source)),
+        Ok(Err(Cause::Refused { user, answer }))
+            if is_by_address(&answer) && offers_tls(settings).await.unwrap_or(false) =>
+        {
+            Err(Cause::PlainRefused { user, answer })
+        }
         Ok(Err(Cause::Ended)) => Err(unreachable(io::ErrorKind::ConnectionReset.into())),
         Ok(answer) => answer,
         Err(_) => Err(unreachable(io::ErrorKind::TimedOut.into())),
