@@ -3,10 +3,13 @@
 //! Never `FOR ALL TABLES` nor `TABLES IN SCHEMA`: a later table without a key would make the *user's* updates fail. And
 //! never behind a standing slot: that slot could not be read.
 
-use crate::client::session::Session;
+use millrace_model::Finding;
+
+use crate::client::session::{Row, Session};
 use crate::fault::Cause;
-use crate::queries;
+use crate::partitions::{self, AsOf, UnfitLeaves};
 use crate::settings::{EVERY_TABLE, PublicationMode, Settings};
+use crate::{check, members, queries};
 
 /// A relation of the catalogue that `tables` may mean.
 #[derive(Clone, Debug)]
@@ -20,9 +23,15 @@ pub(crate) struct Candidate {
     /// `d` primary key, `i` index, `f` full, `n` nothing
     pub(crate) identity: u8,
     pub(crate) is_partition: bool,
+    /// An index identifies its rows: the primary key or, where that is the identity, another one.
     pub(crate) has_key: bool,
     pub(crate) has_deferrable_key: bool,
-    pub(crate) has_identity_index: bool,
+    /// Columns of that index which the log does not carry, because they are generated.
+    pub(crate) generated_key: Option<String>,
+    /// Its partitions whose changes cannot be carried as its own.
+    pub(crate) leaves: UnfitLeaves,
+    /// The table above it under whose name its changes come, where it is a partition.
+    pub(crate) carried_by: Option<String>,
     /// The role may publish it.
     pub(crate) is_ours: bool,
     pub(crate) oid: u32,
@@ -38,6 +47,14 @@ pub(crate) enum Obstacle {
     NoKey,
     /// A deferrable primary key identifies nothing.
     DeferrableKey,
+    /// The log does not carry a column of the key.
+    GeneratedKey,
+    /// Partitions without a log.
+    LeavesWithoutLog,
+    /// Partitions whose old rows do not tell what the root's promise.
+    UnlikeLeaves,
+    /// Its changes come under the name of a table above it.
+    CarriedByRoot,
 }
 
 impl Candidate {
@@ -49,16 +66,22 @@ impl Candidate {
         if !matches!(self.kind, b'r' | b'p') || self.persistence != b'p' {
             return Some(Obstacle::NoLog);
         }
-        let identified = match self.identity {
-            b'f' => true,
-            b'i' => self.has_identity_index,
-            b'd' => self.has_key,
-            _ => false,
-        };
-        match identified {
-            true => None,
-            false if self.identity == b'd' && self.has_deferrable_key => Some(Obstacle::DeferrableKey),
-            false => Some(Obstacle::NoKey),
+        if self.carried_by.is_some() {
+            return Some(Obstacle::CarriedByRoot);
+        }
+        match self.identity {
+            b'f' => {}
+            b'd' if !self.has_key && self.has_deferrable_key => return Some(Obstacle::DeferrableKey),
+            b'd' | b'i' if self.has_key => {}
+            _ => return Some(Obstacle::NoKey),
+        }
+        if self.generated_key.is_some() {
+            return Some(Obstacle::GeneratedKey);
+        }
+        match &self.leaves {
+            UnfitLeaves { without_log, .. } if !without_log.is_empty() => Some(Obstacle::LeavesWithoutLog),
+            UnfitLeaves { unlike, .. } if !unlike.is_empty() => Some(Obstacle::UnlikeLeaves),
+            UnfitLeaves { .. } => None,
         }
     }
 }
@@ -68,9 +91,27 @@ pub(crate) async fn candidates(session: &mut Session, schemas: Option<&[&str]>) 
     found(session, &queries::relations(schemas, None)).await
 }
 
-/// The relation of this name.
-pub(crate) async fn candidate(session: &mut Session, schema: &str, table: &str) -> Result<Option<Candidate>, Cause> {
-    Ok(found(session, &queries::relations(Some(&[schema]), Some(table))).await?.pop())
+/// The relations of the schemas that `tables` speaks of.
+pub(crate) async fn asked_for(
+    session: &mut Session,
+    settings: &Settings,
+    as_of: AsOf,
+) -> Result<Vec<Candidate>, Cause> {
+    let mut candidates = candidates(session, Some(&schemas(settings))).await?;
+    partitions::see_roots(session, settings, &mut candidates, as_of).await?;
+    Ok(candidates)
+}
+
+/// The relation of this name, as it is now.
+pub(crate) async fn candidate(
+    session: &mut Session,
+    settings: &Settings,
+    schema: &str,
+    table: &str,
+) -> Result<Option<Candidate>, Cause> {
+    let mut found = found(session, &queries::relations(Some(&[schema]), Some(table))).await?;
+    partitions::see_roots(session, settings, &mut found, AsOf::Now).await?;
+    Ok(found.pop())
 }
 
 async fn found(session: &mut Session, sql: &str) -> Result<Vec<Candidate>, Cause> {
@@ -87,10 +128,12 @@ async fn found(session: &mut Session, sql: &str) -> Result<Vec<Candidate>, Cause
                 is_partition: row.truth(5),
                 has_key: row.truth(6),
                 has_deferrable_key: row.truth(7),
-                has_identity_index: row.truth(8),
-                is_ours: row.truth(9),
-                oid: row.number(10)?,
-                rows_estimate: row.number(11)?,
+                is_ours: row.truth(8),
+                oid: row.number(9)?,
+                rows_estimate: row.number(10)?,
+                generated_key: row.get(11).map(str::to_owned),
+                leaves: UnfitLeaves::of(row.get(12), row.get(13), row.number(14)?),
+                carried_by: None,
             })
         })
         .collect()
@@ -117,18 +160,16 @@ pub(crate) fn schemas(settings: &Settings) -> Vec<&str> {
 
 /// The tables that the publication must have, as (schema, table); refuses what cannot be carried.
 async fn wanted(session: &mut Session, settings: &Settings) -> Result<Vec<(String, String)>, Cause> {
-    let candidates = candidates(session, Some(&schemas(settings))).await?;
+    let candidates = asked_for(session, settings, AsOf::Wanted).await?;
     for entry in settings.tables.iter().filter(|entry| entry.table != EVERY_TABLE) {
         if !candidates.iter().any(|it| it.schema == entry.schema && it.table == entry.table) {
             return Err(Cause::NoTables(queries::table_name(&entry.schema, &entry.table)));
         }
     }
     let tables = selected(settings, &candidates);
-    if let Some(table) = tables.iter().find(|it| it.obstacle().is_some()) {
-        return Err(match table.obstacle() {
-            Some(Obstacle::NoLog) => Cause::NoTables(format!("{} is not a permanent table", table.full_name())),
-            _ => Cause::NoKey { table: table.full_name() },
-        });
+    let unfit = tables.iter().filter(|it| it.obstacle().is_some()).find_map(|it| check::obstacle(it, true));
+    if let Some(Finding { code, message, cure, .. }) = unfit {
+        return Err(Cause::UnfitTable { code, message, cure });
     }
     if tables.is_empty() {
         return Err(Cause::NoTables("no table of the pipeline file can be carried".into()));
@@ -139,6 +180,8 @@ async fn wanted(session: &mut Session, settings: &Settings) -> Result<Vec<(Strin
 /// A publication as it stands.
 #[derive(Clone, Debug)]
 pub(crate) struct Publication {
+    /// This pipeline made it, and may change and drop it.
+    pub(crate) is_ours: bool,
     all_tables: bool,
     all_operations: bool,
     via_root: bool,
@@ -149,6 +192,35 @@ pub(crate) struct Publication {
 /// Whether the publication stands. Waits for no lock on its tables.
 pub(crate) async fn stands(session: &mut Session, settings: &Settings) -> Result<bool, Cause> {
     Ok(!session.query(&queries::publication(&settings.publication)).await?.is_empty())
+}
+
+/// The comment of a publication that this pipeline made.
+pub(crate) fn mark(settings: &Settings) -> String {
+    format!("Made by Millrace for slot {}", settings.slot)
+}
+
+/// The default name says whose a publication is; any other one may be somebody else's, unless it bears our mark.
+fn is_ours(settings: &Settings, row: &Row) -> bool {
+    settings.publication_mode == PublicationMode::Create
+        && (settings.publication_is_default || row.get(7) == Some(mark(settings).as_str()))
+}
+
+/// Whether the publication may be changed and dropped; so may one that is not there.
+pub(crate) async fn is_ours_to_change(session: &mut Session, settings: &Settings) -> Result<bool, Cause> {
+    let row = session.query(&queries::publication(&settings.publication)).await?.pop();
+    Ok(row.map_or(settings.publication_mode == PublicationMode::Create, |row| is_ours(settings, &row)))
+}
+
+/// Refuses to make a publication where somebody else's has that name.
+pub(crate) async fn refuse_theirs(session: &mut Session, settings: &Settings) -> Result<(), Cause> {
+    let may = settings.publication_mode == PublicationMode::Use || is_ours_to_change(session, settings).await?;
+    may.then_some(()).ok_or_else(|| not_ours(settings))
+}
+
+/// What is said of such a one.
+pub(crate) fn not_ours(settings: &Settings) -> Cause {
+    let hand_over = queries::comment_on_publication(&settings.publication, &mark(settings));
+    Cause::ForeignPublication { publication: settings.publication.clone(), hand_over }
 }
 
 /// Oids of its tables.
@@ -167,6 +239,7 @@ pub(crate) async fn find(session: &mut Session, settings: &Settings) -> Result<O
         .map(|row| Ok((row.text(0)?.to_owned(), row.text(1)?.to_owned(), row.truth(2), row.number(3)?)))
         .collect::<Result<_, Cause>>()?;
     Ok(Some(Publication {
+        is_ours: is_ours(settings, &row),
         all_tables: row.truth(1),
         all_operations: (2..=5).all(|column| row.truth(column)),
         via_root: row.truth(6),
@@ -202,20 +275,34 @@ impl Publication {
 
 /// Makes sure that the publication stands and fits, before there is a slot.
 pub(crate) async fn provide(session: &mut Session, settings: &Settings) -> Result<(), Cause> {
+    refuse_theirs(session, settings).await?;
     let wanted = wanted(session, settings).await?;
     let candidates = candidates(session, Some(&schemas(settings))).await?;
-    let standing = find(session, settings).await?;
-    let shortcoming = standing.as_ref().map(|it| it.shortcoming(&wanted, &candidates));
-    match (shortcoming, settings.publication_mode) {
-        (Some(None), _) => Ok(()),
-        (None, PublicationMode::Create) => {
-            session.batch(&queries::create_publication(&settings.publication, &wanted)).await.map(drop)
-        }
-        (None, PublicationMode::Use) => Err(Cause::NoPublication { publication: settings.publication.clone() }),
+    let Some(standing) = find(session, settings).await? else {
+        return match settings.publication_mode {
+            PublicationMode::Create => {
+                let sql = queries::create_publication(&settings.publication, &wanted, &mark(settings));
+                session.batch(&sql).await.map(drop)
+            }
+            PublicationMode::Use => Err(Cause::NoPublication { publication: settings.publication.clone() }),
+        };
+    };
+    let selected = selected(settings, &candidates);
+    let why = match standing.shortcoming(&wanted, &candidates) {
+        Some(why) => why,
+        None => match members::memberships(session, settings, &selected).await {
+            Err(Cause::UnfitPublication { why, .. }) => why,
+            fits => return fits.map(drop),
+        },
+    };
+    match settings.publication_mode {
         // Ours from a start that died before it made the slot, with another list of tables.
-        (Some(Some(_)), PublicationMode::Create) if standing.is_some_and(|it| !it.all_tables) => {
-            session.batch(&queries::reset_publication(&settings.publication, &wanted)).await.map(drop)
+        PublicationMode::Create if !standing.all_tables => {
+            let sql = queries::reset_publication(&settings.publication, &wanted, &mark(settings));
+            session.batch(&sql).await.map(drop)
         }
-        (Some(Some(why)), _) => Err(Cause::UnfitPublication { publication: settings.publication.clone(), why }),
+        PublicationMode::Create | PublicationMode::Use => {
+            Err(Cause::UnfitPublication { publication: settings.publication.clone(), why })
+        }
     }
 }
