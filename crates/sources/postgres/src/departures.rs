@@ -75,7 +75,7 @@ pub(crate) async fn tell(
 }
 
 /// It is there, and cannot be carried any more.
-fn unfit(table: &Candidate) {
+pub(crate) fn unfit(table: &Candidate) {
     let Some(finding) = check::obstacle(table, false).filter(|_| table.obstacle().is_some()) else { return };
     let (code, cure) = (finding.code, finding.cure);
     tracing::warn!(

@@ -6,7 +6,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use millrace_model::{Column, Member, TableName, TableSchema};
+use millrace_model::{Column, Member, Registry, TableName, TableSchema};
 
 use crate::altered::{self, Written};
 use crate::client::server_error::state;
@@ -194,6 +194,34 @@ pub(crate) async fn leave(
         return Ok(());
     }
     session.batch(&queries::drop_tables(&settings.publication, &leaving)).await.map(drop)
+}
+
+/// Takes out of a publication of ours the tables that a process died over: no commit has them any more, and they cannot be
+/// carried, so that all they do there is to make their users' updates fail.
+pub(crate) async fn disown(session: &mut Session, settings: &Settings, registry: &Registry) -> Result<(), Cause> {
+    if settings.publication_mode == PublicationMode::Use {
+        return Ok(());
+    }
+    let named = session.query(&queries::named_tables(&settings.publication)).await?;
+    let is_left = |row: &&Row| match (row.get(0), row.get(1)) {
+        (Some(schema), Some(table)) => {
+            settings.lists(schema, table)
+                && registry.get(&TableName::new([settings.database.as_str(), schema, table])).is_none()
+        }
+        _ => false,
+    };
+    let left: HashSet<u32> = named.iter().filter(is_left).map(|row| row.number(2)).collect::<Result<_, _>>()?;
+    if left.is_empty() {
+        return Ok(());
+    }
+    let candidates = publication::asked_for(session, settings, AsOf::Now).await?;
+    let unfit: Vec<_> = candidates.iter().filter(|it| left.contains(&it.oid) && it.obstacle().is_some()).collect();
+    if unfit.is_empty() || !publication::is_ours_to_change(session, settings).await? {
+        return Ok(());
+    }
+    unfit.iter().for_each(|table| departures::unfit(table));
+    let unfit: Vec<_> = unfit.iter().map(|it| (it.schema.clone(), it.table.clone())).collect();
+    session.batch(&queries::drop_tables(&settings.publication, &unfit)).await.map(drop)
 }
 
 fn two_parts(table: &TableName) -> Option<(String, String)> {

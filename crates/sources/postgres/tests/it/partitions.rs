@@ -1,10 +1,12 @@
 //! Tables that cannot be carried although they have a key: generated key columns, and partitions that are not as their root.
 
-use millrace_model::{Finding, Severity, Source};
+use std::sync::Arc;
+
+use millrace_model::{Finding, Registry, Severity, Source, TableEntry};
 use millrace_postgres::{Postgres, PublicationMode, Settings};
 
 use crate::heard::Heard;
-use crate::reading::create;
+use crate::reading::{create, held};
 use crate::scan::named;
 use crate::server::{Database, Server, table};
 
@@ -149,6 +151,27 @@ async fn a_partition_that_comes_later_and_does_not_fit_takes_its_table_out_so_th
 }
 
 #[tokio::test]
+async fn an_unfit_table_that_a_process_died_over_leaves_the_publication_at_the_next_start() {
+    let database = Server::shared().database(
+        "CREATE TABLE ok (id int PRIMARY KEY); CREATE TABLE a (id int PRIMARY KEY) PARTITION BY LIST (id); \
+         CREATE TABLE a1 PARTITION OF a DEFAULT; CREATE TABLE joining (id int PRIMARY KEY); INSERT INTO a VALUES (1)",
+    );
+    let source = database.source();
+    create(&source).await.log.close().await;
+    database.sql("ALTER TABLE a1 REPLICA IDENTITY NOTHING");
+    assert!(database.try_sql("DELETE FROM a").is_err());
+    // The last commit no longer has it, and the one that was to join has not come there.
+    let ok = source.members().await.unwrap().into_iter().find(|it| it.schema.table == named(&database, "ok")).unwrap();
+    let registry = Registry::new([Arc::new(TableEntry::new(&ok.schema))]);
+    let (heard, _listening) = Heard::listen();
+    drop(held(&source).await.open(None, &registry).await.unwrap());
+    database.sql("DELETE FROM a");
+    assert!(heard.contains("PG-017") && heard.contains("public.a1"), "{heard:?}");
+    let published = database.sql("SELECT string_agg(tablename, ' ' ORDER BY tablename) FROM pg_publication_tables");
+    assert_eq!(published, "joining ok");
+}
+
+#[tokio::test]
 async fn a_partition_beside_the_table_above_it_is_refused_and_alone_it_is_carried() {
     let database = Server::shared().database(
         "CREATE TABLE p (id int, r int, PRIMARY KEY (id, r)) PARTITION BY LIST (r); \
@@ -189,7 +212,7 @@ async fn a_partition_beside_the_table_above_it_is_refused_and_alone_it_is_carrie
     assert_eq!(source.members().await.unwrap().len(), 1);
     let (heard, _listening) = Heard::listen();
     source.leave(&[named(&database, "later")]).await.unwrap();
-    assert!(heard.contains("PG-028") && heard.contains("take \"public\".\"later\" out of tables"), "{heard:?}");
+    assert!(heard.contains("PG-028") && heard.contains("\"public\".\"later\" is a partition of"), "{heard:?}");
     assert_eq!(database.sql("SELECT count(*) FROM pg_publication_rel"), "1");
     // Where the file names the partition in the place of the whole, the whole leaves first.
     let source = of(&database, &["p11"]);
