@@ -25,11 +25,6 @@ pub(crate) struct UnfitLeaves {
 }
 
 impl UnfitLeaves {
-    pub(crate) fn of(without_log: Option<&str>, unlike: Option<&str>, count: usize) -> Self {
-        let names = |lines: Option<&str>| lines.into_iter().flat_map(str::lines).map(str::to_owned).collect();
-        Self { without_log: names(without_log), unlike: names(unlike), count }
-    }
-
     /// `change` for each of `leaves`.
     fn each(&self, leaves: &[String], change: &str) -> String {
         let changes: Vec<_> = leaves.iter().map(|leaf| format!("ALTER TABLE {leaf} {change}")).collect();
@@ -81,6 +76,25 @@ pub(crate) fn full_rows(table: &Candidate) -> String {
         return root;
     }
     format!("{root}; {}", table.leaves.each(&table.leaves.unlike, "REPLICA IDENTITY FULL"))
+}
+
+/// Notes which partitions do not fit the tables above them.
+pub(crate) async fn see_leaves(session: &mut Session, candidates: &mut [Candidate]) -> Result<(), Cause> {
+    let tables: Vec<u32> = candidates.iter().filter(|it| it.kind == b'p').map(|table| table.oid).collect();
+    if tables.is_empty() {
+        return Ok(());
+    }
+    let mut found: HashMap<u32, UnfitLeaves> = HashMap::new();
+    for row in session.query(&queries::unfit_leaves(&tables)).await? {
+        let leaves = found.entry(row.number(0)?).or_default();
+        leaves.count = row.number(3)?;
+        let which = if row.truth(2) { &mut leaves.unlike } else { &mut leaves.without_log };
+        which.push(row.text(1)?.to_owned());
+    }
+    for candidate in candidates {
+        candidate.leaves = found.remove(&candidate.oid).unwrap_or_default();
+    }
+    Ok(())
 }
 
 /// As of when partitions are judged.

@@ -117,7 +117,8 @@ pub(crate) async fn candidate(
 async fn found(session: &mut Session, sql: &str) -> Result<Vec<Candidate>, Cause> {
     let rows = session.query(sql).await?;
     let byte = |text: &str| text.bytes().next().unwrap_or_default();
-    rows.iter()
+    let found: Result<Vec<Candidate>, Cause> = rows
+        .iter()
         .map(|row| {
             Ok(Candidate {
                 schema: row.text(0)?.to_owned(),
@@ -132,11 +133,14 @@ async fn found(session: &mut Session, sql: &str) -> Result<Vec<Candidate>, Cause
                 oid: row.number(9)?,
                 rows_estimate: row.number(10)?,
                 generated_key: row.get(11).map(str::to_owned),
-                leaves: UnfitLeaves::of(row.get(12), row.get(13), row.number(14)?),
+                leaves: UnfitLeaves::default(),
                 carried_by: None,
             })
         })
-        .collect()
+        .collect();
+    let mut found = found?;
+    partitions::see_leaves(session, &mut found).await?;
+    Ok(found)
 }
 
 /// What `tables` means now: those written out, and of a `*` those that can be carried (partitions through their root).

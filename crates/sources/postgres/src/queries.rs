@@ -9,7 +9,7 @@ use postgres_protocol::escape::{escape_identifier, escape_literal};
 use crate::decode::message::Relation;
 use crate::position::Lsn;
 
-pub(crate) use candidates::{ancestors, relations};
+pub(crate) use candidates::{ancestors, relations, unfit_leaves};
 
 /// A name as SQL and replication commands write it.
 pub(crate) fn name(text: &str) -> String {

@@ -8,10 +8,7 @@ const SHOWN: usize = 8;
 
 /// Every relation of the schemas that could be meant: schema, name, relkind, persistence, replica identity, is partition,
 /// has an immediate index that identifies rows, has a deferrable primary key, ours to publish, oid, estimated rows, generated
-/// columns of that index; of the partitions below it, a line each: those without a log, and those whose replica identity
-/// does not tell what the root's promises; how many these are.
-///
-/// The server asks the partition that a row lies in for its replica identity, and the log tags the old row by the root's.
+/// columns of that index.
 pub(crate) fn relations(schemas: Option<&[&str]>, table: Option<&str>) -> String {
     let table = table.map_or_else(String::new, |table| format!(" AND c.relname = {}", literal(table)));
     let schemas = match schemas {
@@ -23,32 +20,49 @@ pub(crate) fn relations(schemas: Option<&[&str]>, table: Option<&str>) -> String
         }
         None => "n.nspname NOT LIKE 'pg\\_%' AND n.nspname <> 'information_schema'".into(),
     };
-    let shown = |which: &str| {
-        format!("array_to_string((array_agg(u.name ORDER BY u.name) FILTER (WHERE {which}))[1:{SHOWN}], E'\\n')")
-    };
-    let (no_log, unlike) = (shown("NOT u.has_log"), shown("u.has_log"));
+    let identifies = identifies("i", "c");
     format!(
-        "WITH RECURSIVE c AS MATERIALIZED (SELECT n.nspname, c.* FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
-         WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND {schemas}{table}), \
-         t (root, identity, oid) AS (SELECT oid, relreplident, oid FROM c WHERE relkind = 'p' \
-         UNION ALL SELECT t.root, t.identity, i.inhrelid FROM t JOIN pg_inherits i ON i.inhparent = t.oid), \
-         l AS MATERIALIZED (SELECT t.root, t.identity AS of_root, l.oid, l.relname, l.relnamespace, l.relkind, l.relpersistence, \
-         l.relreplident FROM t JOIN pg_class l ON l.oid = t.oid AND l.relkind <> 'p'), \
-         s (oid, identity) AS (SELECT oid, relreplident FROM c WHERE relkind IN ('r', 'p') UNION SELECT oid, relreplident FROM l), \
-         k AS MATERIALIZED (SELECT s.oid, array_agg(a.attname::text) AS names, \
-         string_agg(a.attname, ', ' ORDER BY a.attnum) FILTER (WHERE a.attgenerated <> '') AS generated \
-         FROM s JOIN pg_index i ON i.indrelid = s.oid AND i.indimmediate AND i.indisvalid \
-         AND CASE s.identity WHEN 'i' THEN i.indisreplident WHEN 'd' THEN i.indisprimary ELSE false END \
-         JOIN pg_attribute a ON a.attrelid = s.oid AND a.attnum = ANY ({KEY_COLUMNS_OF}) GROUP BY s.oid), \
-         u AS (SELECT l.root, format('%I.%I', n.nspname, l.relname) AS name, l.relkind = 'r' AND l.relpersistence = 'p' AS has_log \
-         FROM l JOIN pg_namespace n ON n.oid = l.relnamespace LEFT JOIN k ON k.oid = l.oid LEFT JOIN k r ON r.oid = l.root \
-         WHERE l.relkind <> 'r' OR l.relpersistence <> 'p' OR NOT (l.relreplident = 'f' OR coalesce(r.generated IS NULL AND k.names @> r.names, false))) \
-         SELECT c.nspname, c.relname, c.relkind, c.relpersistence, c.relreplident, c.relispartition, k.oid IS NOT NULL, \
+        "WITH g AS MATERIALIZED (SELECT a.attrelid, i.indexrelid, string_agg(a.attname, ', ' ORDER BY a.attnum) AS names \
+         FROM pg_attribute a JOIN pg_index i ON i.indrelid = a.attrelid AND a.attnum = ANY ({KEY_COLUMNS_OF}) \
+         WHERE a.attgenerated <> '' AND a.attnum > 0 GROUP BY a.attrelid, i.indexrelid) \
+         SELECT n.nspname, c.relname, c.relkind, c.relpersistence, c.relreplident, c.relispartition, i.indexrelid IS NOT NULL, \
          EXISTS (SELECT FROM pg_index i WHERE i.indrelid = c.oid AND i.indisprimary AND NOT i.indimmediate), \
-         pg_has_role(c.relowner, 'USAGE'), c.oid, greatest(c.reltuples, 0)::bigint, k.generated, u.no_log, u.unlike, \
-         coalesce(u.count, 0) \
-         FROM c LEFT JOIN k ON k.oid = c.oid LEFT JOIN (SELECT u.root, {no_log} AS no_log, {unlike} AS unlike, count(*) \
-         FROM u GROUP BY u.root) u ON u.root = c.oid ORDER BY 1, 2"
+         pg_has_role(c.relowner, 'USAGE'), c.oid, greatest(c.reltuples, 0)::bigint, g.names \
+         FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
+         LEFT JOIN pg_index i ON i.indrelid = c.oid AND {identifies} LEFT JOIN g ON g.indexrelid = i.indexrelid \
+         WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND {schemas}{table} ORDER BY 1, 2"
+    )
+}
+
+/// Partitions below partitioned tables that do not fit them, the first few of each: table, partition as SQL writes it, whether
+/// it has a log, how many the table has. One without full old rows must be identified by the columns that identify its table.
+///
+/// The server takes a row by the replica identity of the partition that it lies in, and the log tags it by the root's.
+pub(crate) fn unfit_leaves(tables: &[u32]) -> String {
+    let (of_table, of_leaf) = (identifies("r", "q"), identifies("i", "l"));
+    let key_columns_of_table = KEY_COLUMNS_OF.replace("i.", "r.");
+    format!(
+        "WITH RECURSIVE t (root, oid) AS (SELECT r, r FROM unnest('{{{}}}'::oid[]) r \
+         UNION ALL SELECT t.root, i.inhrelid FROM t JOIN pg_inherits i ON i.inhparent = t.oid), \
+         u AS (SELECT t.root, format('%I.%I', n.nspname, l.relname) AS name, l.relkind = 'r' AND l.relpersistence = 'p' AS has_log \
+         FROM t JOIN pg_class l ON l.oid = t.oid AND l.relkind <> 'p' JOIN pg_namespace n ON n.oid = l.relnamespace \
+         JOIN pg_class q ON q.oid = t.root LEFT JOIN pg_index r ON r.indrelid = t.root AND {of_table} \
+         LEFT JOIN pg_index i ON i.indrelid = l.oid AND {of_leaf} \
+         WHERE l.relkind <> 'r' OR l.relpersistence <> 'p' OR l.relreplident <> 'f' AND (i.indrelid IS NULL OR r.indrelid IS NULL \
+         OR EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = t.root AND a.attnum = ANY ({key_columns_of_table}) \
+         AND (a.attgenerated <> '' OR NOT EXISTS (SELECT FROM pg_attribute b WHERE b.attrelid = l.oid AND b.attname = a.attname \
+         AND b.attnum = ANY ({KEY_COLUMNS_OF})))))) \
+         SELECT root, name, has_log, count FROM (SELECT u.*, row_number() OVER (PARTITION BY root ORDER BY name) AS number, \
+         count(*) OVER (PARTITION BY root) FROM u) u WHERE number <= {SHOWN} ORDER BY 1, 2",
+        numbers(tables)
+    )
+}
+
+/// Whether an index identifies the rows of a table.
+fn identifies(index: &str, table: &str) -> String {
+    format!(
+        "{index}.indimmediate AND {index}.indisvalid AND CASE {table}.relreplident WHEN 'i' THEN {index}.indisreplident \
+         WHEN 'd' THEN {index}.indisprimary ELSE false END"
     )
 }
 
