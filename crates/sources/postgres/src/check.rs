@@ -190,6 +190,12 @@ pub(crate) fn obstacle(table: &Candidate, is_named: bool) -> Option<Finding> {
             let message = format!("the key of {name} has generated columns, which the log does not carry: {columns}");
             ("PG-017", message, partitions::full_rows(table))
         }
+        Some(Obstacle::FullIsRefused) => {
+            let message = format!(
+                "{name} has full old rows and generated columns: the server would refuse updates of it while it is published"
+            );
+            ("PG-017", message, partitions::full_rows(table))
+        }
         Some(Obstacle::LeavesWithoutLog) => with_code("PG-019", partitions::without_log(table)),
         Some(Obstacle::UnlikeLeaves) => with_code("PG-017", partitions::unlike(table)),
         Some(Obstacle::CarriedByRoot) => with_code("PG-028", partitions::carried_by_root(table)),

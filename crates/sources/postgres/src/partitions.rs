@@ -71,6 +71,12 @@ pub(crate) fn carried_by_root(table: &Candidate) -> (String, String) {
 
 /// A way out for a table without a key; of a partitioned one its partitions need it as well.
 pub(crate) fn full_rows(table: &Candidate) -> String {
+    if table.full_is_refused {
+        let name = table.full_name();
+        return format!(
+            "give it a primary key without generated columns and ALTER TABLE {name} REPLICA IDENTITY DEFAULT, or take it out of tables"
+        );
+    }
     let root = format!("ALTER TABLE {} REPLICA IDENTITY FULL", table.full_name());
     if table.leaves.unlike.is_empty() {
         return root;

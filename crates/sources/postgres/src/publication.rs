@@ -11,6 +11,10 @@ use crate::partitions::{self, AsOf, UnfitLeaves};
 use crate::settings::{EVERY_TABLE, PublicationMode, Settings};
 use crate::{check, members, queries};
 
+/// From this version on the server refuses updates and deletes of a published table with full old rows and generated columns
+/// that are not published.
+const FULL_NEEDS_ALL_SINCE: u32 = 180_000;
+
 /// A relation of the catalogue that `tables` may mean.
 #[derive(Clone, Debug)]
 pub(crate) struct Candidate {
@@ -28,6 +32,8 @@ pub(crate) struct Candidate {
     pub(crate) has_deferrable_key: bool,
     /// Columns of that index which the log does not carry, because they are generated.
     pub(crate) generated_key: Option<String>,
+    /// The server refuses updates of it while it is published, or would if it had full old rows: it has generated columns.
+    pub(crate) full_is_refused: bool,
     /// Its partitions whose changes cannot be carried as its own.
     pub(crate) leaves: UnfitLeaves,
     /// The table above it under whose name its changes come, where it is a partition.
@@ -49,6 +55,8 @@ pub(crate) enum Obstacle {
     DeferrableKey,
     /// The log does not carry a column of the key.
     GeneratedKey,
+    /// The server does not let full old rows be published without the generated columns.
+    FullIsRefused,
     /// Partitions without a log.
     LeavesWithoutLog,
     /// Partitions whose old rows do not tell what the root's promise.
@@ -70,6 +78,7 @@ impl Candidate {
             return Some(Obstacle::CarriedByRoot);
         }
         match self.identity {
+            b'f' if self.full_is_refused => return Some(Obstacle::FullIsRefused),
             b'f' => {}
             b'd' if !self.has_key && self.has_deferrable_key => return Some(Obstacle::DeferrableKey),
             b'd' | b'i' if self.has_key => {}
@@ -116,6 +125,7 @@ pub(crate) async fn candidate(
 
 async fn found(session: &mut Session, sql: &str) -> Result<Vec<Candidate>, Cause> {
     let rows = session.query(sql).await?;
+    let full_needs_all = session.version() >= FULL_NEEDS_ALL_SINCE;
     let byte = |text: &str| text.bytes().next().unwrap_or_default();
     let found: Result<Vec<Candidate>, Cause> = rows
         .iter()
@@ -133,6 +143,7 @@ async fn found(session: &mut Session, sql: &str) -> Result<Vec<Candidate>, Cause
                 oid: row.number(9)?,
                 rows_estimate: row.number(10)?,
                 generated_key: row.get(11).map(str::to_owned),
+                full_is_refused: full_needs_all && (row.truth(12) || row.get(11).is_some()),
                 leaves: UnfitLeaves::default(),
                 carried_by: None,
             })
@@ -308,5 +319,38 @@ pub(crate) async fn provide(session: &mut Session, settings: &Settings) -> Resul
         PublicationMode::Create | PublicationMode::Use => {
             Err(Cause::UnfitPublication { publication: settings.publication.clone(), why })
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_that_would_refuse_its_users_updates_is_not_made_to() {
+        let keyed = Candidate {
+            schema: "s".into(),
+            table: "t".into(),
+            kind: b'r',
+            persistence: b'p',
+            identity: b'd',
+            is_partition: false,
+            has_key: true,
+            has_deferrable_key: false,
+            generated_key: Some("h".into()),
+            full_is_refused: true,
+            leaves: UnfitLeaves::default(),
+            carried_by: None,
+            is_ours: true,
+            oid: 7,
+            rows_estimate: 0,
+        };
+        let full = Candidate { identity: b'f', has_key: false, generated_key: None, ..keyed.clone() };
+        for (table, obstacle) in [(&keyed, Obstacle::GeneratedKey), (&full, Obstacle::FullIsRefused)] {
+            assert_eq!(table.obstacle(), Some(obstacle));
+            let cure = check::obstacle(table, true).map(|finding| finding.cure).unwrap_or_default();
+            assert!(cure.contains("primary key without generated columns") && !cure.contains("FULL"), "{cure}");
+        }
+        assert_eq!(Candidate { full_is_refused: false, ..full }.obstacle(), None);
     }
 }

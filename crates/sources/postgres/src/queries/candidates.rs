@@ -8,7 +8,7 @@ const SHOWN: usize = 8;
 
 /// Every relation of the schemas that could be meant: schema, name, relkind, persistence, replica identity, is partition,
 /// has an immediate index that identifies rows, has a deferrable primary key, ours to publish, oid, estimated rows, generated
-/// columns of that index.
+/// columns of that index, has generated columns beside full old rows.
 pub(crate) fn relations(schemas: Option<&[&str]>, table: Option<&str>) -> String {
     let table = table.map_or_else(String::new, |table| format!(" AND c.relname = {}", literal(table)));
     let schemas = match schemas {
@@ -27,7 +27,9 @@ pub(crate) fn relations(schemas: Option<&[&str]>, table: Option<&str>) -> String
          WHERE a.attgenerated <> '' AND a.attnum > 0 GROUP BY a.attrelid, i.indexrelid) \
          SELECT n.nspname, c.relname, c.relkind, c.relpersistence, c.relreplident, c.relispartition, i.indexrelid IS NOT NULL, \
          EXISTS (SELECT FROM pg_index i WHERE i.indrelid = c.oid AND i.indisprimary AND NOT i.indimmediate), \
-         pg_has_role(c.relowner, 'USAGE'), c.oid, greatest(c.reltuples, 0)::bigint, g.names \
+         pg_has_role(c.relowner, 'USAGE'), c.oid, greatest(c.reltuples, 0)::bigint, g.names, \
+         CASE WHEN c.relreplident = 'f' THEN EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attgenerated <> '') \
+         ELSE false END \
          FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
          LEFT JOIN pg_index i ON i.indrelid = c.oid AND {identifies} LEFT JOIN g ON g.indexrelid = i.indexrelid \
          WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND {schemas}{table} ORDER BY 1, 2"
