@@ -60,6 +60,7 @@ pub fn source<'a>(part: impl Into<SourcePart<'a>>, secrets: &Secrets) -> Result<
         slot: part.slot_name(),
         slot_is_default: part.advanced.slot_name.is_none(),
         publication: part.publication_name(),
+        publication_is_default: part.advanced.publication_name.is_none(),
         publication_mode: match part.advanced.publication_mode {
             PublicationMode::Create => millrace_postgres::PublicationMode::Create,
             PublicationMode::Use => millrace_postgres::PublicationMode::Use,

@@ -29,6 +29,7 @@ mod kills;
 mod listen;
 mod members;
 mod paused;
+mod publications;
 mod published;
 mod replayed;
 mod rotation;

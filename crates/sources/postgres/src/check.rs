@@ -7,10 +7,11 @@ use millrace_model::{Fault, Finding, Refusal, nearest};
 use crate::client::connect::{Purpose, connect};
 use crate::client::session::{Row, Session};
 use crate::fault::{Cause, cure};
+use crate::partitions::{self, AsOf};
 use crate::publication::{Candidate, Obstacle};
 use crate::settings::{Binary, EVERY_TABLE, PublicationMode, Settings, TableSelection};
 use crate::types::CatalogueColumn;
-use crate::{privileges, publication, queries, slot, types};
+use crate::{members, privileges, publication, queries, slot, types};
 
 /// What is in the way.
 pub(crate) async fn check(settings: &Settings) -> Result<Vec<Finding>, Fault> {
@@ -26,7 +27,7 @@ async fn look(settings: &Settings) -> Result<Vec<Finding>, Cause> {
     let mut findings = Vec::new();
     let slot_stands = slot(&mut session, settings, &mut findings).await?;
     check_server(settings, &server, slot_stands, &mut findings)?;
-    let candidates = publication::candidates(&mut session, Some(&publication::schemas(settings))).await?;
+    let candidates = publication::asked_for(&mut session, settings, AsOf::Wanted).await?;
     tables(settings, &candidates, &mut findings);
     alike(&mut session, settings, &candidates, &mut findings).await?;
     publish(&mut session, settings, &candidates, (slot_stands, server.truth(7)), &mut findings).await?;
@@ -199,11 +200,29 @@ pub(crate) fn obstacle(table: &Candidate, is_named: bool) -> Option<Finding> {
             let message = format!("{name} is one of the server's own tables, whose changes are not in its logical log");
             ("PG-019", message, "take it out of tables".into())
         }
-        Some(Obstacle::NoKey) => ("PG-017", format!("{name} has neither a key nor full old rows"), cure::no_key(&name)),
+        Some(Obstacle::NoKey) => {
+            let cure = cure::no_key(&partitions::full_rows(table));
+            ("PG-017", format!("{name} has neither a key nor full old rows"), cure)
+        }
         Some(Obstacle::DeferrableKey) => {
             let message = format!("the primary key of {name} is deferrable and identifies no row");
-            ("PG-018", message, format!("ALTER TABLE {name} REPLICA IDENTITY FULL, or make the key not deferrable"))
+            let cure = format!("{}, or make the key not deferrable", partitions::full_rows(table));
+            ("PG-018", message, cure)
         }
+        Some(Obstacle::GeneratedKey) => {
+            let columns = table.generated_key.as_deref().unwrap_or_default();
+            let message = format!("the key of {name} has generated columns, which the log does not carry: {columns}");
+            ("PG-017", message, partitions::full_rows(table))
+        }
+        Some(Obstacle::FullIsRefused) => {
+            let message = format!(
+                "{name} has full old rows and generated columns: the server would refuse updates of it while it is published"
+            );
+            ("PG-017", message, partitions::full_rows(table))
+        }
+        Some(Obstacle::LeavesWithoutLog) => with_code("PG-019", partitions::without_log(table)),
+        Some(Obstacle::UnlikeLeaves) => with_code("PG-017", partitions::unlike(table)),
+        Some(Obstacle::CarriedByRoot) => with_code("PG-028", partitions::carried_by_root(table)),
         None if table.kind == b'p' => {
             let message = format!(
                 "{name} is partitioned and carried as one table; a partition that is detached or truncated alone, and the \
@@ -235,6 +254,10 @@ fn no_log(table: &Candidate, name: &str) -> (&'static str, String, String) {
 
 fn is_of_the_server(schema: &str) -> bool {
     schema.starts_with("pg_") || schema == "information_schema"
+}
+
+fn with_code(code: &'static str, (message, cure): (String, String)) -> (&'static str, String, String) {
+    (code, message, cure)
 }
 
 /// What the lake will not have as the table has it.
@@ -277,7 +300,14 @@ async fn publish(
     let subject = settings.publication.as_str();
     let selected = publication::selected(settings, candidates);
     match publication::find(session, settings).await? {
+        Some(standing) if settings.publication_mode == PublicationMode::Create && !standing.is_ours => {
+            findings.extend(Finding::of_fault(subject, &publication::not_ours(settings).into()));
+        }
         Some(standing) => {
+            if let Some(finding) = narrowed(session, settings, &selected, slot_stands).await? {
+                findings.push(finding);
+                return Ok(());
+            }
             // A table that a publication of ours lacks joins it when the pipeline runs.
             let joins = |it: &&&Candidate| {
                 let named =
@@ -315,6 +345,25 @@ async fn publish(
         }
     }
     Ok(())
+}
+
+/// What the publication does not say of its tables. Before there is a slot nothing is lost yet, and one of ours is set right.
+async fn narrowed(
+    session: &mut Session,
+    settings: &Settings,
+    selected: &[&Candidate],
+    slot_stands: bool,
+) -> Result<Option<Finding>, Cause> {
+    match members::memberships(session, settings, selected).await {
+        Err(Cause::NarrowedPublication { .. }) if !slot_stands => Ok(None),
+        Err(Cause::UnfitPublication { .. }) if !slot_stands && settings.publication_mode == PublicationMode::Create => {
+            Ok(None)
+        }
+        Err(cause @ (Cause::NarrowedPublication { .. } | Cause::UnfitPublication { .. })) => {
+            Ok(Finding::of_fault(&settings.publication, &cause.into()))
+        }
+        other => other.map(|_| None),
+    }
 }
 
 /// Publishing a table needs its ownership.

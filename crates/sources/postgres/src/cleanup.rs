@@ -1,10 +1,10 @@
-//! What the pipeline made in the source, and how it is dropped: the slot, and the publication unless the user made it.
+//! What the pipeline made in the source, and how it is dropped: the slot, and the publication unless somebody else made it.
 
 use crate::client::connect::{Purpose, connect};
 use crate::client::server_error::state;
 use crate::client::session::Session;
 use crate::fault::Cause;
-use crate::settings::{PublicationMode, Settings};
+use crate::settings::Settings;
 use crate::{publication, queries, slot};
 
 /// What there is to drop; `None` where it is not there, or not ours to drop.
@@ -23,7 +23,7 @@ pub(crate) async fn plan(settings: &Settings) -> Result<CleanupPlan, Cause> {
 
 async fn look(session: &mut Session, settings: &Settings) -> Result<CleanupPlan, Cause> {
     let slot = slot::look(session, settings).await?.map(|_| settings.slot.clone());
-    let is_ours = settings.publication_mode == PublicationMode::Create;
+    let is_ours = publication::is_ours_to_change(session, settings).await?;
     let stands = is_ours && publication::stands(session, settings).await?;
     Ok(CleanupPlan { slot, publication: stands.then(|| settings.publication.clone()) })
 }

@@ -59,7 +59,7 @@ pub(crate) async fn tell(
             continue;
         }
         let oid = oids.of(table);
-        match publication::candidate(session, schema, name).await? {
+        match publication::candidate(session, settings, schema, name).await? {
             Some(candidate) if oid.is_none_or(|oid| oid == candidate.oid) => unfit(&candidate),
             // Another table has the name now; it joins by itself, if it can.
             Some(_) | None => {
@@ -75,13 +75,13 @@ pub(crate) async fn tell(
 }
 
 /// It is there, and cannot be carried any more.
-fn unfit(table: &Candidate) {
+pub(crate) fn unfit(table: &Candidate) {
     let Some(finding) = check::obstacle(table, false).filter(|_| table.obstacle().is_some()) else { return };
     let (code, cure) = (finding.code, finding.cure);
     tracing::warn!(
         code,
         cure,
-        "{}; its files stay in the lake, and with a key it joins again and is read anew",
+        "{}; its files stay in the lake, and once that is cured it joins again and is read anew",
         finding.message
     );
 }

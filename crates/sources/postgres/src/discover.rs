@@ -68,8 +68,11 @@ pub(crate) async fn discover(settings: &Settings, schema: Option<&str>) -> Resul
             findings.extend(check::columns(&table.full_name(), &columns));
             let size = sizes.get(&table.oid).copied().unwrap_or_default();
             let unanalysed = types::rows_in(size.unanalysed, columns.iter().map(|it| it.base.mapping().kind));
+            // A key that the log carries in part is none.
+            let is_whole = columns.iter().all(|it| it.is_carried || !it.is_key);
+            let key = columns.iter().filter(|it| is_whole && it.is_key);
             DiscoveredTable {
-                key: columns.iter().filter(|it| it.is_key && it.is_carried).map(|it| it.name.clone()).collect(),
+                key: key.map(|it| it.name.clone()).collect(),
                 columns: columns
                     .iter()
                     .map(|it| DiscoveredColumn {

@@ -82,10 +82,17 @@ pub(crate) enum Cause {
     Unreadable { slot: String, publication: String },
     #[error("publication {publication} does not fit: {why}")]
     UnfitPublication { publication: String, why: String },
+    #[error(
+        "publication {publication} does not publish all changes any more: {why}; what was written meanwhile is in no log"
+    )]
+    NarrowedPublication { publication: String, why: String },
+    #[error("publication {publication} was not made by this pipeline")]
+    ForeignPublication { publication: String, hand_over: String },
     #[error("there is no table to read: {0}")]
     NoTables(String),
-    #[error("table {table} has no key and no full replica identity")]
-    NoKey { table: String },
+    /// A table that cannot be carried, in the words of its finding.
+    #[error("{message}")]
+    UnfitTable { code: &'static str, message: String, cure: String },
     #[error("the log cannot be read: {what} ({place})")]
     Undecodable { what: Malformed, place: String },
     #[error("the server is version {version}; the oldest that can be read is 13")]
@@ -180,8 +187,14 @@ impl From<Cause> for Fault {
             Cause::UnfitPublication { publication, .. } => {
                 refused("PG-015", Refusal::Spec, cure::unfit_publication(&publication))
             }
+            Cause::NarrowedPublication { publication, .. } => {
+                refused("PG-015", Refusal::Gap, cure::narrowed_publication(&publication))
+            }
+            Cause::ForeignPublication { hand_over, .. } => {
+                refused("PG-015", Refusal::Spec, cure::foreign_publication(&hand_over))
+            }
             Cause::NoTables(_) => refused("PG-016", Refusal::Spec, "correct tables in the pipeline file".into()),
-            Cause::NoKey { table } => refused("PG-017", Refusal::Spec, cure::no_key(&table)),
+            Cause::UnfitTable { code, cure, .. } => refused(code, Refusal::Spec, cure),
             Cause::Undecodable { .. } | Cause::Answer(_) => Self::defect("PG-024", message),
             Cause::TooOld { .. } => refused("PG-027", Refusal::Check, "use a server of version 13 or later".into()),
             Cause::Statement(_) | Cause::Stream(_) => {
@@ -286,6 +299,22 @@ pub(crate) mod cure {
         format!("ALTER PUBLICATION {publication}, or publication.mode: create with another publication.name")
     }
 
+    pub(crate) fn narrowed_publication(publication: &str) -> String {
+        let widen = crate::queries::widen_publication(publication);
+        format!("{widen}; then millrace restart FILE --snapshot, which reads the tables anew")
+    }
+
+    pub(crate) fn altered_publication() -> &'static str {
+        "nothing, if it published insert, update, delete and truncate all the time; otherwise millrace restart FILE --snapshot reads \
+         the tables anew"
+    }
+
+    pub(crate) fn foreign_publication(hand_over: &str) -> String {
+        format!(
+            "publication.mode: use, or another publication.name; or, to give it to this pipeline for good, {hand_over}"
+        )
+    }
+
     pub(crate) fn renamed(table: &str, now: &str) -> String {
         format!("write {now} in the place of {table} in tables (it is then read as a new table), or rename it back")
     }
@@ -301,7 +330,8 @@ pub(crate) mod cure {
         format!("millrace restart FILE --snapshot --tables {table} reads the table anew, once its changes are through")
     }
 
-    pub(crate) fn no_key(table: &str) -> String {
-        format!("add a primary key, or ALTER TABLE {table} REPLICA IDENTITY FULL")
+    /// `full_rows`: how the table gets a full replica identity.
+    pub(crate) fn no_key(full_rows: &str) -> String {
+        format!("add a primary key, or {full_rows}")
     }
 }

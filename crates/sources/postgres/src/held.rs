@@ -9,6 +9,7 @@ use crate::Shared;
 use crate::client::replies::Replies;
 use crate::fault::Cause;
 use crate::log::PostgresLog;
+use crate::members;
 use crate::past::Past;
 use crate::position::Lsn;
 use crate::slot::{Grip, Sight};
@@ -39,7 +40,7 @@ impl Held for HeldSlot {
         Some(Arc::new(PostgresSnapshot::new(Arc::clone(&self.shared), exported)))
     }
 
-    async fn open(self: Box<Self>, from: Option<&Position>, registry: &Registry) -> Result<Opened, Fault> {
+    async fn open(mut self: Box<Self>, from: Option<&Position>, registry: &Registry) -> Result<Opened, Fault> {
         let confirmed = self.grip.confirmed;
         let from = match from {
             None => confirmed,
@@ -56,6 +57,7 @@ impl Held for HeldSlot {
             let (slot, publication) = (settings.slot.clone(), settings.publication.clone());
             return Err(Cause::Unreadable { slot, publication }.into());
         }
+        members::disown(&mut self.grip.catalogue, &self.shared.settings, registry).await?;
         self.shared.oids.remember(registry);
         self.shared.opened(self.grip.replier.replies());
         let release = Arc::new(Releaser(Arc::clone(self.grip.replier.replies())));

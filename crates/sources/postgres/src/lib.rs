@@ -4,6 +4,7 @@
 //! `slot`, `held` and `log` are S1, the held slot and the reading of `docs/specs/file-lake.md`; `decode` is pure; all SQL
 //! lies in `queries`; `check`, `discover` and `cleanup` serve the commands of those names.
 
+mod altered;
 mod check;
 mod cleanup;
 mod client;
@@ -14,6 +15,7 @@ mod fault;
 mod held;
 mod log;
 mod members;
+mod partitions;
 mod password;
 mod past;
 mod position;
@@ -40,6 +42,7 @@ pub use discover::{DiscoveredColumn, DiscoveredTable};
 pub use password::Password;
 pub use settings::{Binary, PublicationMode, Settings, TableSelection};
 
+use altered::LastSeen;
 use client::connect::{Purpose, connect};
 use client::replies::Replies;
 use client::session::Session;
@@ -65,6 +68,8 @@ pub(crate) struct Shared {
     pub(crate) whole_only: AtomicBool,
     /// What the tables were last seen as.
     pub(crate) oids: Oids,
+    /// What the publication was last seen as.
+    pub(crate) publication: LastSeen,
     /// Of the log that was opened last: how far it is read.
     pub(crate) replies: Mutex<Option<Arc<Replies>>>,
 }
@@ -144,6 +149,7 @@ impl Postgres {
                 text_only: AtomicBool::new(false),
                 whole_only: AtomicBool::new(false),
                 oids: Oids::default(),
+                publication: LastSeen::default(),
                 replies: Mutex::default(),
             }),
         }
@@ -225,6 +231,8 @@ impl Source for Postgres {
         let mut session = connect(&self.shared.settings, Purpose::Queries).await?;
         let members = members::all(&mut session, &self.shared.settings).await?;
         self.shared.oids.see(&members);
+        let written = members.first().and_then(|member| member.publication);
+        self.shared.publication.see(&self.shared.settings, written);
         Ok(members.iter().map(members::MemberTable::member).collect())
     }
 

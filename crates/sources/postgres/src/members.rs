@@ -6,13 +6,15 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use millrace_model::{Column, Member, TableName, TableSchema};
+use millrace_model::{Column, Member, Registry, TableName, TableSchema};
 
+use crate::altered::{self, Written};
 use crate::client::server_error::state;
 use crate::client::session::{Row, Session};
 use crate::decode::value::Decoder;
 use crate::departures::{self, Oids};
 use crate::fault::Cause;
+use crate::partitions::AsOf;
 use crate::publication::{self, Candidate};
 use crate::queries;
 use crate::relation::membership_mark;
@@ -27,6 +29,8 @@ pub(crate) struct MemberTable {
     /// How a snapshot reads each column.
     pub(crate) decoders: Vec<Decoder>,
     pub(crate) published: bool,
+    /// The publication's own row in the catalogue, if it stands.
+    pub(crate) publication: Option<Written>,
     /// Rows that the publication is limited to.
     pub(crate) filter: Option<String>,
     pub(crate) rows_estimate: u64,
@@ -41,7 +45,7 @@ impl MemberTable {
 
 /// All tables that the pipeline file asks for and that can be carried.
 pub(crate) async fn all(session: &mut Session, settings: &Settings) -> Result<Vec<MemberTable>, Cause> {
-    let candidates = publication::candidates(session, Some(&publication::schemas(settings))).await?;
+    let candidates = publication::asked_for(session, settings, AsOf::Now).await?;
     let selected = publication::selected(settings, &candidates).into_iter().filter(|it| it.obstacle().is_none());
     describe(session, settings, selected.collect()).await
 }
@@ -50,7 +54,7 @@ pub(crate) async fn all(session: &mut Session, settings: &Settings) -> Result<Ve
 pub(crate) async fn one(session: &mut Session, settings: &Settings, table: &TableName) -> Result<MemberTable, Cause> {
     let gone = || Cause::TableGone { table: table.to_string() };
     let [_, schema, name] = table.parts() else { return Err(gone()) };
-    let candidate = publication::candidate(session, schema, name).await?.ok_or_else(gone)?;
+    let candidate = publication::candidate(session, settings, schema, name).await?.ok_or_else(gone)?;
     // One that is planned was a member a moment ago: without a key now, it is no longer that table.
     let candidate = Some(&candidate).filter(|it| it.obstacle().is_none()).ok_or_else(gone)?;
     describe(session, settings, vec![candidate]).await?.pop().ok_or_else(gone)
@@ -65,12 +69,7 @@ async fn describe(
         return Ok(Vec::new());
     }
     let oids: Vec<u32> = candidates.iter().map(|it| it.oid).collect();
-    let version = session.version();
-    let rows = session.query(&queries::memberships(&settings.publication, &oids, version)).await?;
-    let mut memberships = HashMap::new();
-    for row in rows {
-        memberships.insert(row.number::<u32>(6)?, row);
-    }
+    let memberships = memberships(session, settings, &candidates).await?;
     let mut columns: HashMap<u32, Vec<CatalogueColumn>> = HashMap::new();
     for column in types::columns(session, &oids).await? {
         columns.entry(column.relation).or_default().push(column);
@@ -80,6 +79,23 @@ async fn describe(
         table(settings, candidate, memberships.get(&candidate.oid), columns)
     });
     Ok(tables.collect())
+}
+
+/// The tables' rows of `queries::memberships`; refuses a publication that has lost changes of theirs, or would.
+pub(crate) async fn memberships(
+    session: &mut Session,
+    settings: &Settings,
+    candidates: &[&Candidate],
+) -> Result<HashMap<u32, Row>, Cause> {
+    let oids: Vec<u32> = candidates.iter().map(|it| it.oid).collect();
+    let rows = session.query(&queries::memberships(&settings.publication, &oids, session.version())).await?;
+    let rows = rows.into_iter().map(|row| Ok((row.number(6)?, row))).collect::<Result<HashMap<u32, Row>, Cause>>()?;
+    for candidate in candidates {
+        if let Some(row) = rows.get(&candidate.oid) {
+            altered::judge(settings, candidate.oid, &candidate.full_name(), row)?;
+        }
+    }
+    Ok(rows)
 }
 
 fn table(
@@ -111,6 +127,7 @@ fn table(
         schema: Arc::new(schema),
         decoders: columns.iter().map(|column| decoder(&column.base)).collect(),
         published: mark.is_some(),
+        publication: membership.and_then(Written::of),
         filter: membership.and_then(|row| row.get(7)).map(str::to_owned),
         rows_estimate: candidate.rows_estimate,
     }
@@ -142,6 +159,9 @@ pub(crate) async fn join(session: &mut Session, settings: &Settings, tables: &[T
         let why = format!("it lacks table {}", queries::table_name(schema, table));
         return Err(Cause::UnfitPublication { publication: settings.publication.clone(), why });
     }
+    if !publication::is_ours_to_change(session, settings).await? {
+        return Err(publication::not_ours(settings));
+    }
     match session.batch(&queries::add_tables(&settings.publication, &lacking)).await {
         // The slot of a publication that is gone cannot be read.
         Err(cause) if cause.server_error().is_some_and(|error| error.is(state::NO_OBJECT)) => {
@@ -162,7 +182,7 @@ pub(crate) async fn leave(
 ) -> Result<(), Cause> {
     let named = session.query(&queries::named_tables(&settings.publication)).await?;
     let renamed = departures::tell(session, settings, oids, tables, &named).await?;
-    if settings.publication_mode == PublicationMode::Use {
+    if !publication::is_ours_to_change(session, settings).await? {
         return Ok(());
     }
     let named: HashSet<(&str, &str)> =
@@ -174,6 +194,34 @@ pub(crate) async fn leave(
         return Ok(());
     }
     session.batch(&queries::drop_tables(&settings.publication, &leaving)).await.map(drop)
+}
+
+/// Takes out of a publication of ours the tables that a process died over: no commit has them any more, and they cannot be
+/// carried, so that all they do there is to make their users' updates fail.
+pub(crate) async fn disown(session: &mut Session, settings: &Settings, registry: &Registry) -> Result<(), Cause> {
+    if settings.publication_mode == PublicationMode::Use {
+        return Ok(());
+    }
+    let named = session.query(&queries::named_tables(&settings.publication)).await?;
+    let is_left = |row: &&Row| match (row.get(0), row.get(1)) {
+        (Some(schema), Some(table)) => {
+            settings.lists(schema, table)
+                && registry.get(&TableName::new([settings.database.as_str(), schema, table])).is_none()
+        }
+        _ => false,
+    };
+    let left: HashSet<u32> = named.iter().filter(is_left).map(|row| row.number(2)).collect::<Result<_, _>>()?;
+    if left.is_empty() {
+        return Ok(());
+    }
+    let candidates = publication::asked_for(session, settings, AsOf::Now).await?;
+    let unfit: Vec<_> = candidates.iter().filter(|it| left.contains(&it.oid) && it.obstacle().is_some()).collect();
+    if unfit.is_empty() || !publication::is_ours_to_change(session, settings).await? {
+        return Ok(());
+    }
+    unfit.iter().for_each(|table| departures::unfit(table));
+    let unfit: Vec<_> = unfit.iter().map(|it| (it.schema.clone(), it.table.clone())).collect();
+    session.batch(&queries::drop_tables(&settings.publication, &unfit)).await.map(drop)
 }
 
 fn two_parts(table: &TableName) -> Option<(String, String)> {

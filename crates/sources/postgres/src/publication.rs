@@ -3,10 +3,17 @@
 //! Never `FOR ALL TABLES` nor `TABLES IN SCHEMA`: a later table without a key would make the *user's* updates fail. And
 //! never behind a standing slot: that slot could not be read.
 
-use crate::client::session::Session;
+use millrace_model::Finding;
+
+use crate::client::session::{Row, Session};
 use crate::fault::Cause;
-use crate::queries;
+use crate::partitions::{self, AsOf, UnfitLeaves};
 use crate::settings::{EVERY_TABLE, PublicationMode, Settings};
+use crate::{check, members, queries};
+
+/// From this version on the server refuses updates and deletes of a published table with full old rows and generated columns
+/// that are not published.
+const FULL_NEEDS_ALL_SINCE: u32 = 180_000;
 
 /// A relation of the catalogue that `tables` may mean.
 #[derive(Clone, Debug)]
@@ -20,9 +27,17 @@ pub(crate) struct Candidate {
     /// `d` primary key, `i` index, `f` full, `n` nothing
     pub(crate) identity: u8,
     pub(crate) is_partition: bool,
+    /// An index identifies its rows: the primary key or, where that is the identity, another one.
     pub(crate) has_key: bool,
     pub(crate) has_deferrable_key: bool,
-    pub(crate) has_identity_index: bool,
+    /// Columns of that index which the log does not carry, because they are generated.
+    pub(crate) generated_key: Option<String>,
+    /// The server refuses updates of it while it is published, or would if it had full old rows: it has generated columns.
+    pub(crate) full_is_refused: bool,
+    /// Its partitions whose changes cannot be carried as its own.
+    pub(crate) leaves: UnfitLeaves,
+    /// The table above it under whose name its changes come, where it is a partition.
+    pub(crate) carried_by: Option<String>,
     /// The role may publish it.
     pub(crate) is_ours: bool,
     pub(crate) oid: u32,
@@ -38,6 +53,16 @@ pub(crate) enum Obstacle {
     NoKey,
     /// A deferrable primary key identifies nothing.
     DeferrableKey,
+    /// The log does not carry a column of the key.
+    GeneratedKey,
+    /// The server does not let full old rows be published without the generated columns.
+    FullIsRefused,
+    /// Partitions without a log.
+    LeavesWithoutLog,
+    /// Partitions whose old rows do not tell what the root's promise.
+    UnlikeLeaves,
+    /// Its changes come under the name of a table above it.
+    CarriedByRoot,
 }
 
 impl Candidate {
@@ -49,16 +74,23 @@ impl Candidate {
         if !matches!(self.kind, b'r' | b'p') || self.persistence != b'p' {
             return Some(Obstacle::NoLog);
         }
-        let identified = match self.identity {
-            b'f' => true,
-            b'i' => self.has_identity_index,
-            b'd' => self.has_key,
-            _ => false,
-        };
-        match identified {
-            true => None,
-            false if self.identity == b'd' && self.has_deferrable_key => Some(Obstacle::DeferrableKey),
-            false => Some(Obstacle::NoKey),
+        if self.carried_by.is_some() {
+            return Some(Obstacle::CarriedByRoot);
+        }
+        match self.identity {
+            b'f' if self.full_is_refused => return Some(Obstacle::FullIsRefused),
+            b'f' => {}
+            b'd' if !self.has_key && self.has_deferrable_key => return Some(Obstacle::DeferrableKey),
+            b'd' | b'i' if self.has_key => {}
+            _ => return Some(Obstacle::NoKey),
+        }
+        if self.generated_key.is_some() {
+            return Some(Obstacle::GeneratedKey);
+        }
+        match &self.leaves {
+            UnfitLeaves { without_log, .. } if !without_log.is_empty() => Some(Obstacle::LeavesWithoutLog),
+            UnfitLeaves { unlike, .. } if !unlike.is_empty() => Some(Obstacle::UnlikeLeaves),
+            UnfitLeaves { .. } => None,
         }
     }
 }
@@ -68,15 +100,35 @@ pub(crate) async fn candidates(session: &mut Session, schemas: Option<&[&str]>) 
     found(session, &queries::relations(schemas, None)).await
 }
 
-/// The relation of this name.
-pub(crate) async fn candidate(session: &mut Session, schema: &str, table: &str) -> Result<Option<Candidate>, Cause> {
-    Ok(found(session, &queries::relations(Some(&[schema]), Some(table))).await?.pop())
+/// The relations of the schemas that `tables` speaks of.
+pub(crate) async fn asked_for(
+    session: &mut Session,
+    settings: &Settings,
+    as_of: AsOf,
+) -> Result<Vec<Candidate>, Cause> {
+    let mut candidates = candidates(session, Some(&schemas(settings))).await?;
+    partitions::see_roots(session, settings, &mut candidates, as_of).await?;
+    Ok(candidates)
+}
+
+/// The relation of this name, as it is now.
+pub(crate) async fn candidate(
+    session: &mut Session,
+    settings: &Settings,
+    schema: &str,
+    table: &str,
+) -> Result<Option<Candidate>, Cause> {
+    let mut found = found(session, &queries::relations(Some(&[schema]), Some(table))).await?;
+    partitions::see_roots(session, settings, &mut found, AsOf::Now).await?;
+    Ok(found.pop())
 }
 
 async fn found(session: &mut Session, sql: &str) -> Result<Vec<Candidate>, Cause> {
     let rows = session.query(sql).await?;
+    let full_needs_all = session.version() >= FULL_NEEDS_ALL_SINCE;
     let byte = |text: &str| text.bytes().next().unwrap_or_default();
-    rows.iter()
+    let found: Result<Vec<Candidate>, Cause> = rows
+        .iter()
         .map(|row| {
             Ok(Candidate {
                 schema: row.text(0)?.to_owned(),
@@ -87,13 +139,19 @@ async fn found(session: &mut Session, sql: &str) -> Result<Vec<Candidate>, Cause
                 is_partition: row.truth(5),
                 has_key: row.truth(6),
                 has_deferrable_key: row.truth(7),
-                has_identity_index: row.truth(8),
-                is_ours: row.truth(9),
-                oid: row.number(10)?,
-                rows_estimate: row.number(11)?,
+                is_ours: row.truth(8),
+                oid: row.number(9)?,
+                rows_estimate: row.number(10)?,
+                generated_key: row.get(11).map(str::to_owned),
+                full_is_refused: full_needs_all && (row.truth(12) || row.get(11).is_some()),
+                leaves: UnfitLeaves::default(),
+                carried_by: None,
             })
         })
-        .collect()
+        .collect();
+    let mut found = found?;
+    partitions::see_leaves(session, &mut found).await?;
+    Ok(found)
 }
 
 /// What `tables` means now: those written out, and of a `*` those that can be carried (partitions through their root).
@@ -117,18 +175,16 @@ pub(crate) fn schemas(settings: &Settings) -> Vec<&str> {
 
 /// The tables that the publication must have, as (schema, table); refuses what cannot be carried.
 async fn wanted(session: &mut Session, settings: &Settings) -> Result<Vec<(String, String)>, Cause> {
-    let candidates = candidates(session, Some(&schemas(settings))).await?;
+    let candidates = asked_for(session, settings, AsOf::Wanted).await?;
     for entry in settings.tables.iter().filter(|entry| entry.table != EVERY_TABLE) {
         if !candidates.iter().any(|it| it.schema == entry.schema && it.table == entry.table) {
             return Err(Cause::NoTables(queries::table_name(&entry.schema, &entry.table)));
         }
     }
     let tables = selected(settings, &candidates);
-    if let Some(table) = tables.iter().find(|it| it.obstacle().is_some()) {
-        return Err(match table.obstacle() {
-            Some(Obstacle::NoLog) => Cause::NoTables(format!("{} is not a permanent table", table.full_name())),
-            _ => Cause::NoKey { table: table.full_name() },
-        });
+    let unfit = tables.iter().filter(|it| it.obstacle().is_some()).find_map(|it| check::obstacle(it, true));
+    if let Some(Finding { code, message, cure, .. }) = unfit {
+        return Err(Cause::UnfitTable { code, message, cure });
     }
     if tables.is_empty() {
         return Err(Cause::NoTables("no table of the pipeline file can be carried".into()));
@@ -139,6 +195,8 @@ async fn wanted(session: &mut Session, settings: &Settings) -> Result<Vec<(Strin
 /// A publication as it stands.
 #[derive(Clone, Debug)]
 pub(crate) struct Publication {
+    /// This pipeline made it, and may change and drop it.
+    pub(crate) is_ours: bool,
     all_tables: bool,
     all_operations: bool,
     via_root: bool,
@@ -149,6 +207,35 @@ pub(crate) struct Publication {
 /// Whether the publication stands. Waits for no lock on its tables.
 pub(crate) async fn stands(session: &mut Session, settings: &Settings) -> Result<bool, Cause> {
     Ok(!session.query(&queries::publication(&settings.publication)).await?.is_empty())
+}
+
+/// The comment of a publication that this pipeline made.
+pub(crate) fn mark(settings: &Settings) -> String {
+    format!("Made by Millrace for slot {}", settings.slot)
+}
+
+/// The default name says whose a publication is; any other one may be somebody else's, unless it bears our mark.
+fn is_ours(settings: &Settings, row: &Row) -> bool {
+    settings.publication_mode == PublicationMode::Create
+        && (settings.publication_is_default || row.get(7) == Some(mark(settings).as_str()))
+}
+
+/// Whether the publication may be changed and dropped; so may one that is not there.
+pub(crate) async fn is_ours_to_change(session: &mut Session, settings: &Settings) -> Result<bool, Cause> {
+    let row = session.query(&queries::publication(&settings.publication)).await?.pop();
+    Ok(row.map_or(settings.publication_mode == PublicationMode::Create, |row| is_ours(settings, &row)))
+}
+
+/// Refuses to make a publication where somebody else's has that name.
+pub(crate) async fn refuse_theirs(session: &mut Session, settings: &Settings) -> Result<(), Cause> {
+    let may = settings.publication_mode == PublicationMode::Use || is_ours_to_change(session, settings).await?;
+    may.then_some(()).ok_or_else(|| not_ours(settings))
+}
+
+/// What is said of such a one.
+pub(crate) fn not_ours(settings: &Settings) -> Cause {
+    let hand_over = queries::comment_on_publication(&settings.publication, &mark(settings));
+    Cause::ForeignPublication { publication: settings.publication.clone(), hand_over }
 }
 
 /// Oids of its tables.
@@ -167,6 +254,7 @@ pub(crate) async fn find(session: &mut Session, settings: &Settings) -> Result<O
         .map(|row| Ok((row.text(0)?.to_owned(), row.text(1)?.to_owned(), row.truth(2), row.number(3)?)))
         .collect::<Result<_, Cause>>()?;
     Ok(Some(Publication {
+        is_ours: is_ours(settings, &row),
         all_tables: row.truth(1),
         all_operations: (2..=5).all(|column| row.truth(column)),
         via_root: row.truth(6),
@@ -202,20 +290,67 @@ impl Publication {
 
 /// Makes sure that the publication stands and fits, before there is a slot.
 pub(crate) async fn provide(session: &mut Session, settings: &Settings) -> Result<(), Cause> {
+    refuse_theirs(session, settings).await?;
     let wanted = wanted(session, settings).await?;
     let candidates = candidates(session, Some(&schemas(settings))).await?;
-    let standing = find(session, settings).await?;
-    let shortcoming = standing.as_ref().map(|it| it.shortcoming(&wanted, &candidates));
-    match (shortcoming, settings.publication_mode) {
-        (Some(None), _) => Ok(()),
-        (None, PublicationMode::Create) => {
-            session.batch(&queries::create_publication(&settings.publication, &wanted)).await.map(drop)
-        }
-        (None, PublicationMode::Use) => Err(Cause::NoPublication { publication: settings.publication.clone() }),
+    let Some(standing) = find(session, settings).await? else {
+        return match settings.publication_mode {
+            PublicationMode::Create => {
+                let sql = queries::create_publication(&settings.publication, &wanted, &mark(settings));
+                session.batch(&sql).await.map(drop)
+            }
+            PublicationMode::Use => Err(Cause::NoPublication { publication: settings.publication.clone() }),
+        };
+    };
+    let selected = selected(settings, &candidates);
+    let why = match standing.shortcoming(&wanted, &candidates) {
+        Some(why) => why,
+        None => match members::memberships(session, settings, &selected).await {
+            Err(Cause::UnfitPublication { why, .. }) => why,
+            fits => return fits.map(drop),
+        },
+    };
+    match settings.publication_mode {
         // Ours from a start that died before it made the slot, with another list of tables.
-        (Some(Some(_)), PublicationMode::Create) if standing.is_some_and(|it| !it.all_tables) => {
-            session.batch(&queries::reset_publication(&settings.publication, &wanted)).await.map(drop)
+        PublicationMode::Create if !standing.all_tables => {
+            let sql = queries::reset_publication(&settings.publication, &wanted, &mark(settings));
+            session.batch(&sql).await.map(drop)
         }
-        (Some(Some(why)), _) => Err(Cause::UnfitPublication { publication: settings.publication.clone(), why }),
+        PublicationMode::Create | PublicationMode::Use => {
+            Err(Cause::UnfitPublication { publication: settings.publication.clone(), why })
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_that_would_refuse_its_users_updates_is_not_made_to() {
+        let keyed = Candidate {
+            schema: "s".into(),
+            table: "t".into(),
+            kind: b'r',
+            persistence: b'p',
+            identity: b'd',
+            is_partition: false,
+            has_key: true,
+            has_deferrable_key: false,
+            generated_key: Some("h".into()),
+            full_is_refused: true,
+            leaves: UnfitLeaves::default(),
+            carried_by: None,
+            is_ours: true,
+            oid: 7,
+            rows_estimate: 0,
+        };
+        let full = Candidate { identity: b'f', has_key: false, generated_key: None, ..keyed.clone() };
+        for (table, obstacle) in [(&keyed, Obstacle::GeneratedKey), (&full, Obstacle::FullIsRefused)] {
+            assert_eq!(table.obstacle(), Some(obstacle));
+            let cure = check::obstacle(table, true).map(|finding| finding.cure).unwrap_or_default();
+            assert!(cure.contains("primary key without generated columns") && !cure.contains("FULL"), "{cure}");
+        }
+        assert_eq!(Candidate { full_is_refused: false, ..full }.obstacle(), None);
     }
 }

@@ -2,10 +2,14 @@
 //!
 //! Sessions search `pg_catalog` only, so its functions and tables need no schema.
 
+mod candidates;
+
 use postgres_protocol::escape::{escape_identifier, escape_literal};
 
 use crate::decode::message::Relation;
 use crate::position::Lsn;
+
+pub(crate) use candidates::{ancestors, relations, unfit_leaves};
 
 /// A name as SQL and replication commands write it.
 pub(crate) fn name(text: &str) -> String {
@@ -100,11 +104,11 @@ pub(crate) const WRITERS: &str = "SELECT concat('process ', l.pid, coalesce(' ('
 
 // ---- publication ----
 
-/// oid, all tables, inserts, updates, deletes, truncates, via root
+/// oid, all tables, inserts, updates, deletes, truncates, via root, comment
 pub(crate) fn publication(publication: &str) -> String {
     format!(
-        "SELECT oid, puballtables, pubinsert, pubupdate, pubdelete, pubtruncate, pubviaroot FROM pg_publication \
-         WHERE pubname = {}",
+        "SELECT oid, puballtables, pubinsert, pubupdate, pubdelete, pubtruncate, pubviaroot, \
+         obj_description(oid, 'pg_publication') FROM pg_publication WHERE pubname = {}",
         literal(publication)
     )
 }
@@ -143,16 +147,30 @@ fn only_list(tables: &[(String, String)]) -> String {
     tables.join(", ")
 }
 
-/// Makes the publication.
-pub(crate) fn create_publication(publication: &str, tables: &[(String, String)]) -> String {
-    format!("CREATE PUBLICATION {} FOR TABLE {} WITH ({PUBLISH})", name(publication), only_list(tables))
+/// Makes the publication, with our mark.
+pub(crate) fn create_publication(publication: &str, tables: &[(String, String)], mark: &str) -> String {
+    let marked = comment_on_publication(publication, mark);
+    format!("CREATE PUBLICATION {} FOR TABLE {} WITH ({PUBLISH}); {marked}", name(publication), only_list(tables))
 }
 
 /// Makes a publication that stands like one that we would make.
-pub(crate) fn reset_publication(publication: &str, tables: &[(String, String)]) -> String {
+pub(crate) fn reset_publication(publication: &str, tables: &[(String, String)], mark: &str) -> String {
+    let marked = comment_on_publication(publication, mark);
     let publication = name(publication);
     let tables = only_list(tables);
-    format!("ALTER PUBLICATION {publication} SET ({PUBLISH}); ALTER PUBLICATION {publication} SET TABLE {tables}")
+    format!(
+        "ALTER PUBLICATION {publication} SET ({PUBLISH}); ALTER PUBLICATION {publication} SET TABLE {tables}; {marked}"
+    )
+}
+
+/// Says whose a publication is.
+pub(crate) fn comment_on_publication(publication: &str, mark: &str) -> String {
+    format!("COMMENT ON PUBLICATION {} IS {}", name(publication), literal(mark))
+}
+
+/// Has a publication publish all that we need, for people.
+pub(crate) fn widen_publication(publication: &str) -> String {
+    format!("ALTER PUBLICATION {} SET ({PUBLISH})", name(publication))
 }
 
 /// Drops the publication.
@@ -161,31 +179,6 @@ pub(crate) fn drop_publication(publication: &str) -> String {
 }
 
 // ---- tables ----
-
-/// Every relation of the schemas that could be meant: schema, name, relkind, persistence, replica identity, is partition,
-/// has an immediate primary key, has a deferrable one, has a usable identity index, ours to publish, oid, estimated rows.
-/// Takes no lock on any of them.
-pub(crate) fn relations(schemas: Option<&[&str]>, table: Option<&str>) -> String {
-    let table = table.map_or_else(String::new, |table| format!(" AND c.relname = {}", literal(table)));
-    let schemas = match schemas {
-        // No list is empty in SQL.
-        Some([]) => "false".into(),
-        Some(schemas) => {
-            let list: Vec<_> = schemas.iter().map(|schema| literal(schema)).collect();
-            format!("n.nspname IN ({})", list.join(", "))
-        }
-        None => "n.nspname NOT LIKE 'pg\\_%' AND n.nspname <> 'information_schema'".into(),
-    };
-    format!(
-        "SELECT n.nspname, c.relname, c.relkind, c.relpersistence, c.relreplident, c.relispartition, \
-         EXISTS (SELECT FROM pg_index i WHERE i.indrelid = c.oid AND i.indisprimary AND i.indimmediate AND i.indisvalid), \
-         EXISTS (SELECT FROM pg_index i WHERE i.indrelid = c.oid AND i.indisprimary AND NOT i.indimmediate), \
-         EXISTS (SELECT FROM pg_index i WHERE i.indrelid = c.oid AND i.indisreplident AND i.indisvalid), \
-         pg_has_role(c.relowner, 'USAGE'), c.oid, greatest(c.reltuples, 0)::bigint \
-         FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
-         WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND {schemas}{table} ORDER BY 1, 2"
-    )
-}
 
 /// Of tables with their partitions: oid, bytes with indexes and out-of-line values, rows as far as they were analysed,
 /// bytes of rows that were not. Waits for locks on the tables.
@@ -231,7 +224,10 @@ pub(crate) fn columns(relations: &[u32]) -> String {
     )
 }
 
-/// The columns that an index compares: those that it merely includes stand behind them and are no part of a key.
+/// The columns that an index compares, as an array: those that it merely includes stand behind them and are no part of a key.
+const KEY_COLUMNS_OF: &str = "(i.indkey::int2[])[0:i.indnkeyatts - 1]";
+
+/// The same, a row each.
 const KEY_COLUMNS: &str = "unnest((i.indkey::int2[])[0:i.indnkeyatts - 1])";
 
 /// Whether a column that is added gives values to the rows that are there: `atthasmissing` outlives a default that was
@@ -292,20 +288,31 @@ fn types(asked: &str) -> String {
     )
 }
 
+/// Columns of the index that identifies the rows of `k`, as far as the column list of `r` leaves them out.
+const UNLISTED_KEY: &str = "CASE WHEN r.prattrs IS NOT NULL THEN (SELECT string_agg(a.attname, ', ' ORDER BY a.attnum) \
+     FROM pg_index i JOIN pg_attribute a ON a.attrelid = k.oid AND a.attnum = ANY ((i.indkey::int2[])[0:i.indnkeyatts - 1]) \
+     WHERE i.indrelid = k.oid AND i.indimmediate AND i.indisvalid \
+     AND CASE k.relreplident WHEN 'i' THEN i.indisreplident WHEN 'd' THEN i.indisprimary ELSE false END \
+     AND a.attnum <> ALL (r.prattrs::int2[])) END";
+
 /// The memberships of tables: publication_rel oid, column list, all tables, publication oid, publication_namespace oid,
-/// comes via its root, relation oid, row filter
+/// comes via its root, relation oid, row filter, whether every change of it is published under its own name, transaction
+/// that wrote the publication's own row, its owner, key columns that the column list leaves out
 pub(crate) fn memberships(publication: &str, relations: &[u32], version: u32) -> String {
-    let (listed, by_schema, filter) = if version >= 150_000 {
+    let (listed, unlisted_key, by_schema, filter) = if version >= 150_000 {
         (
             "r.prattrs",
+            UNLISTED_KEY,
             "(SELECT s.oid FROM pg_publication_namespace s WHERE s.pnpubid = p.oid AND s.pnnspid = k.relnamespace)",
             "pg_get_expr(r.prqual, r.prrelid)",
         )
     } else {
-        ("NULL", "NULL", "NULL")
+        ("NULL", "NULL", "NULL", "NULL")
     };
     format!(
-        "SELECT r.oid, {listed}, p.puballtables, p.oid, {by_schema}, k.relispartition AND p.pubviaroot, k.oid, {filter} \
+        "SELECT r.oid, {listed}, p.puballtables, p.oid, {by_schema}, k.relispartition AND p.pubviaroot, k.oid, {filter}, \
+         p.pubinsert AND p.pubupdate AND p.pubdelete AND p.pubtruncate AND (p.pubviaroot OR k.relkind <> 'p'), \
+         p.xmin, p.pubowner, {unlisted_key} \
          FROM pg_publication p CROSS JOIN (SELECT unnest('{{{}}}'::oid[]) AS oid) q JOIN pg_class k ON k.oid = q.oid \
          LEFT JOIN pg_publication_rel r ON r.prpubid = p.oid AND r.prrelid = k.oid WHERE p.pubname = {}",
         numbers(relations),

@@ -52,6 +52,8 @@ pub struct Settings {
     pub slot_is_default: bool,
     /// Publication.
     pub publication: String,
+    /// The publication's name is the default one, not one that the user wrote.
+    pub publication_is_default: bool,
     /// Who makes it.
     pub publication_mode: PublicationMode,
     /// Form of the values.

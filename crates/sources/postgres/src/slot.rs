@@ -308,6 +308,7 @@ pub(crate) async fn create(settings: &Settings, without: Without) -> Result<Take
 /// After a gap: drops the slot and makes a new one.
 pub(crate) async fn recreate(settings: &Settings) -> Result<(SourceIdentity, Lsn), Cause> {
     let mut session = connect(settings, Purpose::Queries).await?;
+    publication::refuse_theirs(&mut session, settings).await?;
     if let Some(standing) = look(&mut session, settings).await? {
         if standing.is_in_the_making() {
             return Err(making(&mut session, settings, standing).await?);

@@ -23,11 +23,12 @@ use crate::settings::Settings;
 const CONNECT_DEADLINE: Duration = Duration::from_secs(20);
 
 /// What every session sets, of snapshot and log alike, so that the same value always has the same text. A startup option
-/// beats what was set for the role or the database. `search_path` is empty: only `pg_catalog` is searched.
+/// beats what was set for the role or the database. `search_path` is empty: only `pg_catalog` is searched. Without
+/// `jit`: the server overrates what it takes to walk a tree of partitions, and would compile for longer than it runs.
 const OPTIONS: &str = "-c TimeZone=UTC -c DateStyle=ISO -c IntervalStyle=iso_8601 -c extra_float_digits=3 \
     -c bytea_output=hex -c search_path= -c row_security=off -c statement_timeout=0 -c lock_timeout=0 \
     -c idle_in_transaction_session_timeout=0 -c default_transaction_read_only=off \
-    -c default_transaction_isolation=read\\ committed";
+    -c jit=off -c default_transaction_isolation=read\\ committed";
 
 /// What a session is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

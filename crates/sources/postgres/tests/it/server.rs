@@ -207,6 +207,7 @@ impl<'a> Database<'a> {
             slot: format!("slot_{}", self.name),
             slot_is_default: true,
             publication: "millrace".into(),
+            publication_is_default: true,
             publication_mode: PublicationMode::Create,
             binary: Binary::Auto,
             streaming: true,
