@@ -35,7 +35,7 @@ fn copy(from: &Path, to: &Path) {
 /// The server as it was when `backup` was taken.
 fn restore(shop: &mut Shop, backup: &Path) {
     shop.server.stop().unwrap();
-    copy(backup, &shop.server.data().to_owned());
+    copy(backup, shop.server.data());
     shop.server.launch().unwrap();
 }
 
