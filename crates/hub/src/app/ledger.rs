@@ -156,10 +156,14 @@ impl App {
     }
 
     async fn enter(&self, writing: &mut Writing, entry: &Entry, freed: &mut Vec<String>) -> Result<(), Refused> {
-        let Entry { account_id, agent_id, at, sync, clock_skew_ms, done } = entry;
+        let Entry { agent_id, at, sync, clock_skew_ms, done, .. } = entry;
         let sequence = i64::try_from(sync.sequence).unwrap_or(i64::MAX);
         let expires_at = later(*at, self.settings.lease);
-        leases::renew(writing.on(), &sync.session_id, sequence, (*at, expires_at)).await?;
+        self.keep_events(writing, entry).await?;
+        if !leases::renew(writing.on(), &sync.session_id, sequence, (*at, expires_at)).await? {
+            // Overtaken on its way, by a newer sync or by another process: how things stand was said since.
+            return Ok(());
+        }
         self.sample(writing, agent_id, (sync.report.as_ref(), sync.process.as_ref()), *at).await?;
         if done.is_none() {
             // Its agent said the same in its last sync: only the figures are newer.
@@ -176,8 +180,25 @@ impl App {
         if let Some(report) = &sync.report {
             self.keep_report(writing, (agent_id, &sync.session_id), report, *at, freed).await?;
         }
+        Ok(())
+    }
+
+    /// Keeps what a sync tells once, however old it is: events, and results of commands.
+    async fn keep_events(&self, writing: &mut Writing, entry: &Entry) -> Result<(), Refused> {
+        let Entry { account_id, agent_id, at, sync, .. } = entry;
+        let mut own: HashMap<&str, bool> = HashMap::new();
         for event in &sync.events {
-            events::add(writing.on(), (account_id, agent_id), event, *at).await?;
+            // Of a pipeline that was never this agent's it says nothing: the event stays the agent's own.
+            let pipeline_id = match event.pipeline_id.as_deref() {
+                Some(id) => {
+                    if !own.contains_key(id) {
+                        own.insert(id, pipelines::was_of(writing.on(), (account_id, agent_id), id).await?);
+                    }
+                    own.get(id).is_some_and(|own| *own).then_some(id)
+                }
+                None => None,
+            };
+            events::add(writing.on(), (account_id, agent_id, pipeline_id), event, *at).await?;
         }
         for result in &sync.results {
             let text = result.result.to_string();
@@ -185,9 +206,7 @@ impl App {
         }
         Ok(())
     }
-}
 
-impl App {
     /// Keeps a report, and hears from it that a pipeline runs here no more, that a new lake is begun, or that a chain has
     /// shown a higher epoch than the hub knows.
     async fn keep_report(
