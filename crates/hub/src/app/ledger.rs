@@ -159,7 +159,7 @@ impl App {
         let Entry { agent_id, at, sync, clock_skew_ms, done, .. } = entry;
         let sequence = i64::try_from(sync.sequence).unwrap_or(i64::MAX);
         let expires_at = later(*at, self.settings.lease);
-        self.keep_events(writing, entry).await?;
+        keep_events(writing, entry).await?;
         if !leases::renew(writing.on(), &sync.session_id, sequence, (*at, expires_at)).await? {
             // Overtaken on its way, by a newer sync or by another process: how things stand was said since.
             return Ok(());
@@ -179,30 +179,6 @@ impl App {
         }
         if let Some(report) = &sync.report {
             self.keep_report(writing, (agent_id, &sync.session_id), report, *at, freed).await?;
-        }
-        Ok(())
-    }
-
-    /// Keeps what a sync tells once, however old it is: events, and results of commands.
-    async fn keep_events(&self, writing: &mut Writing, entry: &Entry) -> Result<(), Refused> {
-        let Entry { account_id, agent_id, at, sync, .. } = entry;
-        let mut own: HashMap<&str, bool> = HashMap::new();
-        for event in &sync.events {
-            // Of a pipeline that was never this agent's it says nothing: the event stays the agent's own.
-            let pipeline_id = match event.pipeline_id.as_deref() {
-                Some(id) => {
-                    if !own.contains_key(id) {
-                        own.insert(id, pipelines::was_of(writing.on(), (account_id, agent_id), id).await?);
-                    }
-                    own.get(id).is_some_and(|own| *own).then_some(id)
-                }
-                None => None,
-            };
-            events::add(writing.on(), (account_id, agent_id, pipeline_id), event, *at).await?;
-        }
-        for result in &sync.results {
-            let text = result.result.to_string();
-            commands::finish(writing.on(), (agent_id, &result.id), (result.done, &text), *at).await?;
         }
         Ok(())
     }
@@ -248,4 +224,28 @@ impl App {
         }
         Ok(())
     }
+}
+
+/// Keeps what a sync tells once, however old it is: events, and results of commands.
+async fn keep_events(writing: &mut Writing, entry: &Entry) -> Result<(), Refused> {
+    let Entry { account_id, agent_id, at, sync, .. } = entry;
+    let mut known: HashMap<String, bool> = HashMap::new();
+    for event in &sync.events {
+        let mut event = event.clone();
+        // Of a pipeline that was never this agent's it says nothing: the event stays the agent's own.
+        if let Some(id) = event.pipeline_id.take() {
+            let is_own = match known.get(&id) {
+                Some(is_own) => *is_own,
+                None => pipelines::was_of(writing.on(), (account_id, agent_id), &id).await?,
+            };
+            event.pipeline_id = is_own.then(|| id.clone());
+            known.insert(id, is_own);
+        }
+        events::add(writing.on(), (account_id, agent_id), &event, *at).await?;
+    }
+    for result in &sync.results {
+        let text = result.result.to_string();
+        commands::finish(writing.on(), (agent_id, &result.id), (result.done, &text), *at).await?;
+    }
+    Ok(())
 }

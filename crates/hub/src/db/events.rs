@@ -10,7 +10,7 @@ use crate::fault::Refused;
 /// Stores it, unless it is there.
 pub(crate) async fn add<'e>(
     on: impl Executor<'e, Database = Any>,
-    (account_id, agent_id, pipeline_id): (&str, &str, Option<&str>),
+    (account_id, agent_id): (&str, &str),
     event: &AgentEvent,
     at: Timestamp,
 ) -> Result<(), Refused> {
@@ -22,7 +22,7 @@ pub(crate) async fn add<'e>(
     .bind(&event.id)
     .bind(account_id)
     .bind(agent_id)
-    .bind(pipeline_id)
+    .bind(event.pipeline_id.as_deref())
     .bind(Timestamp::parse(&event.at).unwrap_or(at).0)
     .bind(at.0)
     .bind(&event.severity)
