@@ -92,7 +92,7 @@ impl Policy {
                     check_secret(self.secrets.as_ref(), &secret.name)?;
                 }
                 match &self.targets {
-                    Some(list) if !list.iter().any(|pattern| places::covers(pattern, abs)) => {
+                    Some(list) if !places::covers(list, abs) => {
                         let full = format!("{}/{}", abs.account_name, abs.container);
                         Err(not_listed("allowedTargets", &full))
                     }

@@ -107,10 +107,16 @@ pub(super) fn abs_host(abs: &AbsSpec) -> String {
         .map_or_else(|| format!("{account}.blob.core.windows.net"), |url| format!("{}/{account}", host_of(url)))
 }
 
-/// Whether a pattern covers the container: `account/container`, or the container alone, in the account that was first written
-/// to.
-pub(super) fn covers(pattern: &str, abs: &AbsSpec) -> bool {
-    names(pattern, abs) || (!pattern.contains('/') && matches(pattern, &abs.container))
+/// Whether a list covers the container: as `account/container`, or alone, which is that of the account that was first written
+/// to. Where one line gives it an account, it does not count alone.
+pub(super) fn covers(list: &[String], abs: &AbsSpec) -> bool {
+    let of_account = |pattern: &str| {
+        let parts = pattern.split_once('/').filter(|(account, _)| !account.is_empty());
+        parts.is_some_and(|(_, container)| matches(container, &abs.container))
+    };
+    let alone = |pattern: &str| !pattern.contains('/') && matches(pattern, &abs.container);
+    list.iter().any(|pattern| names(pattern, abs))
+        || (list.iter().any(|pattern| alone(pattern)) && !list.iter().any(|pattern| of_account(pattern)))
 }
 
 /// Whether a pattern covers the container together with its account. `*` alone is everything.

@@ -190,6 +190,10 @@ fn a_container_is_listed_with_its_account_or_is_that_of_the_first_one() {
         assert!(Agent::with(&format!("{{allowedTargets: ['{wrong}']}}")).refuses(&abs("acme")).is_some(), "{wrong}");
     }
 
+    // The line of a bucket opens no container of another account than the one that is listed.
+    assert!(Agent::with("{allowedTargets: [lake, acme/lake]}").refuses(&abs("evil")).is_some());
+    assert_eq!(Agent::with("{allowedTargets: [lake, acme/other, '/data/*']}").refuses(&abs("evil")), None);
+
     let alone = Agent::with("{allowedHosts: ['*', evil.blob.core.windows.net], allowedTargets: [lake]}");
     alone.runs(&abs("acme"));
     assert_eq!(alone.refuses(&abs("acme")), None);
