@@ -23,6 +23,25 @@ pub(crate) type Bindings = BTreeMap<String, BTreeSet<String>>;
 /// The folder; nothing is kept without one.
 pub(crate) struct Cache {
     folder: Option<PathBuf>,
+    owner: Owner,
+}
+
+/// Whose definition is kept: that of another agent, or of another hub, is not this one's to run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Owner {
+    pub(crate) hub: String,
+    pub(crate) account: String,
+    pub(crate) agent: String,
+}
+
+/// The file of the definition.
+#[derive(Serialize, Deserialize)]
+struct Owned<T> {
+    /// Absent in what an earlier version kept.
+    #[serde(default)]
+    owner: Option<Owner>,
+    #[serde(flatten)]
+    kept: T,
 }
 
 /// A definition that could be taken.
@@ -38,7 +57,7 @@ pub(crate) struct Kept {
 
 impl Cache {
     /// In `folder`, which is made.
-    pub(crate) fn open(folder: Option<&PathBuf>) -> Result<Self, Cause> {
+    pub(crate) fn open(folder: Option<&PathBuf>, owner: Owner) -> Result<Self, Cause> {
         if let Some(folder) = folder {
             std::fs::create_dir_all(folder).map_err(|error| Cause::File {
                 variable: FOLDER,
@@ -46,15 +65,23 @@ impl Cache {
                 error,
             })?;
         }
-        Ok(Self { folder: folder.cloned() })
+        Ok(Self { folder: folder.cloned(), owner })
     }
 
-    /// What was kept; a file that cannot be understood is as good as none: the hub has it.
+    /// What was kept for this agent; a file that cannot be understood is as good as none: the hub has it. One that does not
+    /// say whose it is may be anybody's.
     pub(crate) fn read(&self) -> Option<Kept> {
         let file = self.folder.as_ref()?.join(PIPELINE);
-        read(&file)
-            .inspect_err(|reason| warn!(code = "AG-003", "the kept definition is not used: {reason}; the hub has it"))
-            .ok()?
+        let not_used =
+            |reason: &str| warn!(code = "AG-003", "the kept definition is not used: {reason}; the hub has it");
+        let Owned { owner, kept } = read::<Owned<Kept>>(&file).inspect_err(|reason| not_used(reason)).ok()??;
+        if owner.as_ref() == Some(&self.owner) {
+            return Some(kept);
+        }
+        let whose =
+            owner.map_or_else(|| "nobody it names".to_owned(), |it| format!("agent {} of {}", it.agent, it.hub));
+        not_used(&format!("`{}` is of {whose}", file.display()));
+        None
     }
 
     /// Keeps it, or that there is none. It is a convenience: a full disk must not stop a pipeline.
@@ -62,7 +89,7 @@ impl Cache {
         let Some(folder) = &self.folder else { return };
         let file = folder.join(PIPELINE);
         let written = match kept {
-            Some(kept) => write(&file, kept),
+            Some(kept) => write(&file, &Owned { owner: Some(self.owner.clone()), kept }),
             None => match std::fs::remove_file(&file) {
                 Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
                 _ => Ok(()),
@@ -109,4 +136,44 @@ fn write(file: &Path, content: &impl Serialize) -> std::io::Result<()> {
     open.write_all(&serde_json::to_vec(content)?)?;
     open.sync_all()?;
     std::fs::rename(&beside, file)
+}
+
+#[cfg(test)]
+mod tests {
+    use millrace_protocol::gateway::{HeldPipeline, Wanted};
+    use serde_json::json;
+
+    use super::*;
+
+    fn owner(hub: &str, agent: &str) -> Owner {
+        Owner { hub: hub.into(), account: "acme".into(), agent: agent.into() }
+    }
+
+    fn kept() -> Kept {
+        let held = HeldPipeline {
+            pipeline_id: "p".into(),
+            revision: 3,
+            epoch: 2,
+            wanted: Wanted::Running,
+            wish: 1,
+            digest: Some("d".into()),
+        };
+        let pipeline =
+            DesiredPipeline { held, default_name: "shop".into(), new_lake: false, spec: json!({"name": "shop"}) };
+        Kept { pipeline, whole: true, good: None }
+    }
+
+    #[test]
+    fn a_kept_definition_is_its_own_agents_and_its_own_hubs() {
+        let folder = tempfile::tempdir().unwrap();
+        let open = |owner: Owner| Cache::open(Some(&folder.path().to_owned()), owner).unwrap();
+        open(owner("https://hub", "north")).keep(Some(&kept()));
+        let own = open(owner("https://hub", "north")).read().unwrap();
+        assert_eq!((own.pipeline.held.revision, own.pipeline.held.digest.as_deref(), own.whole), (3, Some("d"), true));
+        assert!(open(owner("https://hub", "south")).read().is_none());
+        assert!(open(owner("https://other", "north")).read().is_none());
+        // As an earlier version kept it.
+        std::fs::write(folder.path().join(PIPELINE), serde_json::to_vec(&kept()).unwrap()).unwrap();
+        assert!(open(owner("https://hub", "north")).read().is_none());
+    }
 }

@@ -161,6 +161,10 @@ impl HubClient {
         let asked = Instant::now();
         let answer = request.send().await.map_err(|error| Answer::Later(plain(error), None))?;
         if answer.status() == StatusCode::UNAUTHORIZED {
+            let problem: Problem = answer.json().await.unwrap_or_default();
+            if problem.code == refusal::AGENT_REMOVED {
+                return Err(Answer::Final(Cause::Removed));
+            }
             return Err(Answer::Final(self.sign_in.refused(shown)));
         }
         let answer: TokenAnswer = judged(answer)

@@ -38,7 +38,7 @@ use tokio::task::JoinSet;
 use tracing::info;
 
 use asked::Questions;
-use cache::Cache;
+use cache::{Cache, Owner};
 use hub::HubClient;
 use listen::Listening;
 use policy::{Guard, Policy};
@@ -58,7 +58,9 @@ pub async fn run(settings: &Settings, mut stop: Stop) -> Result<(), Fault> {
     // The one provider of this binary; a second agent in a process finds it set.
     let _set_already = rustls::crypto::ring::default_provider().install_default();
     let policy = Policy::read(settings.policy_file.as_deref())?;
-    let cache = Cache::open(settings.state_dir.as_ref())?;
+    let owner =
+        Owner { hub: settings.hub_url.clone(), account: settings.account_id.clone(), agent: settings.agent_id.clone() };
+    let cache = Cache::open(settings.state_dir.as_ref(), owner)?;
     let hub = HubClient::new(settings)?;
     let listening = Listening::open(&settings.listen)
         .await

@@ -1,23 +1,32 @@
 //! What this agent may do, as its operator wrote it down beside it. The hub cannot widen it.
 //!
-//! A breached hub could point a database's secret at somebody else's host. So hosts, secret names and targets may be listed
-//! here, with `*` for any characters; a list that is absent allows everything of its kind. And a secret stays with the
-//! host that it was first sent to, until the operator lists another host by name.
+//! A breached hub could point a database's secret at somebody else's host, or rows at somebody else's bucket. So hosts, secret
+//! names and targets may be listed here, with `*` for any characters; a list that is absent allows everything of its kind.
+//! And what proves who the agent is, a secret or the platform's identity, stays with the host that it was first sent to, until
+//! the operator lists another host by name.
+
+mod places;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use millrace_model::SecretReference;
-use millrace_protocol::{ConnectionSpec, SourcePart, SourceSpec, StoreSpec, TargetPart};
+use millrace_protocol::{AbsSpec, ConnectionSpec, SourcePart, SourceSpec, StoreSpec, TargetPart};
 use millrace_secrets::known_as;
 use serde::Deserialize;
 
+use self::places::{Place, abs_host, steps_upwards};
 use crate::cache::{Bindings, Cache};
 use crate::fault::Cause;
 
-/// The names of a secret, and the host that it is bound to.
-type Binding = (Vec<String>, String);
+/// What is bound: the names of a secret or of an identity, and the host.
+#[derive(Debug, PartialEq, Eq)]
+struct Binding {
+    names: Vec<String>,
+    host: String,
+}
 
 /// The three lists.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -25,6 +34,7 @@ type Binding = (Vec<String>, String);
 pub(crate) struct Policy {
     #[serde(rename = "allowedHosts")]
     hosts: Option<Vec<String>>,
+    /// Names of secrets, and roles to take.
     #[serde(rename = "allowedSecrets")]
     secrets: Option<Vec<String>>,
     #[serde(rename = "allowedTargets")]
@@ -51,41 +61,108 @@ impl Policy {
             }
         }
         let Some(target) = target else { return Ok(()) };
-        let place = match &target.target.store {
-            StoreSpec::Local { path } => path.display().to_string(),
-            StoreSpec::S3(s3) => s3.bucket.clone(),
-            StoreSpec::Gcs(gcs) => gcs.bucket.clone(),
+        let place = Place::of(&target.target.store);
+        if let Some(host) = place.foreign_host() {
+            check(self.hosts.as_ref(), "allowedHosts", &host)?;
+        }
+        self.allows_store(target)
+    }
+
+    fn allows_store(&self, target: TargetPart<'_>) -> Result<(), Cause> {
+        match &target.target.store {
+            StoreSpec::Local { path } => {
+                let path = path.display().to_string();
+                if self.targets.is_some() && steps_upwards(&path) {
+                    return Err(Cause::Forbidden(format!(
+                        "the agent's policy lists targets, and `{path}` steps out of its folder with `..`; write the \
+                         path without"
+                    )));
+                }
+                check(self.targets.as_ref(), "allowedTargets", &path)
+            }
+            StoreSpec::S3(s3) => {
+                if let Some(role) = &s3.role_arn {
+                    check(self.secrets.as_ref(), "allowedSecrets", role)?;
+                }
+                check(self.targets.as_ref(), "allowedTargets", &s3.bucket)
+            }
+            StoreSpec::Gcs(gcs) => check(self.targets.as_ref(), "allowedTargets", &gcs.bucket),
             StoreSpec::Abs(abs) => {
                 if let Some(secret) = &abs.account_key {
                     check_secret(self.secrets.as_ref(), &secret.name)?;
                 }
-                abs.container.clone()
+                match &self.targets {
+                    Some(list) if !places::covers(list, abs) => {
+                        let full = format!("{}/{}", abs.account_name, abs.container);
+                        Err(not_listed("allowedTargets", &full))
+                    }
+                    _ => Ok(()),
+                }
             }
-        };
-        check(self.targets.as_ref(), "allowedTargets", &place)
+        }
     }
 
-    /// Whether the secret goes to a host that it is bound to, or that the operator wrote down as it stands. The binding
-    /// that a run of it would add, if it would.
+    /// What a run of the source would bind. Refused where a secret is bound to another host that is not written down.
     fn binds(&self, source: SourcePart<'_>, bindings: &Bindings) -> Result<Option<Binding>, Cause> {
         let connection = connection(source);
         let Some(secret) = &connection.password else { return Ok(None) };
-        self.binds_to(secret, &connection.host, bindings)
+        self.binds_to(&format!("the secret `{}`", secret.name), known_as(secret), &connection.host, bindings)
     }
 
-    /// The same for the key of a store's account.
-    fn binds_target(&self, target: TargetPart<'_>, bindings: &Bindings) -> Result<Option<Binding>, Cause> {
-        let StoreSpec::Abs(abs) = &target.target.store else { return Ok(None) };
-        let Some(secret) = &abs.account_key else { return Ok(None) };
-        let usual = || format!("{}.blob.core.windows.net", abs.account_name);
-        let written = abs.endpoint.as_deref().map(|url| reqwest::Url::parse(url).ok()?.host_str().map(str::to_owned));
-        // An endpoint without a host is refused later; until then it is bound as it is written.
-        let host = written.map_or_else(usual, |host| host.or_else(|| abs.endpoint.clone()).unwrap_or_default());
-        self.binds_to(secret, &host, bindings)
+    /// What a run of the target would bind: the key of an account, the platform's identity, the account of a container.
+    fn binds_target(&self, target: TargetPart<'_>, bindings: &Bindings) -> Result<Vec<Binding>, Cause> {
+        let store = &target.target.store;
+        let place = Place::of(store);
+        let mut bound = Vec::new();
+        if let StoreSpec::Abs(abs) = store {
+            bound.extend(self.binds_account(abs, bindings)?);
+            if let Some(secret) = &abs.account_key {
+                let what = format!("the secret `{}`", secret.name);
+                bound.extend(self.binds_to(&what, known_as(secret), &place.host(), bindings)?);
+                return Ok(bound);
+            }
+        }
+        let Some(platform) = place.platform() else { return Ok(bound) };
+        let names = vec![format!("platform:{platform}")];
+        let what = format!("the agent's own identity ({platform})");
+        match self.binds_to(&what, names.clone(), &place.host(), bindings) {
+            Ok(binding) => bound.extend(binding),
+            // Nobody but the cloud itself hears of it there. A storage account has an owner, who may be anybody.
+            Err(_) if place.is_the_clouds_own() => bound.push(Binding { names, host: place.host() }),
+            Err(refused) => return Err(refused),
+        }
+        Ok(bound)
     }
 
-    fn binds_to(&self, secret: &SecretReference, host: &str, bindings: &Bindings) -> Result<Option<Binding>, Cause> {
-        let names = known_as(secret);
+    /// A container that is listed without an account is the one of the account that was first written to.
+    fn binds_account(&self, abs: &AbsSpec, bindings: &Bindings) -> Result<Option<Binding>, Cause> {
+        let listed = self.targets.iter().flatten().any(|pattern| places::names(pattern, abs));
+        if self.targets.is_none() || listed {
+            return Ok(None);
+        }
+        let (name, host) = (format!("container:{}", abs.container), abs_host(abs));
+        match bindings.get(&name) {
+            None => Ok(Some(Binding { names: vec![name], host })),
+            Some(hosts) if hosts.contains(&host) => Ok(None),
+            Some(hosts) => Err(Cause::Forbidden(format!(
+                "the container `{container}` was first written to at {}, and is not at `{host}`; the line `- \
+                 \"{account}/{container}\"` under `allowedTargets` in the agent's policy file would allow it",
+                hosts.iter().map(String::as_str).collect::<Vec<_>>().join(", "),
+                container = abs.container,
+                account = abs.account_name,
+            ))),
+        }
+    }
+
+    /// Whether `what` goes to a host that it is bound to, or that the operator wrote down as it stands. The binding that a run
+    /// would add, if it would.
+    fn binds_to(
+        &self,
+        what: &str,
+        names: Vec<String>,
+        host: &str,
+        bindings: &Bindings,
+    ) -> Result<Option<Binding>, Cause> {
         let host = host.to_lowercase();
         // What was bound with a key of the secret binds all of it: without a key all of it would be sent.
         let is_of = |bound: &str, name: &str| {
@@ -101,13 +178,12 @@ impl Policy {
         }
         // A pattern is not enough: it was there before anybody thought of this host.
         if bound.is_empty() || self.hosts.iter().flatten().any(|allowed| allowed.to_lowercase() == host) {
-            return Ok(Some((names, host)));
+            return Ok(Some(Binding { names, host }));
         }
         let bound: Vec<&str> = bound.into_iter().collect();
         Err(Cause::Forbidden(format!(
-            "the secret `{}` was first sent to {} and is not sent to `{host}`; the line `- \"{host}\"` under \
-             `allowedHosts` in the agent's policy file would allow it",
-            secret.name,
+            "{what} was first sent to {} and is not sent to `{host}`; the line `- \"{host}\"` under `allowedHosts` in the \
+             agent's policy file would allow it",
             bound.join(", "),
         )))
     }
@@ -136,17 +212,20 @@ impl Guard {
         }
     }
 
-    /// The first run with a secret binds it to its host.
+    /// The first run with a secret or an identity binds it to its host.
     pub(crate) fn bind(&self, source: SourcePart<'_>, target: TargetPart<'_>, cache: &Cache) -> Result<(), Cause> {
         let mut bindings = self.bindings();
-        let bound = [self.policy.binds(source, &bindings)?, self.policy.binds_target(target, &bindings)?];
-        for (names, host) in bound.into_iter().flatten() {
+        let mut bound = self.policy.binds_target(target, &bindings)?;
+        bound.extend(self.policy.binds(source, &bindings)?);
+        if bound.is_empty() {
+            return Ok(());
+        }
+        for Binding { names, host } in bound {
             for name in names {
                 bindings.entry(name).or_default().insert(host.clone());
             }
-            cache.bind(&bindings)?;
         }
-        Ok(())
+        cache.bind(&bindings)
     }
 
     fn bindings(&self) -> MutexGuard<'_, Bindings> {
@@ -163,14 +242,18 @@ fn check(list: Option<&Vec<String>>, name: &str, value: &str) -> Result<(), Caus
     if list.is_none_or(|patterns| patterns.iter().any(|pattern| matches(pattern, value))) {
         return Ok(());
     }
-    Err(Cause::Forbidden(format!(
+    Err(not_listed(name, value))
+}
+
+fn not_listed(name: &str, value: &str) -> Cause {
+    Cause::Forbidden(format!(
         "the agent's policy does not allow `{value}`; the line `- \"{value}\"` under `{name}` would"
-    )))
+    ))
 }
 
 /// A name that steps upwards lies elsewhere than its beginning says: no pattern covers it, only the name itself.
 fn check_secret(list: Option<&Vec<String>>, name: &str) -> Result<(), Cause> {
-    if !name.split('/').any(|piece| piece == "..") {
+    if !steps_upwards(name) {
         return check(list, "allowedSecrets", name);
     }
     let exact: Option<Vec<String>> = list.map(|list| list.iter().filter(|it| *it == name).cloned().collect());
@@ -184,134 +267,5 @@ fn matches(pattern: &str, value: &str) -> bool {
         Some((before, after)) => value
             .strip_prefix(before)
             .is_some_and(|rest| (0..=rest.len()).any(|at| rest.get(at..).is_some_and(|tail| matches(after, tail)))),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use millrace_protocol::PipelineSpec;
-
-    use super::*;
-
-    fn spec(host: &str, secret: &str) -> PipelineSpec {
-        let text = format!(
-            "version: 1\nname: shop\nstreamingSource:\n  type: postgres\n  connection: {{host: {host}, port: 5432, \
-             database: shop, username: u, password: {{secretType: env, secretName: {secret}}}}}\n  \
-             tables: [{{schema: public, table: t}}]\nstreamingTarget: {{type: local, path: /lake}}\n"
-        );
-        PipelineSpec::parse(&text, millrace_protocol::Notation::Yaml, "/".as_ref()).unwrap()
-    }
-
-    #[test]
-    fn a_secret_stays_with_its_host_until_the_operator_names_another() {
-        let open = Policy::default();
-        let mut bindings = Bindings::new();
-        let (names, host) = open.binds(spec("db.internal", "A").source_part(), &bindings).unwrap().unwrap();
-        bindings.entry(names[0].clone()).or_default().insert(host);
-        assert_eq!(open.binds(spec("DB.internal", "A").source_part(), &bindings).unwrap(), None);
-        assert!(open.binds(spec("evil.example", "B").source_part(), &bindings).unwrap().is_some());
-        let refused = open.binds(spec("evil.example", "A").source_part(), &bindings).unwrap_err().to_string();
-        assert!(refused.contains("- \"evil.example\""), "{refused}");
-        let wide = Policy { hosts: Some(vec!["*".into()]), ..Policy::default() };
-        assert!(wide.binds(spec("evil.example", "A").source_part(), &bindings).is_err());
-        let named = Policy { hosts: Some(vec!["db2.internal".into()]), ..Policy::default() };
-        assert!(named.binds(spec("db2.internal", "A").source_part(), &bindings).unwrap().is_some());
-    }
-
-    #[test]
-    fn another_key_version_or_spelling_of_a_secret_stays_with_its_host() {
-        let open = Policy::default();
-        let of = |host: &str, store: &str, name: &str, key: Option<&str>| {
-            let mut spec = spec(host, "A");
-            let SourceSpec::Postgres { connection, .. } = &mut spec.source else { panic!("it is PostgreSQL") };
-            let (store, name, key) = (store.into(), name.into(), key.map(Into::into));
-            connection.password = Some(millrace_model::SecretReference { store, name, key });
-            spec
-        };
-        let aws = "aws_secrets_manager";
-        let mut bindings = Bindings::new();
-        let first = of("db.internal", aws, "shop/db", Some("password"));
-        let (names, host) = open.binds(first.source_part(), &bindings).unwrap().unwrap();
-        for name in names {
-            bindings.entry(name).or_default().insert(host.clone());
-        }
-        // As an earlier version kept it.
-        bindings.entry("hashicorp_vault:secret/db:password".into()).or_default().insert("db.internal".into());
-        let arn = "arn:aws:secretsmanager:eu-west-1:1:secret:shop/db-AbCdEf";
-        for (store, name, key) in [
-            (aws, "shop/db", None),
-            (aws, "shop/db", Some("other")),
-            (aws, arn, Some("password")),
-            (aws, "shop/db?versionStage=AWSPREVIOUS", Some("password")),
-            ("hashicorp_vault", "secret/db?version=1", Some("password")),
-        ] {
-            assert!(
-                open.binds(of("db.internal", store, name, key).source_part(), &bindings).unwrap().is_none(),
-                "{name}"
-            );
-            assert!(open.binds(of("evil.example", store, name, key).source_part(), &bindings).is_err(), "{name}");
-        }
-        assert!(open.binds(of("evil.example", aws, "shop/db2", None).source_part(), &bindings).unwrap().is_some());
-    }
-
-    #[test]
-    fn a_pattern_does_not_cover_steps_out_of_its_folder() {
-        let list = vec!["/run/secrets/*".to_owned(), "../beside".to_owned()];
-        assert!(check_secret(Some(&list), "/run/secrets/a").is_ok());
-        assert!(check_secret(Some(&list), "/run/secrets/../../etc/shadow").is_err());
-        assert!(check_secret(Some(&list), "../beside").is_ok());
-    }
-
-    #[test]
-    fn the_key_of_a_stores_account_stays_with_its_host_too() {
-        let abs = |endpoint: &str| {
-            let target = format!(
-                "streamingTarget: {{type: abs, container: c, accountName: acme, accountKey: {{secretType: env, secretName: K}}{endpoint}}}"
-            );
-            let text = format!(
-                "version: 1\nname: shop\nstreamingSource:\n  type: postgres\n  connection: {{host: h, port: 5432, \
-                 database: shop, username: u}}\n  tables: [{{schema: public, table: t}}]\n{target}\n"
-            );
-            PipelineSpec::parse(&text, millrace_protocol::Notation::Yaml, "/".as_ref()).unwrap()
-        };
-        let open = Policy::default();
-        let mut bindings = Bindings::new();
-        let (names, host) = open.binds_target(abs("").target_part(), &bindings).unwrap().unwrap();
-        assert_eq!(host, "acme.blob.core.windows.net");
-        bindings.entry(names[0].clone()).or_default().insert(host);
-        assert_eq!(open.binds_target(abs("").target_part(), &bindings).unwrap(), None);
-        let elsewhere = abs(", endpoint: 'https://evil.example/acme'");
-        assert!(open.binds_target(elsewhere.target_part(), &bindings).is_err());
-        let listed = Policy { secrets: Some(vec!["L".into()]), ..Policy::default() };
-        assert!(listed.allows(None, Some(abs("").target_part())).is_err());
-    }
-
-    #[test]
-    fn a_list_refuses_what_it_does_not_hold_with_the_line_to_add() {
-        let policy: Policy =
-            serde_saphyr::from_str("allowedHosts: [db.internal]\nallowedSecrets: [A*]\nallowedTargets: [/lake]")
-                .unwrap();
-        let allows = |spec: PipelineSpec| policy.allows(Some(spec.source_part()), Some(spec.target_part()));
-        allows(spec("db.internal", "AB")).unwrap();
-        for (host, secret, line) in [("other", "AB", "- \"other\""), ("db.internal", "B", "- \"B\"")] {
-            let refused = allows(spec(host, secret)).unwrap_err().to_string();
-            assert!(refused.contains(line), "{refused}");
-        }
-        assert!(serde_saphyr::from_str::<Policy>("allowedHost: []").is_err());
-    }
-
-    #[test]
-    fn a_star_stands_for_any_characters() {
-        for (pattern, value, same) in [
-            ("db.internal", "db.internal", true),
-            ("db.internal", "db.internal.evil", false),
-            ("*.internal", "db.internal", true),
-            ("*.internal", "internal", false),
-            ("millrace/*/db", "millrace/shop/db", true),
-            ("millrace/*", "other/shop", false),
-            ("*", "", true),
-        ] {
-            assert_eq!(matches(pattern, value), same, "{pattern} {value}");
-        }
     }
 }

@@ -169,7 +169,7 @@ mod tests {
     use crate::told::reason;
 
     fn held(wanted: Wanted, wish: u64) -> HeldPipeline {
-        HeldPipeline { pipeline_id: "p".into(), revision: 1, epoch: 1, wanted, wish }
+        HeldPipeline { pipeline_id: "p".into(), revision: 1, epoch: 1, wanted, wish, digest: None }
     }
 
     fn status(shared: &Shared) -> (String, u64) {

@@ -1,5 +1,6 @@
 //! The store that a target names, with the identity of this process at its cloud.
 
+use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -9,6 +10,7 @@ use millrace_identity::{AwsSettings, Surroundings, Token, TokenIdentity};
 use millrace_model::{ByteSize, Fault, KeptSecret, Refusal, SecretValue, Timestamp};
 use millrace_protocol::{AbsSpec, GcsSpec, S3Spec, StoreSpec};
 use millrace_secrets::Secrets;
+use reqwest::Url;
 
 /// Part of the memory limit that uploads under way may hold: their share beside builders, encoders and queues.
 const MEMORY_PARTS: u64 = 8;
@@ -68,7 +70,7 @@ fn abs(spec: &AbsSpec, memory: ByteSize, secrets: &Secrets) -> Result<Arc<dyn St
         endpoint: spec.endpoint.clone(),
     };
     let around = Surroundings::of_process()?;
-    let identity = millrace_identity::azure(&around);
+    let identity = Bearer { identity: millrace_identity::azure(&around), endpoint: spec.endpoint.clone() };
     let key = spec.account_key.as_ref().map(|reference| secrets.keep(reference));
     Ok(Arc::new(ObjectStore::abs(settings, Arc::new(Azure { key, identity }), &around, memory)?))
 }
@@ -86,7 +88,10 @@ fn gcs(spec: &GcsSpec, memory: ByteSize) -> Result<Arc<dyn Store>, Fault> {
     let around = Surroundings::of_process()?;
     let prover: Arc<dyn Prover> = match emulator {
         Some(_) => Arc::new(Nobody),
-        None => Arc::new(Google(millrace_identity::google(&around))),
+        None => {
+            let identity = millrace_identity::google(&around);
+            Arc::new(Google(Bearer { identity, endpoint: spec.endpoint.clone() }))
+        }
     };
     Ok(Arc::new(ObjectStore::gcs(settings, prover, &around, memory)?))
 }
@@ -95,12 +100,51 @@ fn gcs(spec: &GcsSpec, memory: ByteSize) -> Result<Arc<dyn Store>, Fault> {
 struct Nobody;
 
 /// The token that the environment has, else the identity of this process on Google Cloud.
-struct Google(Arc<dyn TokenIdentity>);
+struct Google(Bearer);
 
 /// The key of a storage account, of a secret or of the environment; without one the identity of this process on Azure.
 struct Azure {
     key: Option<Arc<dyn KeptSecret>>,
+    identity: Bearer,
+}
+
+/// An identity that is proven by a token, which is as good as a password to whoever reads it on its way.
+struct Bearer {
     identity: Arc<dyn TokenIdentity>,
+    /// Where it is sent, if not to the cloud itself.
+    endpoint: Option<String>,
+}
+
+impl Bearer {
+    /// A token, of the environment or of the platform, for an endpoint that keeps it from others.
+    async fn token(&self, given: Option<Token>, scope: &str) -> Result<Arc<Token>, Fault> {
+        if let Some(url) = self.endpoint.as_deref().filter(|url| is_open(url)) {
+            let message = format!("the endpoint `{url}` is not encrypted, and no token is sent there");
+            let cure = "write `https://` into the target's `endpoint`; plain http is for this machine only";
+            return Err(Fault::refused("AG-019", Refusal::Spec, message, cure));
+        }
+        match given {
+            Some(token) => Ok(Arc::new(token)),
+            None => self.identity.token(scope).await,
+        }
+    }
+
+    /// A new token for a refused one.
+    async fn another(&self, scope: &str, refused: &Proof) -> Result<Option<Proof>, Fault> {
+        let Proof::Token(token) = refused else { return Ok(None) };
+        self.identity.forget(scope, token);
+        Ok(Some(Proof::Token(self.token(None, scope).await?)))
+    }
+}
+
+/// Whether others can read on the way what is sent there.
+fn is_open(url: &str) -> bool {
+    let Ok(url) = Url::parse(url) else { return false };
+    let this_machine = url.host_str().is_some_and(|host| {
+        let address = host.trim_matches(['[', ']']).parse::<IpAddr>();
+        host == "localhost" || address.is_ok_and(|address| address.is_loopback())
+    });
+    url.scheme() == "http" && !this_machine
 }
 
 #[async_trait]
@@ -117,16 +161,14 @@ impl Prover for Nobody {
 #[async_trait]
 impl Prover for Google {
     async fn proof(&self) -> Result<Proof, Fault> {
-        match variable("GOOGLE_OAUTH_ACCESS_TOKEN") {
-            Some(value) => Ok(Proof::Token(Arc::new(given(value)))),
-            None => Ok(Proof::Token(self.0.token(GOOGLE_STORAGE).await?)),
-        }
+        let given = variable("GOOGLE_OAUTH_ACCESS_TOKEN").map(given);
+        Ok(Proof::Token(self.0.token(given, GOOGLE_STORAGE).await?))
     }
 
     async fn another(&self, refused: &Proof) -> Result<Option<Proof>, Fault> {
         match variable("GOOGLE_OAUTH_ACCESS_TOKEN") {
             Some(_) => Ok(None),
-            None => another(&*self.0, GOOGLE_STORAGE, refused).await,
+            None => self.0.another(GOOGLE_STORAGE, refused).await,
         }
     }
 }
@@ -139,23 +181,16 @@ impl Prover for Azure {
         }
         match variable("AZURE_STORAGE_KEY") {
             Some(key) => Ok(Proof::Key(SecretValue::new(key))),
-            None => Ok(Proof::Token(self.identity.token(AZURE_STORAGE).await?)),
+            None => Ok(Proof::Token(self.identity.token(None, AZURE_STORAGE).await?)),
         }
     }
 
     async fn another(&self, refused: &Proof) -> Result<Option<Proof>, Fault> {
         match (&self.key, refused) {
             (Some(kept), Proof::Key(refused)) => Ok(kept.newer(refused).await?.map(Proof::Key)),
-            _ => another(&*self.identity, AZURE_STORAGE, refused).await,
+            _ => self.identity.another(AZURE_STORAGE, refused).await,
         }
     }
-}
-
-/// A new token for a refused one.
-async fn another(identity: &dyn TokenIdentity, scope: &str, refused: &Proof) -> Result<Option<Proof>, Fault> {
-    let Proof::Token(token) = refused else { return Ok(None) };
-    identity.forget(scope, token);
-    Ok(Some(Proof::Token(identity.token(scope).await?)))
 }
 
 /// A token that somebody else has got and keeps new.
@@ -167,4 +202,39 @@ fn given(value: String) -> Token {
 #[expect(clippy::disallowed_methods, reason = "the one place where the stores' standard variables are read")]
 fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An identity that always has a token.
+    struct Ready;
+
+    #[async_trait]
+    impl TokenIdentity for Ready {
+        async fn token(&self, _scope: &str) -> Result<Arc<Token>, Fault> {
+            Ok(Arc::new(given("of the platform".into())))
+        }
+
+        fn forget(&self, _scope: &str, _token: &Arc<Token>) {}
+    }
+
+    #[tokio::test]
+    async fn a_token_does_not_cross_a_network_in_the_clear() {
+        let to = |endpoint: &str| Bearer { identity: Arc::new(Ready), endpoint: Some(endpoint.to_owned()) };
+        for open in
+            ["http://evil.example:18191", "http://10.0.0.7", "HTTP://storage.googleapis.com", "http://[fe80::1]"]
+        {
+            for given in [None, Some(given("of the environment".into()))] {
+                let refused = to(open).token(given, GOOGLE_STORAGE).await.err().unwrap();
+                assert_eq!(refused.code, "AG-019", "{open}");
+            }
+            let before = Proof::Token(Arc::new(given("before".into())));
+            assert_eq!(to(open).another(GOOGLE_STORAGE, &before).await.err().unwrap().code, "AG-019");
+        }
+        for kept in ["https://minio.internal", "http://127.0.0.1:4443", "http://localhost:4443", "http://[::1]:4443"] {
+            assert!(to(kept).token(None, GOOGLE_STORAGE).await.is_ok(), "{kept}");
+        }
+    }
 }

@@ -49,7 +49,7 @@ pub(crate) struct Supervisor {
     /// Rings when what runs has streamed.
     works: Arc<Notify>,
     /// A revision that has ended before it ever streamed, and was not told to.
-    failed: Option<RefusedRevision>,
+    failed: Option<(HeldPipeline, RefusedRevision)>,
     /// The definition that runs or ran last, and whether its first snapshots were all finished once.
     kept: Option<Kept>,
 }
@@ -168,7 +168,7 @@ impl Supervisor {
     /// Goes on with the last good revision, if there is one.
     async fn refuse(&mut self, wish: DesiredPipeline, runs: Option<HeldPipeline>, reason: Reason) -> Result<(), Fault> {
         let held = wish.held;
-        let is_older = |other: &HeldPipeline| other.pipeline_id == held.pipeline_id && other.revision != held.revision;
+        let is_older = |other: &HeldPipeline| other.pipeline_id == held.pipeline_id && !other.is_definition_of(&held);
         let refused = RefusedRevision { revision: held.revision, reason: reason.clone() };
         if runs.as_ref().is_some_and(is_older) {
             self.shared.refuses(Some(refused));
@@ -194,16 +194,17 @@ impl Supervisor {
         spec: PipelineSpec,
         (held, refused): (HeldPipeline, RefusedRevision),
     ) {
-        let held = HeldPipeline { revision: pipeline.held.revision, ..held };
+        let HeldPipeline { revision, digest, .. } = pipeline.held.clone();
+        let held = HeldPipeline { revision, digest, ..held };
         self.start(DesiredPipeline { held, ..pipeline }, spec);
         self.shared.refuses(Some(refused));
     }
 
     /// A revision that has failed before it ever streamed gives way to the last one that did.
     fn fall_back(&mut self) {
-        let Some(refused) = self.failed.take() else { return };
+        let Some((ran, refused)) = self.failed.take() else { return };
         let Some(held) = self.shared.held().filter(|held| held.wanted == Wanted::Running) else { return };
-        let Some(good) = self.good(&held).filter(|good| good.held.revision != refused.revision) else { return };
+        let Some(good) = self.good(&held).filter(|good| !good.held.is_definition_of(&ran)) else { return };
         let Ok(spec) = self.allowed(&good) else { return };
         warn!(code = "AG-013", revision = refused.revision, "a revision gives way: {}", refused.reason.message);
         self.go_on_with(good, spec, (held, refused));
@@ -213,8 +214,8 @@ impl Supervisor {
     fn note_good(&mut self) {
         let Some(witness) = self.shared.running().filter(|witness| witness.has_streamed()) else { return };
         let Some(kept) = self.kept.clone().filter(|kept| kept.pipeline.held == witness.held) else { return };
-        let known = kept.good.as_ref().map(|good| (good.held.revision, good.new_lake));
-        if known != Some((witness.held.revision, false)) {
+        let known = kept.good.as_ref().is_some_and(|good| good.held.is_definition_of(&witness.held) && !good.new_lake);
+        if !known {
             // Its lake has begun.
             let good = DesiredPipeline { new_lake: false, ..kept.pipeline.clone() };
             self.keep(Some(Kept { good: Some(good), ..kept }));
@@ -327,7 +328,8 @@ impl Supervisor {
                 self.shared.outbox.event(fault_event(&held.pipeline_id, fault));
                 let reason = failed(word_of(fault), fault);
                 if shown_epoch.is_none() && !witness.has_streamed() {
-                    self.failed = Some(RefusedRevision { revision: held.revision, reason: reason.clone() });
+                    let refused = RefusedRevision { revision: held.revision, reason: reason.clone() };
+                    self.failed = Some((held.clone(), refused));
                 }
                 reason
             }
@@ -352,7 +354,7 @@ fn ends_the_process(fault: &Fault) -> bool {
 
 /// Whether what runs is what is wanted; another wish alone is no reason to begin anew.
 fn is_same(runs: &HeldPipeline, wanted: &HeldPipeline) -> bool {
-    (&runs.pipeline_id, runs.revision, runs.epoch) == (&wanted.pipeline_id, wanted.revision, wanted.epoch)
+    runs.is_definition_of(wanted) && runs.epoch == wanted.epoch
 }
 
 /// The spec of a definition. Slot and publication are named after its first name.

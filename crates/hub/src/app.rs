@@ -31,6 +31,7 @@ pub(crate) mod people;
 pub(crate) mod pipelines;
 pub(crate) mod recipients;
 pub(crate) mod repeats;
+mod said;
 pub(crate) mod set_times;
 pub(crate) mod setup;
 pub(crate) mod sign_in;

@@ -136,6 +136,17 @@ pub struct HeldPipeline {
     pub wanted: Wanted,
     /// Rises with each START and STOP: a START after a failure is another one.
     pub wish: u64,
+    /// Of the definition: a hub that was set back gives a number of a revision a second time. The hub makes it, the agent
+    /// gives it back as it is; absent where one of the two is older.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digest: Option<String>,
+}
+
+impl HeldPipeline {
+    /// Whether both are the same definition of the same pipeline, whatever is wanted of it.
+    pub fn is_definition_of(&self, other: &Self) -> bool {
+        (&self.pipeline_id, self.revision, &self.digest) == (&other.pipeline_id, other.revision, &other.digest)
+    }
 }
 
 /// What the user wants of a pipeline.

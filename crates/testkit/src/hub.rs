@@ -111,6 +111,11 @@ impl Hub {
         Ok(())
     }
 
+    /// Its one project.
+    pub fn project(&self) -> &str {
+        &self.project
+    }
+
     /// Where it listens on this machine.
     pub fn port(&self) -> u16 {
         self.port

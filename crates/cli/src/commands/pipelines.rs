@@ -21,11 +21,10 @@ const ID: &str = "streamingPipelineId";
 /// Does what is asked, and prints what the hub answers.
 pub(crate) async fn pipelines(arguments: PipelinesArguments, console: &Console) -> Result<u8, Failure> {
     let api = Api::sign_in(&arguments.api).await?;
-    let project = arguments.project.or_else(|| variable("PROJECT_ID"));
     if let PipelinesCommand::Apply { file, agent, start } = arguments.command {
-        return apply(&api, project, (&file, agent.as_deref(), start), console).await;
+        return apply(&api, arguments.project, (&file, agent.as_deref(), start), console).await;
     }
-    let root = root(project)?;
+    let root = root(arguments.project.or_else(|| variable("PROJECT_ID")))?;
     let asked = match &arguments.command {
         PipelinesCommand::List => {
             let all = api.all(&root).await?;
@@ -79,7 +78,8 @@ pub(crate) async fn pipelines(arguments: PipelinesArguments, console: &Console) 
     Ok(DONE)
 }
 
-/// Creates the pipeline of a file, or replaces the one of its name.
+/// Creates the pipeline of a file, or replaces the one of its name. What stands in the file goes before the environment, and
+/// what is said on the command line goes before both; an agent that neither names stays the one that the pipeline has.
 async fn apply(
     api: &Api,
     project: Option<String>,
@@ -92,13 +92,19 @@ async fn apply(
     let notation = if json { Notation::Json } else { Notation::Yaml };
     let FileBody { project_id, mut body } =
         file_body(&written, notation).map_err(|problems| Failure::File { file: file.to_owned(), problems })?;
-    let root = root(project.or(project_id))?;
+    let root = root(project.or(project_id).or_else(|| variable("PROJECT_ID")))?;
     if let Some(agent) = agent {
         let agent = api.find("/agents", "agentId", agent).await?;
         body.insert("agentId".into(), agent["agentId"].clone());
     }
     let name = body.get("name").and_then(Value::as_str).unwrap_or_default().to_owned();
     let there = api.all(&root).await?.into_iter().find(|pipeline| pipeline["name"] == name);
+    let agent = body.get("agentId").or_else(|| there.as_ref()?.get("agentId")).cloned().ok_or_else(|| {
+        let message = format!("nothing says which agent runs `{name}`, and it is not there yet");
+        let cure = "give it by --agent, its name or its id, or as `agentId` in the file";
+        Failure::Fault(Fault::refused("CL-011", Refusal::Spec, message, cure))
+    })?;
+    body.insert("agentId".into(), agent);
     let body = Value::Object(body);
     let (pipeline, done) = match there {
         Some(there) => (api.call(Method::PUT, &format!("{root}/{}", text(&there, ID)), Some(&body)).await?, "replaced"),

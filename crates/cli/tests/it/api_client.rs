@@ -53,3 +53,35 @@ fn agents_and_pipelines_are_made_and_unmade_from_the_command_line() {
     assert_eq!(refused.code, Some(64), "{refused:#?}");
     hub.stop().unwrap();
 }
+
+#[test]
+fn a_file_goes_to_its_own_project_and_keeps_its_agent() {
+    let folder = tempfile::tempdir().unwrap();
+    let hub = Hub::start(MILLRACE.as_ref(), folder.path()).unwrap();
+    ask(&hub, &["agents", "create", "north", "--cloud-provider", "aws", "--deployment", "fargate"]);
+    let file = folder.path().join("shop.yaml");
+    let apply = |more: &[&str]| hub.client(&[&["pipelines", "apply", "-f", file.to_str().unwrap()], more].concat());
+    let refused = |process: millrace_testkit::process::Invocation| {
+        let ended = process.allow("CL-011").complete(PATIENCE).unwrap();
+        assert_ne!(ended.code, Some(0), "{ended:#?}");
+        format!("{:?}", ended.lines)
+    };
+    // A new one has to be given an agent; the refusal names the flag.
+    std::fs::write(&file, FILE).unwrap();
+    assert!(refused(apply(&[])).contains("--agent"));
+    let made = apply(&["--agent", "north"]).json(PATIENCE).unwrap();
+    std::fs::write(&file, FILE.replace("orders", "customers")).unwrap();
+    let again = apply(&[]).json(PATIENCE).unwrap();
+    assert_eq!((&again["agentId"], &again["streamingPipelineId"]), (&made["agentId"], &made["streamingPipelineId"]));
+    assert_eq!(again["streamingSource"]["tables"][0]["table"], "customers");
+
+    // The environment names a project that is not the file's: the file is meant.
+    let other = "0198a0e0-0000-7000-8000-000000000000";
+    std::fs::write(&file, format!("{FILE}projectId: {other}\n")).unwrap();
+    refused(apply(&[]));
+    let own = hub.project();
+    apply(&["--project", own]).json(PATIENCE).unwrap();
+    std::fs::write(&file, format!("{FILE}projectId: {own}\n")).unwrap();
+    apply(&[]).env("PROJECT_ID", other).json(PATIENCE).unwrap();
+    hub.stop().unwrap();
+}

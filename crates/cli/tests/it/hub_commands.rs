@@ -120,6 +120,42 @@ fn what_the_policy_forbids_is_not_looked_at_and_says_which_line_would_allow_it()
 }
 
 #[test]
+fn a_hub_cannot_lead_an_agent_round_its_policy_to_another_store() {
+    let house = HubHouse::open();
+    let folder = house.state("okay");
+    let policy = house.state("policy.yaml");
+    let listed = format!("allowedTargets: ['{}/*', lake, acme/lake]\n", folder.display());
+    std::fs::write(&policy, format!("allowedHosts: [localhost]\nallowedSecrets: [SHOP]\n{listed}")).unwrap();
+    // Whoever would be called there.
+    let evil = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    evil.set_nonblocking(true).unwrap();
+    let endpoint = format!("http://{}", evil.local_addr().unwrap());
+    let process = house.process(&house.agent, "state").allow("command");
+    let process = process.env("POLICY_FILE", &policy.display().to_string());
+    let process = process.env("GOOGLE_OAUTH_ACCESS_TOKEN", "canary-token").env("AZURE_STORAGE_KEY", "a2V5");
+    let process =
+        process.env("AWS_ACCESS_KEY_ID", "A").env("AWS_SECRET_ACCESS_KEY", "b").env("AWS_REGION", "eu-west-1");
+    let process = process.start().unwrap();
+    house.hub.wait_for_agent(&house.agent, "RUNNING", PATIENCE).unwrap();
+    for (target, line) in [
+        (json!({"type": "gcs", "bucket": "lake", "endpoint": endpoint}), "allowedHosts"),
+        (json!({"type": "s3", "bucket": "lake", "endpoint": endpoint}), "allowedHosts"),
+        (json!({"type": "abs", "container": "lake", "accountName": "acme", "endpoint": endpoint}), "allowedHosts"),
+        (json!({"type": "abs", "container": "lake", "accountName": "evil"}), "evil/lake"),
+        (json!({"type": "s3", "bucket": "lake", "roleArn": "arn:aws:iam::1:role/evil"}), "allowedSecrets"),
+        (json!({"type": "local", "path": folder.join("../evil")}), "`..`"),
+    ] {
+        let command = asked(&house, "checks", &json!({"spec": {"streamingTarget": target}}));
+        assert_eq!((&command["state"], &command["result"]["code"]), (&json!("failed"), &json!("policy")), "{command}");
+        assert!(command["result"]["message"].as_str().unwrap().contains(line), "{command}");
+    }
+    let nobody = evil.accept().map(|(_, from)| from).map_err(|error| error.kind());
+    assert_eq!(nobody, Err(std::io::ErrorKind::WouldBlock));
+    assert!(!house.state("evil").exists());
+    process.stop(PATIENCE).unwrap();
+}
+
+#[test]
 fn a_restart_reads_some_tables_or_all_anew_while_the_shop_goes_on() {
     let house = HubHouse::open();
     let load = house.shop.load(0);

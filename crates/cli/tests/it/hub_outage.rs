@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use reqwest::Method;
 use serde_json::Value;
 
 use crate::hub_house::{HubHouse, lease};
@@ -104,6 +105,73 @@ fn a_hub_that_was_set_back_to_an_older_copy_locks_no_agent_out() {
     assert_eq!(seen["status"], "STREAMING", "{seen}");
     load.stop().unwrap();
     house.settle(process);
+}
+
+#[test]
+fn a_hub_that_was_set_back_and_revised_anew_has_its_own_revision_run() {
+    let mut house = HubHouse::open();
+    let process = house.streaming();
+    house.shop.wait_until_released();
+    house.hub.kill().unwrap();
+    let copy = house.shop.folder().join("copy");
+    copy_folder(&house.hub.storage(), &copy);
+    house.hub.resume().unwrap();
+    let revise = |house: &HubHouse, tables: usize| {
+        let mut body = house.body(&house.agent);
+        body["streamingSource"]["tables"].as_array_mut().unwrap().truncate(tables);
+        house.hub.expect(200, Method::PUT, &house.pipeline, Some(&body)).unwrap();
+    };
+    let whole = house.body(&house.agent)["streamingSource"]["tables"].as_array().unwrap().len();
+    let runs = |house: &HubHouse, tables: usize| {
+        let there = |seen: &Value| {
+            let report = &seen["report"];
+            let told = report["tables"].as_array().map_or(0, Vec::len);
+            seen["status"] == "STREAMING" && report["revision"] == 2 && told == tables
+        };
+        house.hub.wait_for_status(&house.pipeline, &format!("{tables} tables"), PATIENCE, there).unwrap();
+    };
+    revise(&house, whole - 1);
+    runs(&house, whole - 1);
+    // The agent hears nothing of it: when it asks again, the hub has a second revision 2.
+    process.signal("STOP").unwrap();
+    house.hub.kill().unwrap();
+    fs::remove_dir_all(house.hub.storage()).unwrap();
+    copy_folder(&copy, &house.hub.storage());
+    house.hub.resume().unwrap();
+    revise(&house, whole - 2);
+    process.signal("CONT").unwrap();
+    runs(&house, whole - 2);
+    process.stop(PATIENCE).unwrap();
+    house.shop.fsck();
+}
+
+#[test]
+fn what_another_agent_kept_is_not_run() {
+    let mut house = HubHouse::open();
+    house.streaming().stop(PATIENCE).unwrap();
+    let south = house.hub.add_agent("south").unwrap();
+    // The variables of its process, in the folder of the other one.
+    let process = house.process(&south, "state");
+    house.hub.kill().unwrap();
+    let mut process = process.allow("AG-003").start().unwrap();
+    let line = process.wait_for("AG-003", PATIENCE).unwrap();
+    assert!(format!("{line:?}").contains(&house.agent), "{line:?}");
+    // Longer than a process waits for its hub before it goes on with what it kept.
+    std::thread::sleep(Duration::from_secs(7));
+    assert!(process.lines().iter().all(|line| line.code != "claimed"), "{:#?}", process.lines());
+    assert!(!house.shop.slot_is_active());
+    process.stop(PATIENCE).unwrap();
+}
+
+#[test]
+fn an_agent_that_was_removed_while_it_was_away_leaves_with_69() {
+    let house = HubHouse::open();
+    house.streaming().kill().unwrap();
+    let process = house.process(&house.agent, "state").allow("AG-006");
+    let path = format!("/agents/{}?force=true", house.agent);
+    house.hub.expect(202, Method::DELETE, &path, None).unwrap();
+    let ended = process.start().unwrap().wait(PATIENCE).unwrap();
+    assert_eq!(ended.code, Some(69), "{:#?}", ended.lines);
 }
 
 /// What the API says once it has been told of that epoch.

@@ -73,7 +73,7 @@ impl App {
 
     /// What an agent has told.
     pub(crate) async fn agent_events(&self, agent: &Agent) -> Result<Vec<Stored>, Refused> {
-        Ok(events::list(self.db.pool(), Of::Agent(&agent.id), (EVENTS, 0)).await?.0)
+        Ok(events::list(self.db.pool(), (&agent.account_id, Of::Agent(&agent.id)), (EVENTS, 0)).await?.0)
     }
 
     /// The processes that have run as an agent.
@@ -102,7 +102,7 @@ impl App {
 
     /// What was told of a pipeline.
     pub(crate) async fn newest_events(&self, pipeline: &Pipeline) -> Result<Vec<Stored>, Refused> {
-        Ok(events::list(self.db.pool(), Of::Pipeline(&pipeline.id), (EVENTS, 0)).await?.0)
+        Ok(events::list(self.db.pool(), (&pipeline.account_id, Of::Pipeline(&pipeline.id)), (EVENTS, 0)).await?.0)
     }
 
     /// A page of what is wanted of the account's audit log. Who is no owner sees what was done to agents and pipelines, and not from

@@ -4,7 +4,7 @@ use millrace_model::Timestamp;
 use uuid::Uuid;
 
 use super::repeats::Once;
-use super::{App, require};
+use super::{App, is_id, require};
 use crate::auth::{Caller, Role, secret};
 use crate::db::credentials::{self, Credential};
 use crate::db::{Writing, agents, trust};
@@ -42,6 +42,18 @@ impl App {
             expires_at,
             revoked_at: None,
         })
+    }
+
+    /// Whether these were the credentials of an agent until it was removed.
+    pub(crate) async fn was_removed(&self, client_id: &str, client_secret: &str) -> Result<bool, Refused> {
+        let agent = if is_id(client_id) { agents::by_client(self.db.pool(), client_id).await? } else { None };
+        let Some((agent, removed_at)) = agent.and_then(|agent| Some((agent.id, agent.removed_at?))) else {
+            return Ok(false);
+        };
+        let all = credentials::all(self.db.pool(), &agent).await?;
+        Ok(all.iter().any(|credential| {
+            credential.revoked_at == Some(removed_at) && secret::matches(client_secret, &credential.secret_hash)
+        }))
     }
 
     /// The credentials that the agent's process needs: the newest secret.

@@ -11,9 +11,10 @@ use millrace_protocol::gateway::{
     refusal,
 };
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-use super::{App, later, pipelines::word, status};
+use super::{App, later, pipelines::word, said, status};
 use crate::db::agents::{self, Agent, SelfReport};
 use crate::db::commands;
 use crate::db::instances;
@@ -90,12 +91,13 @@ impl App {
 
     /// Takes a report in and answers when there is news, or at the end of the wait.
     pub(crate) async fn sync(&self, agent: &Agent, sync: Sync) -> Result<Synced, Refused> {
-        let bell = self.notifier.bell(&agent.id);
         let asked = self.now();
         let (begun, mut held) = (Instant::now(), Duration::ZERO);
         if agent.session_id.as_deref() != Some(&sync.session_id) {
-            return Err(Refused::conflict(refusal::UNKNOWN_SESSION, "this session is not known any more; say hello"));
+            return Err(unknown_session());
         }
+        let sync = said::checked(sync)?;
+        let mut bell = self.notifier.bell(&agent.id, &sync.session_id, sync.sequence);
         self.take_in(agent, &sync).await?;
         let until = later(asked, Duration::from_millis(sync.wait_ms).min(spread(self.settings.poll)));
         let mut may_be_new = true;
@@ -103,7 +105,7 @@ impl App {
             // At the end of a quiet hold there is nothing to look for: what nobody rang for, the next sync's first look finds.
             let (desired, commands) = if may_be_new { self.news(agent, &sync).await? } else { (None, Vec::new()) };
             let now = self.now();
-            let answered = !sync.events.is_empty() || !sync.results.is_empty();
+            let answered = !sync.events.is_empty() || !sync.results.is_empty() || bell.is_overtaken();
             if desired.is_some() || !commands.is_empty() || answered || now >= until {
                 self.measures.synced(begun.elapsed().saturating_sub(held));
                 return Ok(Synced {
@@ -121,8 +123,22 @@ impl App {
             let left = Duration::from_micros(u64::try_from(until.0 - now.0).unwrap_or_default());
             let waits = Instant::now();
             // Whichever comes first: look again.
-            may_be_new = tokio::time::timeout(left, bell.notified()).await.is_ok();
+            may_be_new = tokio::time::timeout(left, bell.rings()).await.is_ok() && !bell.is_overtaken();
             held += waits.elapsed();
+            if may_be_new {
+                self.still_there(agent, &sync.session_id).await?;
+            }
+        }
+    }
+
+    /// Refuses an agent that was removed while it waited, and a session that was ended.
+    async fn still_there(&self, agent: &Agent, session_id: &str) -> Result<(), Refused> {
+        match agents::by_id(self.db.pool(), &agent.id).await? {
+            Some(agent) if agent.removed_at.is_none() => match agent.session_id.as_deref() {
+                Some(session) if session == session_id => Ok(()),
+                _ => Err(unknown_session()),
+            },
+            _ => Err(removed()),
         }
     }
 
@@ -163,7 +179,7 @@ impl App {
         }
         let epoch = if running { self.epoch_for(&pipeline, &sync.session_id).await? } else { pipeline.epoch };
         let wanted = desired(epoch, pipeline);
-        if sync.held.as_ref() == Some(&wanted.held) {
+        if sync.held.as_ref().is_some_and(|held| is_known(held, &wanted.held)) {
             return Ok((None, commands));
         }
         Ok((Some(Desired { pipeline: Some(wanted) }), commands))
@@ -220,8 +236,30 @@ impl App {
     }
 }
 
+fn unknown_session() -> Refused {
+    Refused::conflict(refusal::UNKNOWN_SESSION, "this session is not known any more; say hello")
+}
+
+/// What an agent is told that was removed.
+pub(crate) fn removed() -> Refused {
+    Refused::Gone { code: refusal::AGENT_REMOVED, message: "this agent was removed from the hub".into() }
+}
+
+/// Whether an agent holds what is wanted. One that is older gives no digest back: its word for the revision has to do.
+fn is_known(held: &HeldPipeline, wanted: &HeldPipeline) -> bool {
+    let told = HeldPipeline { digest: held.digest.as_ref().and(wanted.digest.clone()), ..wanted.clone() };
+    *held == told
+}
+
+/// Tells two definitions apart that have the same number, as after a hub was set back.
+fn digest(pipeline: &Pipeline) -> String {
+    let of = Sha256::new().chain_update(&pipeline.first_name).chain_update([0]).chain_update(&pipeline.body).finalize();
+    of.iter().take(16).map(|byte| format!("{byte:02x}")).collect()
+}
+
 /// A pipeline as its agent is told of it.
 fn desired(epoch: i64, pipeline: Pipeline) -> DesiredPipeline {
+    let digest = Some(digest(&pipeline));
     let running = pipeline.wanted == word(Wanted::Running) && pipeline.deleted_at.is_none();
     DesiredPipeline {
         held: HeldPipeline {
@@ -230,6 +268,7 @@ fn desired(epoch: i64, pipeline: Pipeline) -> DesiredPipeline {
             epoch: u64::try_from(epoch).unwrap_or_default(),
             wanted: if running { Wanted::Running } else { Wanted::Stopped },
             wish: u64::try_from(pipeline.wish).unwrap_or_default(),
+            digest,
         },
         default_name: pipeline.first_name,
         new_lake: pipeline.new_lake.is_some(),

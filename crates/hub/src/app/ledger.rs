@@ -156,10 +156,14 @@ impl App {
     }
 
     async fn enter(&self, writing: &mut Writing, entry: &Entry, freed: &mut Vec<String>) -> Result<(), Refused> {
-        let Entry { account_id, agent_id, at, sync, clock_skew_ms, done } = entry;
+        let Entry { agent_id, at, sync, clock_skew_ms, done, .. } = entry;
         let sequence = i64::try_from(sync.sequence).unwrap_or(i64::MAX);
         let expires_at = later(*at, self.settings.lease);
-        leases::renew(writing.on(), &sync.session_id, sequence, (*at, expires_at)).await?;
+        keep_events(writing, entry).await?;
+        if !leases::renew(writing.on(), &sync.session_id, sequence, (*at, expires_at)).await? {
+            // Overtaken on its way, by a newer sync or by another process: how things stand was said since.
+            return Ok(());
+        }
         self.sample(writing, agent_id, (sync.report.as_ref(), sync.process.as_ref()), *at).await?;
         if done.is_none() {
             // Its agent said the same in its last sync: only the figures are newer.
@@ -176,18 +180,9 @@ impl App {
         if let Some(report) = &sync.report {
             self.keep_report(writing, (agent_id, &sync.session_id), report, *at, freed).await?;
         }
-        for event in &sync.events {
-            events::add(writing.on(), (account_id, agent_id), event, *at).await?;
-        }
-        for result in &sync.results {
-            let text = result.result.to_string();
-            commands::finish(writing.on(), (agent_id, &result.id), (result.done, &text), *at).await?;
-        }
         Ok(())
     }
-}
 
-impl App {
     /// Keeps a report, and hears from it that a pipeline runs here no more, that a new lake is begun, or that a chain has
     /// shown a higher epoch than the hub knows.
     async fn keep_report(
@@ -229,4 +224,28 @@ impl App {
         }
         Ok(())
     }
+}
+
+/// Keeps what a sync tells once, however old it is: events, and results of commands.
+async fn keep_events(writing: &mut Writing, entry: &Entry) -> Result<(), Refused> {
+    let Entry { account_id, agent_id, at, sync, .. } = entry;
+    let mut known: HashMap<String, bool> = HashMap::new();
+    for event in &sync.events {
+        let mut event = event.clone();
+        // Of a pipeline that was never this agent's it says nothing: the event stays the agent's own.
+        if let Some(id) = event.pipeline_id.take() {
+            let is_own = match known.get(&id) {
+                Some(is_own) => *is_own,
+                None => pipelines::was_of(writing.on(), (account_id, agent_id), &id).await?,
+            };
+            event.pipeline_id = is_own.then(|| id.clone());
+            known.insert(id, is_own);
+        }
+        events::add(writing.on(), (account_id, agent_id), &event, *at).await?;
+    }
+    for result in &sync.results {
+        let text = result.result.to_string();
+        commands::finish(writing.on(), (agent_id, &result.id), (result.done, &text), *at).await?;
+    }
+    Ok(())
 }

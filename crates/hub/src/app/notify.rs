@@ -1,14 +1,15 @@
 //! Wakes the sync of an agent that waits for news, here and at the other hub processes of the same database.
 //!
-//! A wake-up that nobody waits for is kept until the next wait, so none is missed between a look at the database and the
-//! wait that follows it. It only ever means "look again": what is new stands in the database. So one that is lost between two
+//! Whoever waits takes its bell before it looks at the database, so no wake-up is missed between the look and the wait that
+//! follows it; and a bell is heard by everybody who waits, so a sync whose agent is gone keeps it from nobody. A newer sync of
+//! an agent ends the older ones. A wake-up only ever means "look again": what is new stands in the database. So one that is lost between two
 //! processes costs time, at most that of a hold, and nothing else.
 
 use std::collections::{BTreeSet, HashMap};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tracing::warn;
 use uuid::Uuid;
 
@@ -18,9 +19,42 @@ use crate::db::wake::{self, Heard, Listener};
 /// Between two attempts to listen.
 const PAUSE: Duration = Duration::from_secs(1);
 
+/// What has become of an agent since a sync of it began to wait.
+#[derive(Default)]
+struct Rung {
+    /// How often its bell has rung.
+    times: u64,
+    /// Its newest sync: the session, and the number in it.
+    newest: Option<(String, u64)>,
+}
+
+/// The bell of an agent, as one of its syncs hears it.
+pub(crate) struct Bell {
+    rung: watch::Receiver<Rung>,
+    session_id: String,
+    sequence: u64,
+}
+
+impl Bell {
+    /// Whether a newer sync has come: nobody waits for this one any more.
+    pub(crate) fn is_overtaken(&self) -> bool {
+        let rung = self.rung.borrow();
+        let newest = rung.newest.as_ref();
+        newest.is_some_and(|(session, sequence)| *session != self.session_id || *sequence > self.sequence)
+    }
+
+    /// Waits until it rings, or until a newer sync comes.
+    pub(crate) async fn rings(&mut self) {
+        if self.rung.changed().await.is_err() {
+            // The hub ends.
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
 /// One bell per agent that has ever waited here.
 pub(crate) struct Notifier {
-    bells: Mutex<HashMap<String, Arc<Notify>>>,
+    bells: Mutex<HashMap<String, watch::Sender<Rung>>>,
     /// Agents that the other processes have not been told of yet.
     untold: Mutex<BTreeSet<String>>,
     tell: Notify,
@@ -40,9 +74,19 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Notifier {
-    /// The agent's bell.
-    pub(crate) fn bell(&self, agent_id: &str) -> Arc<Notify> {
-        Arc::clone(lock(&self.bells).entry(agent_id.to_owned()).or_default())
+    /// The agent's bell, for a sync that begins now.
+    pub(crate) fn bell(&self, agent_id: &str, session_id: &str, sequence: u64) -> Bell {
+        let mut bells = lock(&self.bells);
+        let bell = bells.entry(agent_id.to_owned()).or_default();
+        bell.send_if_modified(|rung| {
+            let before = rung.newest.as_ref();
+            let is_newer = before.is_none_or(|(session, newest)| session != session_id || *newest < sequence);
+            if is_newer {
+                rung.newest = Some((session_id.to_owned(), sequence));
+            }
+            is_newer
+        });
+        Bell { rung: bell.subscribe(), session_id: session_id.to_owned(), sequence }
     }
 
     /// Rings it, wherever its agent waits.
@@ -54,13 +98,13 @@ impl Notifier {
 
     fn ring_here(&self, agent_id: &str) {
         if let Some(bell) = lock(&self.bells).get(agent_id) {
-            bell.notify_one();
+            bell.send_modify(|rung| rung.times += 1);
         }
     }
 
     /// Rings all of them: something may have been missed.
     fn ring_all(&self) {
-        lock(&self.bells).values().for_each(|bell| bell.notify_one());
+        lock(&self.bells).values().for_each(|bell| bell.send_modify(|rung| rung.times += 1));
     }
 }
 

@@ -106,6 +106,11 @@ impl App {
         if stale(&before) {
             return Err(Refused::Stale);
         }
+        let body = Value::Object(new.body.clone()).to_string();
+        if (&new.name, &new.agent_id, &body) == (&before.name, &before.agent_id, &before.body) {
+            // Nothing changes: no new revision, and nothing that runs begins anew.
+            return Ok(before);
+        }
         if new.agent_id != before.agent_id {
             self.known_agent(&mut writing, caller, &new.agent_id).await?;
         }
@@ -116,7 +121,7 @@ impl App {
             agent_id: new.agent_id,
             revision,
             new_lake: moved.then_some(revision),
-            body: Value::Object(new.body).to_string(),
+            body,
             ..before.clone()
         };
         pipelines::revise(writing.on(), &after, &caller.actor(), self.now())
@@ -296,7 +301,8 @@ impl App {
         pipeline: &Pipeline,
         (page, size): (i64, i64),
     ) -> Result<(Vec<Stored>, i64), Refused> {
-        events::list(self.db.pool(), events::Of::Pipeline(&pipeline.id), (size, page.saturating_mul(size))).await
+        let of = (pipeline.account_id.as_str(), events::Of::Pipeline(&pipeline.id));
+        events::list(self.db.pool(), of, (size, page.saturating_mul(size))).await
     }
 
     /// A page of its revisions, the newest first, and how many there are.

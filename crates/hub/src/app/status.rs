@@ -117,11 +117,21 @@ fn of_wish_and_report(pipeline: &Pipeline, agent: Option<&Agent>, now: Timestamp
                     _ => status(&report.status, reason_of(report)),
                 },
                 Some((report, _)) => status(&report.status, reason_of(report)),
-                None if wanted => status("STARTING", None),
+                None if wanted => status("STARTING", held_elsewhere(pipeline, agent)),
                 None => status(NOT_RUNNING, Some(idle(false, ""))),
             }
         }
     }
+}
+
+/// Why the pipeline's agent is not given it yet.
+fn held_elsewhere(pipeline: &Pipeline, agent: &Agent) -> Option<Reason> {
+    pipeline.holder.as_deref().filter(|holder| *holder != agent.id)?;
+    Some(because(
+        "held_elsewhere",
+        "the agent that ran it before has not said that it stopped",
+        "wait until it has, or until its lease is over; or stop its process",
+    ))
 }
 
 /// Whether the report does not answer the newest wish yet.

@@ -59,7 +59,7 @@ pub(crate) enum Of<'a> {
 /// Events, the newest first, and how many there are.
 pub(crate) async fn list(
     pool: &sqlx::AnyPool,
-    of: Of<'_>,
+    (account_id, of): (&str, Of<'_>),
     (size, offset): (i64, i64),
 ) -> Result<(Vec<Stored>, i64), Refused> {
     let (of, id) = match of {
@@ -68,17 +68,21 @@ pub(crate) async fn list(
     };
     let rows = sqlx::query(sqlx::AssertSqlSafe(format!(
         "SELECT id, agent_id, at, severity, code, message, cure, fields FROM events WHERE {of} = $1 \
-         ORDER BY received_at DESC, id DESC LIMIT $2 OFFSET $3"
+         AND account_id = $2 ORDER BY received_at DESC, id DESC LIMIT $3 OFFSET $4"
     )))
     .bind(id)
+    .bind(account_id)
     .bind(size)
     .bind(offset)
     .fetch_all(pool)
     .await?;
-    let total = sqlx::query(sqlx::AssertSqlSafe(format!("SELECT COUNT(*) AS total FROM events WHERE {of} = $1")))
-        .bind(id)
-        .fetch_one(pool)
-        .await?;
+    let total = sqlx::query(sqlx::AssertSqlSafe(format!(
+        "SELECT COUNT(*) AS total FROM events WHERE {of} = $1 AND account_id = $2"
+    )))
+    .bind(id)
+    .bind(account_id)
+    .fetch_one(pool)
+    .await?;
     let event = |row: &sqlx::any::AnyRow| Stored {
         id: row.get("id"),
         agent_id: row.get("agent_id"),

@@ -71,21 +71,23 @@ pub(crate) async fn grant<'e>(
     Ok(())
 }
 
-/// Renews it, if the session still has it.
+/// Renews it, if the session still has it and has said nothing newer. Whether it was so.
 pub(crate) async fn renew<'e>(
     on: impl Executor<'e, Database = Any>,
     session_id: &str,
     sequence: i64,
     (renewed_at, expires_at): (Timestamp, Timestamp),
-) -> Result<(), Refused> {
-    sqlx::query("UPDATE leases SET sequence = $2, renewed_at = $3, expires_at = $4 WHERE session_id = $1")
-        .bind(session_id)
-        .bind(sequence)
-        .bind(renewed_at.0)
-        .bind(expires_at.0)
-        .execute(on)
-        .await?;
-    Ok(())
+) -> Result<bool, Refused> {
+    let renewed = sqlx::query(
+        "UPDATE leases SET sequence = $2, renewed_at = $3, expires_at = $4 WHERE session_id = $1 AND sequence < $2",
+    )
+    .bind(session_id)
+    .bind(sequence)
+    .bind(renewed_at.0)
+    .bind(expires_at.0)
+    .execute(on)
+    .await?;
+    Ok(renewed.rows_affected() > 0)
 }
 
 /// Ends it now.

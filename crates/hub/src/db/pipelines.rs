@@ -288,6 +288,26 @@ pub(crate) async fn by_id<'e>(
     Ok(row.as_ref().map(pipeline))
 }
 
+/// Whether it is or was this agent's: now, by what it still holds, or in one of its revisions.
+pub(crate) async fn was_of<'e>(
+    on: impl Executor<'e, Database = Any>,
+    (account_id, agent_id): (&str, &str),
+    id: &str,
+) -> Result<bool, Refused> {
+    let found = sqlx::query(
+        "SELECT 1 AS found FROM pipelines p WHERE p.id = $1 AND p.account_id = $2 AND (p.agent_id = $3 OR \
+         p.holder = $3 OR EXISTS (SELECT 1 FROM pipeline_revisions v WHERE v.pipeline_id = p.id AND v.body LIKE $4))",
+    )
+    .bind(id)
+    .bind(account_id)
+    .bind(agent_id)
+    // As it stands in a body: a text in there would have its quotes escaped.
+    .bind(format!("%\"agentId\":\"{agent_id}\"%"))
+    .fetch_optional(on)
+    .await?;
+    Ok(found.is_some())
+}
+
 /// The agent runs it no more.
 pub(crate) async fn let_go<'e>(on: impl Executor<'e, Database = Any>, id: &str, agent_id: &str) -> Result<(), Refused> {
     sqlx::query("UPDATE pipelines SET holder = NULL, given_to = NULL WHERE id = $1 AND holder = $2")

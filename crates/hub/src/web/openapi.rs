@@ -225,7 +225,7 @@ fn bodies() -> Map<String, Value> {
             "audience": {"type": "string", "description": "any"}}},
         "Token": object(&["access_token", "token_type", "expires_in"], json!({"access_token": text,
             "token_type": {"enum": ["Bearer"]}, "expires_in": {"type": "integer", "description": "seconds"}})),
-        "TokenRefusal": object(&["error", "error_description"], json!({"error": text, "error_description": text})),
+        "TokenRefusal": object(&["error", "error_description"], json!({"error": text, "error_description": text, "code": text})),
         "Problem": object(&["type", "title", "status", "detail", "instance", "code", "traceId"], json!({
             "type": text, "title": text, "status": {"type": "integer"}, "detail": text, "instance": text,
             "code": {"type": "string", "description": "stable, for programs"},

@@ -13,6 +13,7 @@ use sha2::{Digest, Sha256};
 
 use super::{access, strict_json, trace};
 use crate::app::agents::PLATFORMS;
+use crate::app::gateway::removed;
 use crate::app::lists::Filter;
 use crate::app::repeats::Once;
 use crate::app::{App, is_id};
@@ -108,10 +109,7 @@ impl FromRequestParts<Arc<App>> for GatewayAgent {
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Refused> {
         let agent = app.gateway_agent(bearer(&parts.headers)?, &address_of(parts)).await?;
         if agent.removed_at.is_some() {
-            return Err(Refused::Gone {
-                code: millrace_protocol::gateway::refusal::AGENT_REMOVED,
-                message: "this agent was removed from the hub".into(),
-            });
+            return Err(removed());
         }
         Ok(Self(agent))
     }

@@ -124,7 +124,7 @@ async fn the_audit_log_names_every_write_every_token_and_every_reveal(house: Hou
     house.expect(202, Method::PATCH, &agents, Some(json!({"description": "x"}))).await;
     house.get(&format!("{agents}/credentials")).await;
     let path = house.new_pipeline("shop", &id).await;
-    house.expect(200, Method::PUT, &path, Some(pipeline("shop", &id))).await;
+    house.expect(200, Method::PUT, &path, Some(pipeline("stall", &id))).await;
     for command in ["START", "STOP", "RESTART"] {
         house.command(&path, command).await;
     }

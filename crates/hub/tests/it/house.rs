@@ -1,6 +1,6 @@
 //! A hub on a free port with one account, on SQLite or on PostgreSQL, and clients of it.
 
-use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -278,9 +278,12 @@ impl House {
         welcome["sessionId"].as_str().expect("a session has an id").to_owned()
     }
 
-    /// A sync that does not wait.
+    /// A sync that does not wait, the newest of all.
     pub(crate) async fn sync(&self, token: &str, session: &str, more: Value) -> Value {
-        let mut body = json!({"sessionId": session, "sequence": 1, "sentAt": "2026-01-01T00:00:00.000Z", "waitMs": 0});
+        static SEQUENCE: AtomicU64 = AtomicU64::new(1000);
+        let sequence = SEQUENCE.fetch_add(1, Ordering::Relaxed);
+        let mut body =
+            json!({"sessionId": session, "sequence": sequence, "sentAt": "2026-01-01T00:00:00.000Z", "waitMs": 0});
         for (name, value) in more.as_object().into_iter().flatten() {
             body[name] = value.clone();
         }

@@ -20,6 +20,7 @@ mod docs;
 mod document;
 mod doors;
 mod figures;
+mod gateway;
 mod guards;
 mod history;
 mod house;

@@ -21,7 +21,8 @@ on_both_databases!(
     an_agent_that_goes_silent_is_unknown,
 );
 
-fn held(told: &Value) -> Value {
+/// What a sync told the agent to hold, as it gives it back.
+pub(crate) fn held(told: &Value) -> Value {
     let mut held = told["desired"]["pipeline"].clone();
     let members = held.as_object_mut().expect("the agent was told what to run");
     members.remove("spec");
@@ -29,13 +30,14 @@ fn held(told: &Value) -> Value {
     held
 }
 
-fn report(held: &Value, status: &str) -> Value {
+/// What an agent says that holds this.
+pub(crate) fn report(held: &Value, status: &str) -> Value {
     json!({"held": held, "report": {"pipelineId": held["pipelineId"], "status": status,
         "since": "2026-01-01T00:00:00.000Z", "revision": held["revision"], "wish": held["wish"], "epoch": held["epoch"]}})
 }
 
 /// A started pipeline that its agent streams: path, agent, its token and session, what it holds.
-async fn streaming(house: &House) -> (String, String, String, String, Value) {
+pub(crate) async fn streaming(house: &House) -> (String, String, String, String, Value) {
     let (agent, token) = house.agent("north").await;
     let path = house.new_pipeline("shop", &agent).await;
     house.command(&path, "START").await;

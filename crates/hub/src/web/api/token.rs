@@ -10,6 +10,7 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
+use millrace_protocol::gateway::refusal;
 use serde_json::json;
 
 use crate::app::App;
@@ -62,7 +63,11 @@ pub(crate) async fn token(
     let Some((client_id, client_secret)) = pair else { return invalid_client(None) };
     match app.token((&client_id, &client_secret), &address).await {
         Ok(Some(token)) => given(&token),
-        Ok(None) => invalid_client(Some(&client_secret)),
+        Ok(None) => match app.was_removed(&client_id, &client_secret).await {
+            Ok(true) => agent_removed(),
+            Ok(false) => invalid_client(Some(&client_secret)),
+            Err(error) => Problem::from(error).into_response(),
+        },
         Err(error) => Problem::from(error).into_response(),
     }
 }
@@ -120,6 +125,14 @@ fn invalid_client(secret: Option<&str>) -> Response {
 
 fn not_a_client(description: &str) -> Response {
     let body = json!({"error": "invalid_client", "error_description": description});
+    (StatusCode::UNAUTHORIZED, [(header::WWW_AUTHENTICATE, "Basic"), (header::CACHE_CONTROL, "no-store")], Json(body))
+        .into_response()
+}
+
+/// Told to whom the secret was given only, with the word that the gateway has for it: its process ends, and asks no more.
+fn agent_removed() -> Response {
+    let description = "this agent was removed from the hub";
+    let body = json!({"error": "invalid_client", "error_description": description, "code": refusal::AGENT_REMOVED});
     (StatusCode::UNAUTHORIZED, [(header::WWW_AUTHENTICATE, "Basic"), (header::CACHE_CONTROL, "no-store")], Json(body))
         .into_response()
 }

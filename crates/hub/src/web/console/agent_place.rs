@@ -124,6 +124,10 @@ fn ways(app: &App, agent: &Agent, body: &Value) -> Vec<Way> {
     if let (Some(host), Some(port)) = (json::at(connection, "/host").as_str(), port) {
         ways.push(Way::new(host, port, "the source of its pipeline"));
     }
+    if let Some(url) = json::at(body, "/streamingTarget/endpoint").as_str() {
+        let (host, port) = place_of(url);
+        ways.push(Way::new(host, port, "the target of its pipeline"));
+    }
     ways.extend(of_cloud(&agent.cloud_provider).iter().map(|(host, purpose)| Way::new(*host, 443, *purpose)));
     ways
 }
@@ -131,15 +135,31 @@ fn ways(app: &App, agent: &Agent, body: &Value) -> Vec<Way> {
 /// A policy file that lets the pipeline run and nothing else.
 fn policy(body: &Value) -> String {
     let text = |path: &str| json::at(body, path).as_str().map(str::to_owned);
-    let places = ["/streamingTarget/path", "/streamingTarget/bucket", "/streamingTarget/container"];
-    let place = places.into_iter().find_map(text);
+    let target = |name: &str| text(&format!("/streamingTarget/{name}"));
+    let endpoint = target("endpoint").map(|url| place_of(&url).0);
+    let container = target("container").map(|container| match target("accountName") {
+        Some(account) => format!("{account}/{container}"),
+        None => container,
+    });
+    let place = target("path").or_else(|| target("bucket")).or(container);
+    let key = target("accountKey/secretName");
     let lists = [
-        ("allowedHosts", text("/streamingSource/connection/host"), "DATABASE_HOST"),
-        ("allowedSecrets", text("/streamingSource/connection/password/secretName"), "SECRET_NAME"),
-        ("allowedTargets", place, "FOLDER_OR_BUCKET"),
+        ("allowedHosts", vec![text("/streamingSource/connection/host"), endpoint], "DATABASE_HOST"),
+        (
+            "allowedSecrets",
+            vec![text("/streamingSource/connection/password/secretName"), key, target("roleArn")],
+            "SECRET_NAME",
+        ),
+        ("allowedTargets", vec![place], "FOLDER_OR_BUCKET"),
     ];
-    let lines = lists.map(|(name, value, unknown)| {
-        format!("{name}:\n- {}\n", Value::String(value.unwrap_or_else(|| unknown.to_owned())))
+    let lines = lists.map(|(name, values, unknown)| {
+        let mut values: Vec<String> = values.into_iter().flatten().collect();
+        values.dedup();
+        if values.is_empty() {
+            values.push(unknown.to_owned());
+        }
+        let items: String = values.into_iter().map(|value| format!("- {}\n", Value::String(value))).collect();
+        format!("{name}:\n{items}")
     });
     lines.concat()
 }
@@ -252,7 +272,30 @@ pub(crate) async fn commands(
 
 #[cfg(test)]
 mod tests {
-    use super::place_of;
+    use serde_json::json;
+
+    use super::{place_of, policy};
+
+    #[test]
+    fn a_policy_has_all_that_the_pipeline_needs() {
+        let source = json!({"connection": {"host": "db.internal", "password": {"secretName": "shop"}}});
+        let target = json!({"type": "abs", "container": "lake", "accountName": "acme",
+            "accountKey": {"secretName": "key"}, "endpoint": "https://acme.privatelink.example:8443/acme"});
+        assert_eq!(
+            policy(&json!({"streamingSource": source, "streamingTarget": target})),
+            "allowedHosts:\n- \"db.internal\"\n- \"acme.privatelink.example\"\n\
+             allowedSecrets:\n- \"shop\"\n- \"key\"\nallowedTargets:\n- \"acme/lake\"\n"
+        );
+        let target = json!({"type": "s3", "bucket": "lake", "roleArn": "arn:aws:iam::1:role/lake"});
+        assert_eq!(
+            policy(&json!({"streamingSource": source, "streamingTarget": target})),
+            "allowedHosts:\n- \"db.internal\"\nallowedSecrets:\n- \"shop\"\n- \"arn:aws:iam::1:role/lake\"\n\
+             allowedTargets:\n- \"lake\"\n"
+        );
+        let unknown = "allowedHosts:\n- \"DATABASE_HOST\"\nallowedSecrets:\n- \"SECRET_NAME\"\n\
+                       allowedTargets:\n- \"FOLDER_OR_BUCKET\"\n";
+        assert_eq!(policy(&json!({})), unknown);
+    }
 
     #[test]
     fn an_address_has_a_host_and_a_port() {
