@@ -35,6 +35,7 @@ mod running;
 mod security;
 mod set_times;
 mod several;
+mod siege;
 mod tenants;
 mod tokens;
 mod visitor;

@@ -124,22 +124,41 @@ fn ways(app: &App, agent: &Agent, body: &Value) -> Vec<Way> {
     if let (Some(host), Some(port)) = (json::at(connection, "/host").as_str(), port) {
         ways.push(Way::new(host, port, "the source of its pipeline"));
     }
+    if let Some(url) = json::at(body, "/streamingTarget/endpoint").as_str() {
+        let (host, port) = place_of(url);
+        ways.push(Way::new(host, port, "the target of its pipeline"));
+    }
     ways.extend(of_cloud(&agent.cloud_provider).iter().map(|(host, purpose)| Way::new(*host, 443, *purpose)));
     ways
+}
+
+/// Hosts that the pipeline's own configuration names for its target: a store at an address of its own, an account of Azure.
+fn hosts_of_target(body: &Value) -> Vec<String> {
+    let target = json::at(body, "/streamingTarget");
+    let endpoint = json::at(target, "/endpoint").as_str().map(|url| place_of(url).0);
+    let account = json::at(target, "/accountName").as_str().map(|name| format!("{name}.blob.core.windows.net"));
+    endpoint.or(account).into_iter().collect()
 }
 
 /// A policy file that lets the pipeline run and nothing else.
 fn policy(body: &Value) -> String {
     let text = |path: &str| json::at(body, path).as_str().map(str::to_owned);
     let places = ["/streamingTarget/path", "/streamingTarget/bucket", "/streamingTarget/container"];
-    let place = places.into_iter().find_map(text);
+    let mut hosts: Vec<String> = text("/streamingSource/connection/host").into_iter().collect();
+    hosts.extend(hosts_of_target(body));
+    let secrets = ["/streamingSource/connection/password/secretName", "/streamingTarget/accountKey/secretName"];
     let lists = [
-        ("allowedHosts", text("/streamingSource/connection/host"), "DATABASE_HOST"),
-        ("allowedSecrets", text("/streamingSource/connection/password/secretName"), "SECRET_NAME"),
-        ("allowedTargets", place, "FOLDER_OR_BUCKET"),
+        ("allowedHosts", hosts, "DATABASE_HOST"),
+        ("allowedSecrets", secrets.into_iter().filter_map(text).collect(), "SECRET_NAME"),
+        ("allowedTargets", places.into_iter().find_map(text).into_iter().collect(), "FOLDER_OR_BUCKET"),
     ];
-    let lines = lists.map(|(name, value, unknown)| {
-        format!("{name}:\n- {}\n", Value::String(value.unwrap_or_else(|| unknown.to_owned())))
+    let lines = lists.map(|(name, mut values, unknown)| {
+        values.dedup();
+        if values.is_empty() {
+            values.push(unknown.to_owned());
+        }
+        let items: String = values.into_iter().map(|value| format!("- {}\n", Value::String(value))).collect();
+        format!("{name}:\n{items}")
     });
     lines.concat()
 }
@@ -252,7 +271,28 @@ pub(crate) async fn commands(
 
 #[cfg(test)]
 mod tests {
-    use super::place_of;
+    use serde_json::json;
+
+    use super::{place_of, policy};
+
+    #[test]
+    fn a_policy_names_every_host_and_every_secret_of_the_pipeline() {
+        let secret = |name: &str| json!({"secretType": "env", "secretName": name});
+        let source = json!({"connection": {"host": "db.example.com", "port": 5432, "password": secret("PG")}});
+        let mut target =
+            json!({"type": "abs", "accountName": "lakes", "container": "shop", "accountKey": secret("KEY")});
+        let of = |target: &serde_json::Value| policy(&json!({"streamingSource": source, "streamingTarget": target}));
+        let usual = "allowedHosts:\n- \"db.example.com\"\n- \"lakes.blob.core.windows.net\"\n\
+                     allowedSecrets:\n- \"PG\"\n- \"KEY\"\nallowedTargets:\n- \"shop\"\n";
+        assert_eq!(of(&target), usual);
+        target["endpoint"] = json!("https://store.example.com:9000/x");
+        assert!(
+            of(&target).contains("- \"db.example.com\"\n- \"store.example.com\"\nallowedSecrets"),
+            "{}",
+            of(&target)
+        );
+        assert!(policy(&json!({})).contains("allowedSecrets:\n- \"SECRET_NAME\""));
+    }
 
     #[test]
     fn an_address_has_a_host_and_a_port() {
