@@ -266,13 +266,15 @@ pub(crate) fn taken(error: &sqlx::Error) -> Option<String> {
 mod tests {
     use super::*;
 
+    async fn insert(writing: &mut Writing, bytes: usize) -> Result<(), Refused> {
+        let insert = sqlx::query("INSERT INTO accounts (id, name, created_at) VALUES ($1, $2, 0)");
+        insert.bind(uuid::Uuid::new_v4().to_string()).bind("x".repeat(bytes)).execute(writing.on()).await?;
+        Ok(())
+    }
+
     async fn wide(db: &Db, bytes: usize) -> Result<(), Refused> {
         let mut writing = db.write().await?;
-        sqlx::query("INSERT INTO accounts (id, name, created_at) VALUES ($1, $2, 0)")
-            .bind(uuid::Uuid::new_v4().to_string())
-            .bind("x".repeat(bytes))
-            .execute(writing.on())
-            .await?;
+        insert(&mut writing, bytes).await?;
         writing.commit().await
     }
 
@@ -280,13 +282,13 @@ mod tests {
     async fn a_database_that_was_full_for_a_moment_is_written_to_again() {
         let folder = tempfile::tempdir().unwrap();
         let db = Db::open(&Place::in_folder(folder.path())).await.unwrap();
-        wide(&db, 10).await.unwrap();
-        // The one connection there is so far: from here on its file may not grow.
-        sqlx::raw_sql("PRAGMA max_page_count = 1").execute(db.pool()).await.unwrap();
-        let full = wide(&db, 1 << 20).await.unwrap_err();
+        let mut writing = db.write().await.unwrap();
+        // For this connection the disk is full.
+        sqlx::raw_sql("PRAGMA max_page_count = 1").execute(writing.on()).await.unwrap();
+        let full = insert(&mut writing, 1 << 20).await.unwrap_err();
         assert!(matches!(&full, Refused::Unavailable(cause) if cause.to_string().contains("full")), "{full:?}");
-        // There is room again, for whichever connection asks.
-        sqlx::raw_sql("PRAGMA max_page_count = 1000000").execute(db.pool()).await.unwrap();
+        drop(writing);
+        // It is no longer among the others: there is room for whoever asks.
         for _ in 0..20 {
             wide(&db, 1 << 12).await.unwrap();
         }
