@@ -37,7 +37,7 @@ impl Api {
                 return Err(missing("the API client's secret", "--client-secret-file or API_CLIENT_SECRET"));
             }
         };
-        let url = url.trim_end_matches('/').to_owned();
+        let url = address(&url)?;
         let http = Client::builder().redirect(reqwest::redirect::Policy::none()).build().map_err(no_answer)?;
         let form = [("grant_type", "client_credentials")];
         let answer = http
@@ -120,6 +120,15 @@ impl Api {
     }
 }
 
+/// The hub's address without a slash at its end.
+fn address(url: &str) -> Result<String, Failure> {
+    if ["http://", "https://"].iter().any(|scheme| url.len() > scheme.len() && url.starts_with(scheme)) {
+        return Ok(url.trim_end_matches('/').to_owned());
+    }
+    let cure = "give --hub or HUB_URL as https://HOST:PORT";
+    Err(refused(Refusal::Spec, format!("`{url}` is not the address of a hub"), cure))
+}
+
 fn missing(what: &str, where_from: &str) -> Failure {
     refused(Refusal::Spec, format!("{what} is not given"), format!("give it by {where_from}"))
 }
@@ -137,4 +146,21 @@ fn no_answer(error: reqwest::Error) -> Failure {
         cause = beneath.source();
     }
     Failure::Fault(Fault::refused("CL-012", Refusal::Check, message, "look whether the hub runs at that address"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_of_a_hub_is_http_or_https() {
+        for (written, url) in
+            [("https://hub.example.com/", "https://hub.example.com"), ("http://[::1]:80", "http://[::1]:80")]
+        {
+            assert_eq!(address(written).ok().as_deref(), Some(url));
+        }
+        for wrong in ["ftp://hub.example.com", "hub.example.com", "https://", ""] {
+            assert!(address(wrong).is_err(), "{wrong}");
+        }
+    }
 }

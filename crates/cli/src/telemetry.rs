@@ -32,8 +32,14 @@ pub(crate) fn start(console: &Console, level: LogLevel, is_agent: bool) {
     };
     // The live view shows these better; whoever asks for more than usual gets them all the same.
     let live = console.is_watched() && level <= LevelFilter::INFO;
-    let lines =
-        Lines { format: console.log_format(), screen: console.screen(), paint: console.log_paint(), live, is_agent };
+    let lines = Lines {
+        format: console.log_format(),
+        screen: console.screen(),
+        paint: console.log_paint(),
+        live,
+        detailed: level > LevelFilter::INFO,
+        is_agent,
+    };
     tracing::subscriber::set_global_default(Registry::default().with(level).with(lines))
         .expect("main starts the log once, before anything else could");
 }
@@ -44,8 +50,13 @@ struct Lines {
     paint: Paint,
     /// A live view stands below the lines.
     live: bool,
+    /// Someone asked for more than usual.
+    detailed: bool,
     is_agent: bool,
 }
+
+/// The hub's client of its database talks in lines without a code, of what the hub says by itself or nobody needs to know.
+const DATABASE_CLIENT: &str = "sqlx";
 
 /// What happens all the time.
 const SHOWN_LIVE: [&str; 3] = ["committed", "chunk_committed", "snapshot_started"];
@@ -54,6 +65,9 @@ impl<S: Subscriber> Layer<S> for Lines {
     fn on_event(&self, event: &Event<'_>, _context: Context<'_, S>) {
         let mut parts = Parts::default();
         event.record(&mut parts);
+        if parts.code.is_empty() && !self.detailed && event.metadata().target().starts_with(DATABASE_CLIENT) {
+            return;
+        }
         // On a terminal a command's last lines say what ended it, with the cure.
         let is_said_later = parts.code == "fault" && !self.is_agent;
         let is_in_view = self.live && SHOWN_LIVE.contains(&parts.code.as_str());

@@ -15,6 +15,8 @@ mod cron;
 pub(crate) mod doctor;
 pub(crate) mod figures;
 pub(crate) mod gateway;
+mod guessing;
+mod hearing;
 pub(crate) mod issuers;
 pub(crate) mod joining;
 mod ledger;
@@ -31,6 +33,7 @@ pub(crate) mod people;
 pub(crate) mod pipelines;
 pub(crate) mod recipients;
 pub(crate) mod repeats;
+mod retention;
 mod said;
 pub(crate) mod set_times;
 pub(crate) mod setup;
@@ -59,8 +62,8 @@ pub(crate) struct App {
     pub(crate) sealer: Sealer,
     pub(crate) tokens: Tokens,
     pub(crate) clock: Arc<dyn Clock>,
-    /// When this process began.
-    pub(crate) began: Timestamp,
+    /// Since when this process has heard whatever agents say.
+    pub(crate) hearing: hearing::Hearing,
     pub(crate) notifier: notify::Notifier,
     pub(crate) ledger: ledger::Ledger,
     pub(crate) throttle: Throttle,
@@ -78,7 +81,7 @@ impl App {
         let sealer = Self::sealer(&settings, &db).await?;
         let tokens = Tokens::open(&db, &sealer, clock.now()).await?;
         Ok(Self {
-            began: clock.now(),
+            hearing: hearing::Hearing::new(clock.now()),
             settings,
             db,
             sealer,
@@ -109,7 +112,7 @@ impl App {
     /// Everything that the hub does by itself, for as long as it is polled.
     pub(crate) async fn work(&self) {
         let others = async { tokio::join!(self.tell_others(), self.hear_others()) };
-        tokio::join!(self.keep_books(), others, self.keep_telling(), self.keep_time());
+        tokio::join!(self.keep_books(), others, self.keep_telling(), self.keep_time(), self.keep_tidy());
     }
 
     /// Now, by the hub's clock.

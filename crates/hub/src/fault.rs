@@ -42,6 +42,9 @@ pub(crate) enum Refused {
         /// Seconds to wait.
         retry_after: u64,
     },
+    /// The database does not answer for now, or has no room; the cause goes to the log only.
+    #[error("the hub's database does not answer")]
+    Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// The database or the system failed; the cause goes to the log only.
     #[error("the hub could not do this")]
     Failed(#[source] Box<dyn std::error::Error + Send + Sync>),
@@ -75,8 +78,26 @@ impl Refused {
 
 impl From<sqlx::Error> for Refused {
     fn from(error: sqlx::Error) -> Self {
-        Self::Failed(Box::new(error))
+        if is_away(&error) { Self::Unavailable(Box::new(error)) } else { Self::Failed(Box::new(error)) }
     }
+}
+
+/// Whether the database is away or full, which passes.
+fn is_away(error: &sqlx::Error) -> bool {
+    // SQLite: busy, an error of the disk, full, not to be opened. PostgreSQL: connections, resources, its operator.
+    const SQLITE: [i32; 4] = [5, 10, 13, 14];
+    const POSTGRES: [&str; 3] = ["08", "53", "57P"];
+    let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code).unwrap_or_default();
+    let is_io = matches!(error, sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed);
+    is_io
+        || POSTGRES.iter().any(|class| code.len() == 5 && code.starts_with(class))
+        || code.len() < 5 && code.parse().is_ok_and(|code: i32| SQLITE.contains(&(code & 0xff)))
+}
+
+/// Whether SQLite says that the file is damaged, or no database at all.
+fn is_damaged(error: &sqlx::Error) -> bool {
+    let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
+    code.is_some_and(|code| code.len() < 5 && code.parse().is_ok_and(|code: i32| [11, 26].contains(&(code & 0xff))))
 }
 
 /// The variable with the hub's address.
@@ -102,6 +123,9 @@ pub enum Cause {
         /// What to write instead.
         cure: String,
     },
+    /// `hub backup` was not told where to.
+    #[error("--to is not given")]
+    NoPlace,
     /// Passwords would cross a network in the clear.
     #[error("the hub is to listen at {listen}, which others can reach, without TLS")]
     Insecure {
@@ -173,6 +197,9 @@ impl From<Cause> for Fault {
             Cause::Settings(_) | Cause::Setting { .. } => {
                 ("HB-001", Refusal::Settings, "correct the setting and start again")
             }
+            Cause::NoPlace => {
+                ("HB-001", Refusal::Settings, "name the file that the copy becomes: --to hub-backup.sqlite")
+            }
             Cause::File { .. } => {
                 ("HB-002", Refusal::Settings, "give --data a folder that the hub's user may write to")
             }
@@ -182,6 +209,9 @@ impl From<Cause> for Fault {
                 "stop that hub first, or give this one a folder of its own by --data; hubs side by side need one PostgreSQL \
                  (HUB_DATABASE_URL)",
             ),
+            Cause::Database(error) if is_damaged(error) => {
+                ("HB-006", Refusal::Check, "restore the hub from a backup, with its key file")
+            }
             Cause::Database(_) => {
                 ("HB-003", Refusal::Check, "look at the disk, or at the server that HUB_DATABASE_URL names")
             }

@@ -21,6 +21,7 @@ use tracing::info;
 use app::App;
 use fault::{LISTEN, METRICS_LISTEN};
 use serve::Certificate;
+use serve::bounds::Bounds;
 use settings::folder::Tenancy;
 
 pub use app::backup::{Backup, back_up};
@@ -95,10 +96,11 @@ impl Hub {
         }
         info!(code = "listening", address = %address, "the hub answers");
         let measured = web::metrics(Arc::clone(&self.app));
-        let serving = serve::serve(self.listener, self.router, self.certificate, stop);
+        let bounds = Bounds::of_process(self.app.settings.trusted_proxies.clone());
+        let serving = serve::serve(self.listener, self.router, (self.certificate, bounds.clone()), stop);
         let measuring = async {
             match self.metrics {
-                Some(listener) => axum::serve(listener, measured).await,
+                Some(listener) => serve::serve(listener, measured, (None, bounds), std::future::pending()).await,
                 None => std::future::pending().await,
             }
         };

@@ -1,4 +1,7 @@
-//! Listening: plainly, or with TLS, whose certificate is read again when its file changes or on SIGHUP.
+//! Listening: plainly, or with TLS, whose certificate is read again when its file changes or on SIGHUP. How many may come in, and
+//! how long they may take, is in `bounds`.
+
+pub(crate) mod bounds;
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -6,8 +9,9 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use axum::Router;
-use axum_server::Handle;
+use axum_server::tls_rustls::RustlsAcceptor;
 use axum_server::tls_rustls::RustlsConfig;
+use axum_server::{Handle, Server};
 use rustls::ServerConfig;
 use rustls::crypto::ring::default_provider;
 use rustls::pki_types::pem::PemObject;
@@ -18,6 +22,7 @@ use tracing::{info, warn};
 
 use crate::fault::Cause;
 use crate::settings::TlsFiles;
+use bounds::{Bounds, Entrance};
 
 /// How often the certificate's files are looked at.
 const LOOK: Duration = Duration::from_secs(5);
@@ -70,28 +75,39 @@ fn wrong(subject: &'static str, path: &Path, why: String) -> Cause {
 pub(crate) async fn serve(
     listener: TcpListener,
     router: Router,
-    certificate: Option<Certificate>,
+    (certificate, bounds): (Option<Certificate>, Bounds),
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> std::io::Result<()> {
-    let service = router.into_make_service_with_connect_info::<SocketAddr>();
-    let Some(Certificate { files, config, asked }) = certificate else {
-        return axum::serve(listener, service).with_graceful_shutdown(stop).await;
-    };
-    let config = RustlsConfig::from_config(config);
     let handle = Handle::new();
-    let server = axum_server::from_tcp_rustls(listener.into_std()?, config.clone())?;
-    let serving = server.handle(handle.clone()).serve(service);
+    let entrance = Entrance::new(router, bounds.clone());
+    let listener = listener.into_std()?;
     let stopping = async {
         stop.await;
         handle.graceful_shutdown(Some(GRACE));
         // The server ends by itself now.
         std::future::pending::<()>().await;
     };
+    let Some(Certificate { files, config, asked }) = certificate else {
+        let server = bounded(axum_server::from_tcp(listener)?, &bounds);
+        return tokio::select! {
+            served = server.handle(handle.clone()).serve(entrance) => served,
+            () = stopping => Ok(()),
+        };
+    };
+    let config = RustlsConfig::from_config(config);
+    let server = axum_server::from_tcp(listener)?.acceptor(RustlsAcceptor::new(config.clone()));
     tokio::select! {
-        served = serving => served,
+        served = bounded(server, &bounds).handle(handle.clone()).serve(entrance) => served,
         () = stopping => Ok(()),
         () = keep(&files, &config, asked) => Ok(()),
     }
+}
+
+/// Without its own clock hyper waits for a caller for as long as that one likes.
+fn bounded<A>(server: Server<SocketAddr, A>, bounds: &Bounds) -> Server<SocketAddr, A> {
+    let mut server = server.http1_only().first_request_timeout(bounds.first);
+    server.http_builder().http1().header_read_timeout(bounds.idle);
+    server
 }
 
 /// Reads the certificate again whenever there is reason to, for as long as it is polled. One that cannot be used leaves the last

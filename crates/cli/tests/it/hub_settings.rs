@@ -34,6 +34,21 @@ fn settings_that_cannot_be_end_the_start_with_78_and_their_cure() {
 }
 
 #[test]
+fn a_database_that_is_damaged_or_away_is_said_at_once_and_in_one_line() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("hub.sqlite"), "this is no database, and long enough to be looked at".repeat(99))
+        .unwrap();
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    for (url, code) in [(None, "HB-006"), (Some(format!("postgres://hub@{free}/hub")), "HB-003")] {
+        let start = hub(folder.path()).argument("--listen").argument("127.0.0.1:0");
+        let start = url.iter().fold(start, |start, url| start.env("HUB_DATABASE_URL", url));
+        let ended = start.allow(code).complete(PATIENCE).unwrap();
+        assert!(ended.lines.iter().all(|line| !line.code.is_empty()), "{:?}", ended.lines);
+        assert!(ended.lines.iter().any(|line| format!("{line:?}").contains(code)), "{:?}", ended.lines);
+    }
+}
+
+#[test]
 fn an_address_that_is_taken_is_refused_by_the_setting_that_names_it() {
     let folder = tempfile::tempdir().unwrap();
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();

@@ -199,7 +199,10 @@ impl App {
             if !force {
                 return Err(Refused::conflict(
                     "pipeline_running",
-                    format!("its pipeline `{}` is started; stop it first, or add `?force=true`", pipeline.name),
+                    format!(
+                        "its pipeline `{}` is started; stop it first, or remove the agent by force (`--force`, in the API `force=true`)",
+                        pipeline.name
+                    ),
                 ));
             }
             pipelines::want(writing.on(), &pipeline.id, "stopped").await?;

@@ -44,7 +44,7 @@ pub async fn back_up(settings: &Settings, to: Option<&Path>) -> Result<Backup, C
         Place::Postgres(url) => Ok(of_server(&url, not_in_it, &key)),
         Place::Sqlite(file) | Place::Copy(file) => {
             let Some(to) = to else {
-                return Err(wrong("", "is missing", "name the file that the copy becomes: --to hub-backup.sqlite"));
+                return Err(Cause::NoPlace);
             };
             let bytes = of_file(&file, to, settings).await?;
             let restore = vec![
@@ -72,9 +72,27 @@ async fn of_file(file: &Path, to: &Path, settings: &Settings) -> Result<u64, Cau
         return Err(wrong(&to.display().to_string(), "is there already", "name a file that is not there yet"));
     }
     // Made first, so that nobody else can read it at any moment; SQLite fills an empty file as it makes a new one.
-    let made = std::fs::OpenOptions::new().write(true).create_new(true).open(to).map_err(|error| failed(to, error))?;
-    made.set_permissions(std::fs::Permissions::from_mode(0o600)).map_err(|error| failed(to, error))?;
+    let unwritable = |error: std::io::Error| {
+        wrong(
+            &to.display().to_string(),
+            &format!("cannot be written: {error}"),
+            "name a file in a folder that is there",
+        )
+    };
+    let made = std::fs::OpenOptions::new().write(true).create_new(true).open(to).map_err(unwritable)?;
+    made.set_permissions(std::fs::Permissions::from_mode(0o600)).map_err(unwritable)?;
     drop(made);
+    let copied = copy(file, to, settings).await;
+    if copied.is_err() {
+        // What is not whole is no copy, and would be in the way of the next one.
+        std::fs::remove_file(to).map_err(|error| failed(to, error))?;
+    }
+    copied?;
+    std::fs::metadata(to).map(|file| file.len()).map_err(|error| failed(to, error))
+}
+
+/// Copies, and looks whether a hub could be restored from the copy.
+async fn copy(file: &Path, to: &Path, settings: &Settings) -> Result<(), Cause> {
     backup::copy(&Place::Sqlite(file.to_owned()), to).await?;
     let copy = Db::connect(&Place::Copy(to.to_owned())).await?;
     if let Some(damage) = backup::damage(copy.pool()).await? {
@@ -82,7 +100,7 @@ async fn of_file(file: &Path, to: &Path, settings: &Settings) -> Result<u64, Cau
     }
     fits(&copy, settings).await?;
     copy.pool().close().await;
-    std::fs::metadata(to).map(|file| file.len()).map_err(|error| failed(to, error))
+    Ok(())
 }
 
 /// Whether the key file opens what is sealed in the database: the pair is worth nothing otherwise.

@@ -7,6 +7,7 @@ use uuid::Uuid;
 use super::App;
 use super::people::{Browser, address, caller_of, is_address};
 use crate::auth::session::Ticket;
+use crate::auth::throttle::place_of;
 use crate::auth::{Role, password};
 use crate::db::accounts::{self, Named};
 use crate::db::people::{self, Invitation, Person};
@@ -67,7 +68,7 @@ impl App {
         if self.settings.registration != Registration::Open {
             return Err(Refused::NotFound("registration"));
         }
-        let (now, subject) = (self.now(), format!("register {}", browser.address));
+        let (now, subject) = (self.now(), format!("register {}", place_of(&browser.address)));
         if let Some(retry_after) = self.throttle.wait(&subject, REGISTRATIONS, now) {
             return Err(Refused::TooMany { retry_after });
         }

@@ -3,10 +3,13 @@
 //!
 //! A message holds names, codes and words of the hub's own; nothing that an agent or a database said, so no value of a row.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use millrace_model::Timestamp;
 use serde_json::{Value, json};
+use tokio::task::{Id, JoinError, JoinSet};
+use tokio::time::timeout;
 use tracing::{info, warn};
 use uuid::Uuid;
 
@@ -34,7 +37,13 @@ const PAUSES: [Duration; 7] = [
     Duration::from_hours(12),
 ];
 /// Messages that are sent at the same time.
-const AT_ONCE: i64 = 20;
+const AT_ONCE: usize = 64;
+/// Of them to one recipient: one that is slow keeps the others waiting for no place.
+const OF_ONE: usize = 2;
+/// Messages that are looked through for some that can be sent now.
+const LOOKED_AT: i64 = 256;
+/// How long a message may take, however many questions the other side answers slowly.
+const DEADLINE: Duration = Duration::from_secs(30);
 /// What was told is kept for so long.
 const KEPT: Duration = Duration::from_hours(30 * 24);
 /// Between two looks.
@@ -49,38 +58,49 @@ impl App {
     pub(crate) async fn keep_telling(&self) {
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        for round in 0_u32.. {
-            tick.tick().await;
-            let outcome = self.look_and_tell(round).await;
+        let mut sending = Sending::default();
+        let mut round = 0_u32;
+        loop {
+            // Beside each other: a server that takes its time keeps nobody else from being told, or missed.
+            let outcome = tokio::select! {
+                _ = tick.tick() => {
+                    let outcome = self.look_and_tell(round, &mut sending).await;
+                    round = round.wrapping_add(1);
+                    outcome
+                }
+                Some(sent) = sending.next() => match sent {
+                    Ok((delivery, recipient, outcome)) => self.note_outcome(&delivery, &recipient, outcome).await,
+                    // It is tried again when its time comes.
+                    Err(_panicked) => Ok(()),
+                },
+            };
             if let Err(refused) = outcome {
                 warn!(code = "HB-003", "what happened could not be told: {refused}");
             }
         }
     }
 
-    async fn look_and_tell(&self, round: u32) -> Result<(), Refused> {
+    async fn look_and_tell(&self, round: u32, sending: &mut Sending) -> Result<(), Refused> {
+        self.tell_recipients(sending).await?;
+        // Only now: the database has answered.
+        self.listen();
         if round.is_multiple_of(SWEEP) {
             self.sweep().await?;
         }
         if round.is_multiple_of(SECRETS) {
             self.look_for_old_secrets().await?;
         }
-        self.tell_recipients().await
+        Ok(())
     }
 
-    /// Makes messages of what waits, and brings those whose time has come.
-    pub(crate) async fn tell_recipients(&self) -> Result<(), Refused> {
+    /// Makes messages of what waits, and sends those whose time has come on their way.
+    async fn tell_recipients(&self, sending: &mut Sending) -> Result<(), Refused> {
         self.gather().await?;
-        let due = recipients::due(self.db.pool(), self.now(), AT_ONCE).await?;
-        let mut sending = tokio::task::JoinSet::new();
-        for delivery in due {
-            if let Some(ready) = self.ready(delivery).await? {
-                sending.spawn(ready.send());
-            }
-        }
-        while let Some(sent) = sending.join_next().await {
-            if let Ok((delivery, recipient, outcome)) = sent {
-                self.note_outcome(&delivery, &recipient, outcome).await?;
+        for delivery in recipients::due(self.db.pool(), self.now(), LOOKED_AT).await? {
+            if sending.has_room_for(&delivery.recipient_id)
+                && let Some(ready) = self.ready(delivery).await?
+            {
+                sending.add(ready);
             }
         }
         Ok(())
@@ -235,18 +255,58 @@ enum Way {
     Mail(Option<crate::settings::Smtp>),
 }
 
+/// What came of a message.
+type Sent = (Delivery, Recipient, Result<(), String>);
+
+/// Messages on their way, and whose they are.
+#[derive(Default)]
+struct Sending {
+    tasks: JoinSet<Sent>,
+    recipients: HashMap<Id, String>,
+}
+
+impl Sending {
+    fn has_room_for(&self, recipient_id: &str) -> bool {
+        let of_one = self.recipients.values().filter(|id| *id == recipient_id).count();
+        self.tasks.len() < AT_ONCE && of_one < OF_ONE
+    }
+
+    fn add(&mut self, ready: Ready) {
+        let recipient_id = ready.recipient.id.clone();
+        let task = self.tasks.spawn(ready.send());
+        self.recipients.insert(task.id(), recipient_id);
+    }
+
+    /// The next that has ended; `None`: none is on its way.
+    async fn next(&mut self) -> Option<Result<Sent, JoinError>> {
+        let ended = self.tasks.join_next_with_id().await?;
+        let id = match &ended {
+            Ok((id, _)) => *id,
+            Err(panicked) => panicked.id(),
+        };
+        self.recipients.remove(&id);
+        Some(ended.map(|(_, sent)| sent))
+    }
+}
+
 impl Ready {
-    async fn send(self) -> (Delivery, Recipient, Result<(), String>) {
+    async fn send(self) -> Sent {
         let Self { delivery, recipient, way, now } = self;
-        let outcome = match &way {
+        let sending = Self::by(&way, &recipient, (&delivery, now));
+        let late = |_late| Err(format!("it was not taken within {} s", DEADLINE.as_secs()));
+        let outcome = timeout(DEADLINE, sending).await.unwrap_or_else(late);
+        (delivery, recipient, outcome)
+    }
+
+    async fn by(way: &Way, recipient: &Recipient, (delivery, now): (&Delivery, Timestamp)) -> Result<(), String> {
+        match way {
             Way::Webhook { secret, allowed } => {
                 let message = Message { id: &delivery.id, timestamp: now.0 / 1_000_000, body: &delivery.body };
                 outward::send(&recipient.address, secret, &message, Reach::of_webhooks(allowed)).await
             }
             Way::Mail(Some(smtp)) => mail::send(smtp, &recipient.address, &delivery.id, &delivery.body).await,
             Way::Mail(None) => Err("this hub has no mail server any more".into()),
-        };
-        (delivery, recipient, outcome)
+        }
     }
 }
 

@@ -21,6 +21,10 @@ use crate::fault::Refused;
 /// An agent's secret that ends sooner is worth a word.
 const EXPIRING: Duration = Duration::from_hours(7 * 24);
 
+fn micros(time: Duration) -> i64 {
+    i64::try_from(time.as_micros()).unwrap_or(i64::MAX)
+}
+
 impl App {
     /// A report says that a pipeline that is meant to run has failed: noted with the report itself.
     pub(super) async fn note_failure(
@@ -54,12 +58,18 @@ impl App {
         Ok(is_new)
     }
 
+    /// Notes that the database answers; since when the hub has heard whatever agents say.
+    pub(crate) fn listen(&self) -> Timestamp {
+        self.hearing.look(self.now(), self.db.failures(), self.settings.lease)
+    }
+
     /// Looks for agents that went silent, and for troubles that are over.
     pub(crate) async fn sweep(&self) -> Result<(), Refused> {
         let now = self.now();
         // A hub that was away itself has heard nobody: it gives agents the time of a lease to come back before it says a word.
-        if now >= later(self.began, self.settings.lease) {
-            for (id, account_id, name, since) in notices::lost(self.db.pool(), now).await? {
+        if now >= later(self.listen(), self.settings.lease) {
+            let waited_for = Timestamp(now.0.saturating_sub(micros(self.settings.poll)));
+            for (id, account_id, name, since) in notices::lost(self.db.pool(), now, waited_for).await? {
                 self.note_lost((id, account_id, name), since).await?;
             }
         }

@@ -8,6 +8,7 @@ use tracing::info;
 use super::{App, later, require};
 use crate::auth::addresses::Allowed;
 use crate::auth::session::{self, Ticket};
+use crate::auth::throttle::place_of;
 use crate::auth::{Caller, Principal, Role, password, secret};
 use crate::db::accounts;
 use crate::db::audit;
@@ -23,7 +24,7 @@ const INVITATION: Duration = Duration::from_hours(7 * 24);
 /// Failures a minute of one name from one address.
 const OF_NAME: u32 = 10;
 /// Failures a minute of one address, whatever the names.
-const OF_ADDRESS: u32 = 50;
+pub(super) const OF_ADDRESS: u32 = 50;
 /// A session is written as seen this often.
 const SEEN: Duration = Duration::from_secs(30);
 
@@ -134,7 +135,7 @@ impl App {
         person: Option<&Person>,
         browser: &Browser,
     ) -> Result<bool, Refused> {
-        let (name, place) = (format!("{email} {}", browser.address), format!("address {}", browser.address));
+        let (name, place) = (format!("{email} {}", browser.address), format!("address {}", place_of(&browser.address)));
         let now = self.now();
         let waits = [self.throttle.wait(&name, OF_NAME, now), self.throttle.wait(&place, OF_ADDRESS, now)];
         if let Some(retry_after) = waits.into_iter().flatten().max() {

@@ -72,7 +72,7 @@ pub async fn bootstrap(settings: Settings, clock: Arc<dyn Clock>, asked: Bootstr
     let app = App::open(settings, clock).await?;
     app.bootstrap(asked).await.map_err(|refused| match refused {
         Refused::Conflict { .. } => Cause::SetUpAlready,
-        Refused::Failed(cause) => Cause::Damaged(cause.to_string()),
+        Refused::Failed(cause) | Refused::Unavailable(cause) => Cause::Damaged(cause.to_string()),
         other @ (Refused::Invalid(_)
         | Refused::Unauthenticated(_)
         | Refused::Forbidden(_)

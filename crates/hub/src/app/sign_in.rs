@@ -18,9 +18,6 @@ struct Recognised {
     actor: String,
 }
 
-/// Failures of one client id from one address that are let through in a minute.
-const FAILURES: u32 = 10;
-
 impl App {
     /// A token for the API client or agent with these credentials; `None`: `invalid_client`. Too many failures in a minute
     /// are told to wait; who has the right secret never is.
@@ -88,12 +85,7 @@ impl App {
         address: &str,
         why: (&str, &str),
     ) -> Result<(), Refused> {
-        let now = self.now();
-        let subject = format!("{client_id} {address}");
-        if let Some(retry_after) = self.throttle.wait(&subject, FAILURES, now) {
-            return Err(Refused::TooMany { retry_after });
-        }
-        self.throttle.failed(&subject, now);
+        self.slow_down(client_id, address)?;
         self.audit_failure(client_id, address, why).await
     }
 

@@ -1,6 +1,8 @@
 //! Slows down guessing: so many failures a minute for one name from one address, more for an address alone.
 
+use std::cmp::Reverse;
 use std::collections::HashMap;
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Mutex, PoisonError};
 
 use millrace_model::Timestamp;
@@ -9,6 +11,25 @@ use millrace_model::Timestamp;
 const WINDOW: i64 = 60_000_000;
 /// Kept at most; what is a minute old goes first when it is full.
 const MOST: usize = 10_000;
+/// Of those, this part goes next: the ones that have failed least.
+const LEAST: usize = 10;
+
+/// Where a caller is, as far as it is counted by that: its address, and of IPv6 the network, of which it has as many addresses as
+/// it likes.
+pub(crate) fn network_of(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => {
+            let [a, b, c, d, ..] = address.segments();
+            Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0).into()
+        }
+        address @ IpAddr::V4(_) => address,
+    }
+}
+
+/// The same of an address that is a text.
+pub(crate) fn place_of(address: &str) -> String {
+    address.parse().map_or_else(|_none| address.to_owned(), |address| network_of(address).to_string())
+}
 
 /// Counts failures.
 #[derive(Default)]
@@ -30,9 +51,10 @@ impl Throttle {
         let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
         if failures.len() >= MOST {
             failures.retain(|_, (since, _)| now.0 - since.0 < WINDOW);
-            // Somebody invents names faster than a minute goes by: memory is worth more than their count.
+            // Somebody invents names faster than a minute goes by. Each of them has failed once, and those go: what has failed often
+            // is what is to be slowed down.
             if failures.len() >= MOST {
-                failures.clear();
+                forget_least(&mut failures);
             }
         }
         let entry = failures.entry(subject.to_owned()).or_insert((now, 0));
@@ -46,6 +68,19 @@ impl Throttle {
     pub(crate) fn right(&self, subject: &str) {
         self.failures.lock().unwrap_or_else(PoisonError::into_inner).remove(subject);
     }
+}
+
+fn forget_least(failures: &mut HashMap<String, (Timestamp, u32)>) {
+    let mut order: Vec<(u32, Reverse<Timestamp>)> =
+        failures.values().map(|(since, count)| (*count, Reverse(*since))).collect();
+    order.sort_unstable();
+    let mut left = MOST / LEAST;
+    let Some(last) = order.get(left).copied() else { return };
+    failures.retain(|_, (since, count)| {
+        let goes = left > 0 && (*count, Reverse(*since)) <= last;
+        left -= usize::from(goes);
+        !goes
+    });
 }
 
 #[cfg(test)]
@@ -65,5 +100,27 @@ mod tests {
         assert_eq!(throttle.wait("ann", 3, at(60)), None);
         throttle.right("ann");
         assert_eq!(throttle.wait("ann", 1, at(10)), None);
+    }
+
+    #[test]
+    fn invented_names_push_nobody_out_who_has_failed_often() {
+        let throttle = Throttle::default();
+        let now = Timestamp(0);
+        for _ in 0..10 {
+            throttle.failed("ann", now);
+        }
+        for name in 0..3 * MOST {
+            throttle.failed(&format!("invented {name}"), now);
+        }
+        assert!(throttle.wait("ann", 10, now).is_some());
+        assert!(throttle.failures.lock().unwrap().len() <= MOST);
+    }
+
+    #[test]
+    fn a_caller_is_where_its_network_is() {
+        assert_eq!(place_of("2001:db8:1:2:3:4:5:6"), place_of("2001:db8:1:2::1"));
+        assert_ne!(place_of("2001:db8:1:2::1"), place_of("2001:db8:1:3::1"));
+        assert_eq!(place_of("::ffff:192.0.2.1"), "192.0.2.1");
+        assert_eq!(place_of("nowhere"), "nowhere");
     }
 }

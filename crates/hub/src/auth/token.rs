@@ -155,7 +155,7 @@ impl Tokens {
 
 fn describe(refused: &Refused) -> String {
     match refused {
-        Refused::Failed(cause) => cause.to_string(),
+        Refused::Failed(cause) | Refused::Unavailable(cause) => cause.to_string(),
         other @ (Refused::Invalid(_)
         | Refused::Unauthenticated(_)
         | Refused::Forbidden(_)

@@ -131,18 +131,22 @@ pub(crate) async fn forget(on: &mut AnyConnection, before: Timestamp) -> Result<
     Ok(())
 }
 
-/// Agents that went silent without a goodbye and of which nobody was told: id, account, name, and since when.
+/// Agents that went silent without a goodbye and of which nobody was told: id, account, name, and since when. Where another process of
+/// the agent has asked for the lease meanwhile, it was started anew: that one is waited for if the lease has ended after `waited_for`.
 pub(crate) async fn lost<'e>(
     on: impl Executor<'e, Database = Any>,
     now: Timestamp,
+    waited_for: Timestamp,
 ) -> Result<Vec<(String, String, String, Timestamp)>, Refused> {
     // `of_agent` of `app::status` as SQL, for all agents at once.
     let rows = sqlx::query(
         "SELECT a.id, a.account_id, a.name, l.expires_at FROM leases l JOIN agents a ON a.id = l.agent_id \
          WHERE l.expires_at <= $1 AND a.goodbye_at IS NULL AND a.removed_at IS NULL AND NOT EXISTS \
-         (SELECT 1 FROM troubles t WHERE t.object = 'agent:' || a.id AND t.event = 'agent_unknown')",
+         (SELECT 1 FROM troubles t WHERE t.object = 'agent:' || a.id AND t.event = 'agent_unknown') \
+         AND (l.rival_at IS NULL OR l.rival_at < l.renewed_at OR l.expires_at < $2)",
     )
     .bind(now.0)
+    .bind(waited_for.0)
     .fetch_all(on)
     .await?;
     Ok(rows
@@ -166,4 +170,39 @@ pub(crate) async fn expiring<'e>(
     .fetch_all(on)
     .await?;
     Ok(rows.iter().map(|row| (row.get("id"), row.get("account_id"), row.get("name"))).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::db::{Db, Place};
+
+    #[tokio::test]
+    async fn an_agent_that_was_started_anew_is_waited_for_a_little_longer() {
+        let folder = tempfile::tempdir().unwrap();
+        let db = Db::open(&Place::in_folder(folder.path())).await.unwrap();
+        let run = async |sql: String| {
+            sqlx::raw_sql(sqlx::AssertSqlSafe(sql)).execute(db.pool()).await.unwrap();
+        };
+        run("INSERT INTO accounts (id, name, created_at) VALUES ('a', 'A', 0)".into()).await;
+        // Each was heard at 10 and had its lease until 55.
+        for (name, rival_at) in [("alone", "NULL"), ("restarted", "30"), ("long-ago", "5")] {
+            run(format!(
+                "INSERT INTO agents (id, account_id, name, description, cloud_provider, deployment, agent_type, client_id, \
+                 created_at, created_by) VALUES ('{name}', 'a', '{name}', '', 'aws', 'eks', 'streaming', '{name}', 0, 'a'); \
+                 INSERT INTO leases (agent_id, session_id, instance, sequence, granted_at, renewed_at, expires_at, rival_at) \
+                 VALUES ('{name}', '{name}', 'one', 1, 0, 10, 55, {rival_at})"
+            ))
+            .await;
+        }
+        let lost = async |now: i64| {
+            let lost = lost(db.pool(), Timestamp(now), Timestamp(now - 15)).await.unwrap();
+            let mut names: Vec<String> = lost.into_iter().map(|(id, ..)| id).collect();
+            names.sort();
+            names
+        };
+        assert_eq!(lost(54).await, [""; 0]);
+        assert_eq!(lost(60).await, ["alone", "long-ago"]);
+        assert_eq!(lost(71).await, ["alone", "long-ago", "restarted"]);
+    }
 }

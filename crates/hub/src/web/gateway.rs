@@ -11,6 +11,9 @@ use super::request::{Body, GatewayAgent};
 use crate::app::App;
 use crate::fault::Refused;
 
+/// Events that a sync may bring. Agents bring 200.
+const EVENTS: usize = 1_000;
+
 /// A process of an agent asks for its lease.
 #[utoipa::path(post, path = "/agent/v1/session", operation_id = "sayHello", tag = "gateway",
     request_body(content = Object, content_type = "application/json"),
@@ -32,6 +35,12 @@ pub(crate) async fn sync(
     GatewayAgent(agent): GatewayAgent,
     Body(sync): Body<Sync>,
 ) -> Result<Json<Synced>, Refused> {
+    if sync.events.len() > EVENTS {
+        return Err(Refused::invalid(
+            "events",
+            format!("a sync brings {EVENTS} at most; the others go with the next one"),
+        ));
+    }
     app.sync(&agent, sync).await.map(Json)
 }
 

@@ -74,6 +74,7 @@ fn refusals(path: &str, method: &str, operation: &mut Value) {
     }
     if *statuses != [] as [&str; 0] {
         operation["responses"]["500"] = json!({"$ref": "#/components/responses/Problem"});
+        operation["responses"]["503"] = json!({"$ref": "#/components/responses/Problem"});
     }
 }
 

@@ -9,6 +9,9 @@ use uuid::Uuid;
 use super::trace;
 use crate::fault::{Refused, Violation};
 
+/// Seconds after which it is worth asking again, where the database is away.
+pub(in crate::web) const UNAVAILABLE: u64 = 10;
+
 /// What a caller is told.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
@@ -61,6 +64,13 @@ impl From<Refused> for Problem {
                 retry_after: Some(retry_after),
                 ..Self::new(StatusCode::TOO_MANY_REQUESTS, "too_many_requests", detail)
             },
+            Refused::Unavailable(cause) => {
+                trace::failed(&cause);
+                Self {
+                    retry_after: Some(UNAVAILABLE),
+                    ..Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", detail)
+                }
+            }
             Refused::Failed(cause) => {
                 trace::failed(&cause);
                 Self::new(StatusCode::INTERNAL_SERVER_ERROR, "failed", detail)
@@ -100,4 +110,22 @@ pub(crate) fn no_such_path(uri: &Uri) -> Problem {
 /// A route of this path, but not with this method. axum adds `Allow`.
 pub(crate) async fn no_such_method() -> Problem {
     Problem::new(StatusCode::METHOD_NOT_ALLOWED, "no_such_method", "this path does not take this method")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_database_that_is_away_is_503_and_says_when_to_come_again() {
+        let refused = std::io::Error::from(std::io::ErrorKind::ConnectionRefused);
+        for away in [sqlx::Error::PoolTimedOut, sqlx::Error::Io(refused)] {
+            let response = Refused::from(away).into_response();
+            assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+            assert_eq!(response.headers()["retry-after"], "10");
+        }
+        let response = Refused::from(sqlx::Error::RowNotFound).into_response();
+        assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
+        assert!(!response.headers().contains_key("retry-after"));
+    }
 }

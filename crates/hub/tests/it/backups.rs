@@ -49,6 +49,24 @@ async fn a_hub_from_a_copy_knows_what_the_hub_knew_that_ran_meanwhile() {
 }
 
 #[tokio::test]
+async fn a_copy_may_have_any_name_and_what_is_no_copy_is_not_left_behind() {
+    let house = House::open(Kind::Sqlite).await;
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["a?b", "a#b", "50% off"] {
+        let made = back_up(&house.settings, Some(&folder.path().join(name))).await.unwrap();
+        assert!(made.bytes.unwrap() > 0, "{name}");
+    }
+    let nowhere = Fault::from(back_up(&house.settings, Some(Path::new("/nope/x"))).await.unwrap_err());
+    assert!(nowhere.message.contains("--to") && nowhere.cure.contains("folder that is there"), "{nowhere:?}");
+    let missing = Fault::from(back_up(&house.settings, None).await.unwrap_err());
+    assert_eq!((missing.code, missing.message.as_str()), ("HB-001", "--to is not given"));
+    std::fs::remove_file(house.settings.key_file()).unwrap();
+    let whole = folder.path().join("whole");
+    assert!(back_up(&house.settings, Some(&whole)).await.is_err());
+    assert!(!whole.exists());
+}
+
+#[tokio::test]
 async fn a_copy_without_its_key_is_no_backup() {
     let house = House::open(Kind::Sqlite).await;
     let folder = tempfile::tempdir().unwrap();

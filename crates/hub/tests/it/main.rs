@@ -36,6 +36,7 @@ mod running;
 mod security;
 mod set_times;
 mod several;
+mod siege;
 mod tenants;
 mod tokens;
 mod trust;

@@ -151,6 +151,65 @@ async fn a_failed_pipeline_is_told_once_and_so_is_that_it_runs_again() {
     }
 }
 
+/// Lets time go by, a little at a time, until so many messages have come: a hub that has not looked at its clock for long was away
+/// itself, and calls nobody silent.
+async fn pass_until_told(house: &House, receiver: &Receiver, count: usize, mut meanwhile: impl AsyncFnMut()) {
+    let begun = Instant::now();
+    while receiver.count() < count {
+        assert!(begun.elapsed() < Duration::from_secs(90), "nobody was told");
+        house.clock.advance(Duration::from_secs(3));
+        meanwhile().await;
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_hub_whose_clock_was_set_ahead_calls_nobody_silent_but_who_is() {
+    let house = house(Kind::Sqlite).await;
+    let (receiver, url) = Receiver::start(&[]).await;
+    webhook(&house, &url, json!(["agent_unknown"])).await;
+    let (steady, token) = house.agent("steady").await;
+    house.hello(&token).await;
+    house.hello(&house.agent("silent").await.1).await;
+    house.clock.advance(Duration::from_hours(1));
+    // A sweep goes by before anybody had a chance to say a word.
+    tokio::time::sleep(Duration::from_secs(7)).await;
+    house.use_token(&house.token_of(&house.set_up.client_id, &house.set_up.client_secret).await);
+    let credentials = house.get(&format!("/agents/{steady}/credentials")).await;
+    let text = |name: &str| credentials[name].as_str().unwrap();
+    let token = house.token_of(text("clientId"), text("clientSecret")).await;
+    let session = house.hello(&token).await;
+    pass_until_told(&house, &receiver, 1, async || drop(house.sync(&token, &session, json!({})).await)).await;
+    let messages = receiver.taken.lock().unwrap();
+    let names: Vec<&str> = messages
+        .iter()
+        .flat_map(|(_, message, _)| message["changes"].as_array().unwrap())
+        .map(|change| change["object"]["name"].as_str().unwrap())
+        .collect();
+    assert_eq!(names, ["silent"]);
+}
+
+#[tokio::test]
+async fn a_mail_server_that_takes_its_time_keeps_no_other_message_back() {
+    let (smtp_url, mails) = mail_server_with(Duration::from_secs(3)).await;
+    let house = House::set(Kind::Sqlite, |settings| {
+        settings.webhook_allow = Networks::parse("127.0.0.1").unwrap();
+        settings.smtp = Some(Smtp { url: smtp_url, from: "Millrace <millrace@example.com>".into() });
+    })
+    .await;
+    let (receiver, url) = Receiver::start(&[]).await;
+    webhook(&house, &url, json!(["pipeline_failed"])).await;
+    let body = json!({"email": "ops@example.com", "events": ["pipeline_failed"]});
+    house.expect(201, Method::POST, "/email-recipients", Some(body)).await;
+    for (count, name) in [(1, "shop"), (2, "bank")] {
+        let (_, token, session, held) = started(&house, name).await;
+        house.sync(&token, &session, report(&held, "NOT_RUNNING")).await;
+        house.clock.advance(Duration::from_secs(5));
+        receiver.wait_for(count).await;
+    }
+    assert!(mails.lock().unwrap().is_empty(), "the first mail is still on its way");
+}
+
 #[tokio::test]
 async fn agents_that_go_silent_together_are_one_message_though_two_hubs_look() {
     for kind in [Kind::Sqlite, Kind::Postgres] {
@@ -169,13 +228,7 @@ async fn agents_that_go_silent_together_are_one_message_though_two_hubs_look() {
         // One says goodbye: nobody is told.
         let (_, token, session) = &agents[2];
         house.gateway(token, "goodbye", json!({"sessionId": session, "reason": "sigterm"})).await;
-        house.clock.advance(Duration::from_secs(100));
-        let path = format!("/agents/{}", agents[0].0);
-        house.until(&path, |agent| agent["agentStatus"] == "UNKNOWN").await;
-        let begun = Instant::now();
-        while receiver.count() == 0 && begun.elapsed() < Duration::from_secs(20) {
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
+        pass_until_told(&house, &receiver, 1, async || ()).await;
         let (_, message, _) = receiver.wait_for(1).await;
         assert_eq!(events(&message), ["agent_unknown", "agent_unknown"], "{message}");
         // Several sweeps later there is nothing new.
@@ -297,6 +350,11 @@ async fn webhooks_belong_to_owners_of_their_account_and_keep_to_public_https() {
 
 /// A mail server as far as a client can tell: what it was given, one text a mail.
 async fn mail_server() -> (String, Arc<Mutex<Vec<String>>>) {
+    mail_server_with(Duration::ZERO).await
+}
+
+/// One that thinks before it says anything.
+async fn mail_server_with(pause: Duration) -> (String, Arc<Mutex<Vec<String>>>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("smtp://{}", listener.local_addr().unwrap());
     let mails = Arc::new(Mutex::new(Vec::new()));
@@ -307,9 +365,11 @@ async fn mail_server() -> (String, Arc<Mutex<Vec<String>>>) {
             tokio::spawn(async move {
                 let (read, mut write) = stream.into_split();
                 let mut lines = BufReader::new(read).lines();
+                tokio::time::sleep(pause).await;
                 write.write_all(b"220 here\r\n").await.unwrap();
                 let mut mail = String::new();
                 while let Ok(Some(line)) = lines.next_line().await {
+                    tokio::time::sleep(pause).await;
                     let verb = line.split([' ', ':']).next().unwrap_or_default().to_uppercase();
                     let answer = match verb.as_str() {
                         "DATA" => {

@@ -9,6 +9,7 @@ use crate::visitor::Visitor;
 
 on_both_databases!(
     an_edit_that_changes_nothing_leaves_every_kind_of_pipeline_as_it_is,
+    what_was_refused_is_shown_again_and_a_secret_in_it_is_kept_nowhere,
     what_the_agent_finds_at_the_source_is_shown_with_its_cures,
     tables_are_chosen_from_ten_thousand_page_by_page,
     a_target_is_tested_alone_and_what_was_chosen_is_created,
@@ -172,6 +173,31 @@ async fn new_draft(visitor: &Visitor<'_>, agent: &str) -> String {
     let typed = [("host", "db"), ("database", "shop"), ("username", "u"), ("secretName", "SHOP_PASSWORD")];
     let test = send(visitor, &source, &page, &typed).await;
     test.strip_suffix("/test").unwrap().to_owned()
+}
+
+async fn what_was_refused_is_shown_again_and_a_secret_in_it_is_kept_nowhere(house: House) {
+    let visitor = signed_in(&house).await;
+    let (agent, token) = house.agent("north").await;
+    house.hello(&token).await;
+    let draft = new_draft(&visitor, &agent).await;
+    let source = format!("{draft}/source");
+    let pool = house.database().await;
+    for (host, port) in [("http://u:secretpw@host/x", "99999"), ("u:secretpw@host", "5432"), ("db", "99999")] {
+        let fields = [("host", host), ("port", port), ("database", "shop"), ("username", "u"), ("sslmode", "prefer")];
+        let (status, page) = visitor.send(&source, &[&fields[..], &[("go", "next")]].concat()).await;
+        assert_eq!(status, StatusCode::BAD_REQUEST, "{host}:{port}");
+        let shown = form(&page);
+        let of = |name: &str| shown.iter().find(|(field, _)| field == name).map(|(_, value)| value.as_str());
+        assert_eq!((of("host"), of("port")), (Some(host), Some(port)));
+        let kept: String =
+            sqlx::Row::get(&sqlx::query("SELECT body FROM drafts").fetch_one(&pool).await.unwrap(), "body");
+        assert!(!kept.contains("secretpw"), "{kept}");
+    }
+    // What is only wrong is still there when one comes back, and so is the host from before.
+    let shown = form(&visitor.see(&source).await.1);
+    for (name, value) in [("host", "db"), ("port", "99999")] {
+        assert!(shown.contains(&(name.to_owned(), value.to_owned())), "{shown:?}");
+    }
 }
 
 async fn what_the_agent_finds_at_the_source_is_shown_with_its_cures(house: House) {

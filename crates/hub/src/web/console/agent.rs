@@ -9,7 +9,7 @@ use axum::response::{IntoResponse, Redirect, Response};
 
 use super::page::{Mishap, Shell, Wrong, page, with_status};
 use super::pipeline::EventRow;
-use super::show::{Badge, Field, Summary, When, filters, spelled};
+use super::show::{Badge, Field, Summary, When, filters, spelled, visible};
 use super::visitor::{Sent, Visitor};
 use crate::app::App;
 use crate::app::agents::last_seen;
@@ -60,7 +60,7 @@ pub(super) async fn head(app: &App, visitor: &Visitor, agent: &Agent, tab: &'sta
         badge: Badge::of_agent(status),
         explained,
         platform: format!("{} · {}", spelled(&agent.cloud_provider), spelled(&agent.deployment)),
-        pipeline: own.map(|placed| (placed.pipeline.id.clone(), placed.pipeline.name.clone())),
+        pipeline: own.map(|placed| (placed.pipeline.id.clone(), visible(&placed.pipeline.name))),
         version: agent.version.clone().unwrap_or_default(),
         seen,
         tab,

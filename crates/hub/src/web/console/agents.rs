@@ -8,7 +8,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Redirect, Response};
 
 use super::page::{Mishap, Shell, Wrong, page, with_status};
-use super::show::{Badge, Choice, Field, Group, Pick, Summary, When, span, spelled};
+use super::show::{Badge, Choice, Field, Group, Pick, Summary, When, span, spelled, visible};
 use super::visitor::{Fields, Sent, Visitor};
 use crate::app::App;
 use crate::app::agents::{NewAgent, PLATFORMS, last_seen};
@@ -62,7 +62,7 @@ fn row(app: &App, agent: Agent, placed: &[Placed]) -> Row {
     Row {
         badge: Badge::of_agent(status),
         platform: format!("{} · {}", spelled(&agent.cloud_provider), spelled(&agent.deployment)),
-        pipeline: own.map(|placed| (placed.pipeline.id.clone(), placed.pipeline.name.clone())),
+        pipeline: own.map(|placed| (placed.pipeline.id.clone(), visible(&placed.pipeline.name))),
         version: agent.version.unwrap_or_default(),
         seen: seen.map(|at| When::new(at, now)),
         lag: lag.map_or_else(String::new, span),

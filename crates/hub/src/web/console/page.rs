@@ -1,12 +1,13 @@
 //! Pages as responses, and what is shown when there is none.
 
 use askama::Template;
-use axum::http::StatusCode;
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{Html, IntoResponse, Response};
 
 use super::assets::{self, Linked};
 use super::visitor::Look;
 use crate::fault::{Refused, Violation};
+use crate::web::problem::UNAVAILABLE;
 use crate::web::trace;
 
 /// What surrounds every page of someone who is signed in.
@@ -90,18 +91,29 @@ impl IntoResponse for Mishap {
                 (StatusCode::TOO_MANY_REQUESTS, "Too many attempts", "Wait a minute, then try again.")
             }
             Refused::Invalid(_) => (StatusCode::BAD_REQUEST, "This was not done", "Go back and correct the form."),
+            Refused::Unavailable(_) => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "The hub cannot do this now",
+                "Wait a little, then try again. If it stays like this, look for the number below in the hub's log.",
+            ),
             Refused::Failed(_) => (
                 StatusCode::INTERNAL_SERVER_ERROR,
                 "The hub could not do this",
                 "Try again. If it stays like this, look for the number below in the hub's log.",
             ),
         };
-        let trace = if let Refused::Failed(cause) = &self.0 { Some(trace::failed(cause)) } else { None };
+        let failed =
+            if let Refused::Failed(cause) | Refused::Unavailable(cause) = &self.0 { Some(cause) } else { None };
+        let trace = failed.map(|cause| trace::failed(cause));
         let page = MishapPage { assets: assets::linked(), title, why, cure, trace };
-        match page.render() {
+        let mut response = match page.render() {
             Ok(html) => (status, Html(html)).into_response(),
             Err(_) => (status, title).into_response(),
+        };
+        if status == StatusCode::SERVICE_UNAVAILABLE {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(UNAVAILABLE));
         }
+        response
     }
 }
 
@@ -133,6 +145,7 @@ impl Wrong {
             | Refused::Gone { .. }
             | Refused::TooMany { .. }
             | Refused::Conflict { .. }
+            | Refused::Unavailable(_)
             | Refused::Failed(_)) => Err(Mishap(other)),
         }
     }

@@ -15,7 +15,7 @@ use millrace_protocol::gateway::Reason;
 use serde_json::Value;
 
 use super::page::{Mishap, Shell, Wrong, page, with_status};
-use super::show::{Badge, Field, Summary, When, filters};
+use super::show::{Badge, Field, Summary, When, filters, visible};
 use super::visitor::{Sent, Visitor};
 use super::yaml;
 use crate::app::App;
@@ -58,7 +58,7 @@ pub(super) fn head(placed: &Placed, tab: &'static str, now: Timestamp) -> Head {
     Head {
         id: placed.pipeline.id.clone(),
         revision: placed.pipeline.revision,
-        name: placed.pipeline.name.clone(),
+        name: visible(&placed.pipeline.name),
         badge: Badge::of_pipeline(&placed.status.word, reason.as_ref().map(|reason| reason.code.as_str())),
         agent: placed
             .agent

@@ -9,7 +9,7 @@ use axum::response::Response;
 use super::chart::Spark;
 use super::flow::{EmptyFlow, Strip, figure, is_fresh, source_of, strip, target_of};
 use super::page::{Mishap, Shell, page};
-use super::show::{Badge, When, rate, span};
+use super::show::{Badge, When, rate, span, visible};
 use super::visitor::{Fields, Visitor};
 use crate::app::App;
 use crate::app::console::Placed;
@@ -72,7 +72,7 @@ fn row(app: &App, placed: &Placed) -> Row {
     let (target_kind, target_place) = target_of(&body);
     Row {
         id: placed.pipeline.id.clone(),
-        name: placed.pipeline.name.clone(),
+        name: visible(&placed.pipeline.name),
         badge: Badge::of_pipeline(&placed.status.word, reason),
         strip: strip(placed, now),
         source: source_place,
@@ -125,7 +125,7 @@ pub(crate) async fn list(State(app): State<Arc<App>>, visitor: Visitor, query: F
     }
     let now = app.now();
     let drafts = app.drafts(&visitor.caller).await?.into_iter().map(|draft| DraftRow {
-        name: draft.spec().get("name").and_then(|name| name.as_str()).unwrap_or("without a name").to_owned(),
+        name: visible(draft.spec().get("name").and_then(|name| name.as_str()).unwrap_or("without a name")),
         updated: When::new(draft.updated_at, now),
         id: draft.id,
     });

@@ -197,6 +197,21 @@ pub(crate) fn bytes(number: u64) -> String {
     if value < 9.95 && *unit != "B" { format!("{value:.1} {unit}") } else { format!("{value:.0} {unit}") }
 }
 
+/// A name that can be seen, and clicked on, whatever it is made of.
+pub(crate) fn visible(name: &str) -> String {
+    if name.chars().all(is_invisible) { "(a name without letters)".into() } else { name.to_owned() }
+}
+
+/// Blanks, what steers the direction of text, what joins letters, and what fills the place of one.
+fn is_invisible(letter: char) -> bool {
+    letter.is_whitespace()
+        || letter.is_control()
+        || matches!(letter,
+            '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}' | '\u{180e}'
+            | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{2800}' | '\u{3164}'
+            | '\u{feff}' | '\u{ffa0}' | '\u{fe00}'..='\u{fe0f}' | '\u{e0000}'..='\u{e0fff}')
+}
+
 /// `AWS`, `Fargate`, …: as people write them.
 pub(crate) fn spelled(word: &str) -> &str {
     match word {

@@ -228,6 +228,7 @@ pub(crate) async fn keep(
 ) -> Result<Response, Mishap> {
     let step = step_of(&step)?;
     let mut draft = app.draft(&visitor.caller, &id).await?;
+    let (before, mut refused) = (draft.spec(), Vec::new());
     if fields.get("go") == "discard" {
         app.discard_draft(&visitor.caller, &id).await?;
         return Ok(Redirect::to("/pipelines").into_response());
@@ -252,14 +253,20 @@ pub(crate) async fn keep(
                 "target" => Some(Question::Target),
                 _ => None,
             };
-            if let Some(question) = asked.filter(|_| !wrong.any()) {
-                wrong = asked::refused(&draft.spec(), question);
+            if let Some(question) = asked {
+                let (of_hub, paths) = asked::refused(&draft.spec(), question);
+                refused = paths;
+                wrong = if wrong.any() { wrong } else { of_hub };
             }
             wrong
         }
     };
-    // What was typed is kept even where it is wrong.
-    app.keep_draft(draft.clone()).await?;
+    // What was typed is kept even where it is wrong, unless it may carry a secret.
+    let mut kept = draft.clone();
+    if wrong.any() {
+        form::withdraw(&mut kept, &before, &refused);
+    }
+    app.keep_draft(kept).await?;
     if wrong.any() {
         return step_page(&app, &visitor, (&draft, step), (&fields, wrong)).await;
     }

@@ -182,15 +182,16 @@ pub(super) async fn verdict(app: &App, visitor: &Visitor, draft: &Draft, to: Que
     })
 }
 
-/// What would be wrong with asking: the hub's own rules, at the fields of this step's form.
-pub(super) fn refused(spec: &Map<String, Value>, to: Question) -> Wrong {
-    let mut wrong = Wrong::default();
+/// What would be wrong with asking: the hub's own rules, at the fields of this step's form; and the paths of what is.
+pub(super) fn refused(spec: &Map<String, Value>, to: Question) -> (Wrong, Vec<String>) {
+    let (mut wrong, mut paths) = (Wrong::default(), Vec::new());
     let asked = json::at(&to.arguments(spec, None), "/spec").clone();
     if let Err(problems) = millrace_protocol::wire::question_body(asked) {
         for problem in &problems.0 {
             let field = form::field_of(&problem.path);
             wrong.add(field, format!("{}; {}", problem.message, problem.cure));
+            paths.push(problem.path.clone());
         }
     }
-    wrong
+    (wrong, paths)
 }

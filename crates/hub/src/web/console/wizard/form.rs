@@ -293,6 +293,25 @@ pub(super) fn put(step: &str, draft: &mut Draft, fields: &Fields) -> Wrong {
     wrong
 }
 
+/// Takes refused answers back that may carry a secret (an address with a password in it, `name=value`): they are shown to whoever typed
+/// them, and kept nowhere. `paths`: what was refused.
+pub(super) fn withdraw(draft: &mut Draft, before: &Map<String, Value>, paths: &[String]) {
+    let mut spec = Value::Object(draft.spec());
+    // A host is never written so, whatever else was wrong first.
+    for path in paths.iter().map(String::as_str).chain(["streamingSource.connection.host"]) {
+        let typed = spec.pointer_mut(&format!("/{}", path.replace('.', "/")));
+        if let Some(typed) = typed.filter(|typed| typed.as_str().is_some_and(may_carry_a_secret)) {
+            let names: Vec<&str> = path.split('.').collect();
+            *typed = at(before, &names).cloned().unwrap_or_else(|| "".into());
+        }
+    }
+    draft.body = spec.to_string();
+}
+
+fn may_carry_a_secret(text: &str) -> bool {
+    text.contains("://") || text.contains(['@', '='])
+}
+
 /// What was typed, without the spaces around it; what stood there is left as it stands.
 pub(super) fn typed<'a>(fields: &'a Fields, name: &str, before: Option<&Value>) -> &'a str {
     let text = fields.get(name);
@@ -321,7 +340,8 @@ fn put_source(spec: &mut Map<String, Value>, fields: &Fields) -> Wrong {
         _ => Map::new(),
     };
     connection.insert("host".into(), fields.get("host").trim().into());
-    connection.insert("port".into(), port.unwrap_or_default().into());
+    // What is no port stays as it was typed, to be seen and corrected.
+    connection.insert("port".into(), port.map_or_else(|| fields.get("port").trim().into(), Value::from));
     for name in ["database", "username"] {
         connection.insert(name.into(), fields.get(name).into());
     }
