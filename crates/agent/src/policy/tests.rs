@@ -1,3 +1,5 @@
+//! What a policy lets through, and what it binds.
+
 use millrace_protocol::PipelineSpec;
 
 use super::*;
