@@ -17,9 +17,11 @@ const BANNED: [&str; 8] = ["manager", "helper", "helpers", "util", "utils", "com
 /// Words that say nothing as a whole name.
 const BANNED_ALONE: [&str; 4] = ["info", "data", "item", "handler"];
 /// Names with such a word that are not ours to choose.
-const GIVEN: [(&str, &str); 5] = [
+const GIVEN: [(&str, &str); 6] = [
     // A severity of findings, a word of the contract.
     ("crates/model/src/finding.rs", "info"),
+    // The associated type of bodies.
+    ("crates/hub/src/serve/bounds.rs", "Data"),
     // The associated type of iterators.
     ("crates/sources/postgres/src/decode/message.rs", "Item"),
     ("crates/targets/files/src/rows/members.rs", "Item"),

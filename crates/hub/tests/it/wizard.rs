@@ -299,9 +299,11 @@ async fn a_target_is_tested_alone_and_what_was_chosen_is_created(house: House) {
     assert_eq!(made["streamingTarget"], folder);
 }
 
+/// Fields of a form.
+type Typed = &'static [(&'static str, &'static str)];
+
 async fn each_object_store_is_asked_for_with_its_own_fields_and_created_as_they_say(house: House) {
     let visitor = signed_in(&house).await;
-    type Typed = &'static [(&'static str, &'static str)];
     let stores: [(&str, &str, Typed, Value); 3] = [
         (
             "s3",
