@@ -11,18 +11,20 @@ use crate::fault::Cause;
 pub(crate) enum Verdict {
     /// Claim and read on.
     Fits,
-    /// S1 found no slot, the head has a position: another start may have made both meanwhile. Once more from S1.
+    /// S1 found no slot and the head has a position, or the log ends before it: since S1 another writer may have made the slot,
+    /// or come further. Once more from S1.
     LookAgain,
 }
 
-/// S2: may this process claim after `head`, given what S1 took and noted?
+/// S2: may this process claim after `head`, given what S1 took and noted? `before` is the position of the head that was read
+/// before S1, where an earlier look was in doubt.
 pub(crate) fn start(
     head: &Head,
     taken: &Taken,
     source: &dyn Source,
     pipeline: &str,
     epoch: Option<u64>,
-    looked_again: bool,
+    before: Option<&Position>,
 ) -> Result<Verdict, Fault> {
     let Some(standing) = &head.standing else {
         return first_start(&taken.slot).map(|()| Verdict::Fits);
@@ -30,10 +32,20 @@ pub(crate) fn start(
     ours(standing, pipeline, epoch)?;
     same_source(standing, &taken.identity, source)?;
     match (&taken.slot, &standing.checkpoint.position) {
-        (Slot::Missing, Some(_)) if !looked_again => Ok(Verdict::LookAgain),
+        (Slot::Missing, Some(_)) if before.is_none() => Ok(Verdict::LookAgain),
         (Slot::Missing, None) => Ok(Verdict::Fits),
+        (Slot::Held(held), Some(position)) if is_in_doubt(held.as_ref(), position, &standing.source, before) => {
+            Ok(Verdict::LookAgain)
+        }
         (slot, position) => continues(slot, position.as_ref(), &standing.source).map(|()| Verdict::Fits),
     }
+}
+
+/// Whether the source only seems to have been set back: the head may be of a writer that has read on since S1 noted where the
+/// log ends. No doubt is left where that log lacks what was committed before S1, too.
+fn is_in_doubt(held: &dyn Held, position: &Position, source: &SourceIdentity, before: Option<&Position>) -> bool {
+    let is_set_back = |position| matches!(held.coverage(position, source), Coverage::SetBack(_));
+    is_set_back(position) && !before.is_some_and(is_set_back)
 }
 
 /// Whether the chain belongs to this pipeline, and no newer epoch has written to it.

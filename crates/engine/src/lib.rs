@@ -80,7 +80,10 @@ impl Engine {
         let Some(taken) = self.source.look().await? else { return Ok(Vec::new()) };
         let head = self.target.head().await?;
         let settings = &self.settings;
-        let judged = judge::start(&head, &taken, self.source.as_ref(), &settings.pipeline, settings.epoch, true);
+        // The end of a log that somebody reads is not asked for, so that what was seen once will do.
+        let before = head.standing.as_ref().and_then(|standing| standing.checkpoint.position.clone());
+        let judged =
+            judge::start(&head, &taken, self.source.as_ref(), &settings.pipeline, settings.epoch, before.as_ref());
         match judged {
             Ok(_) => Ok(Vec::new()),
             Err(fault) => Finding::of_fault(&settings.pipeline, &fault).map(|finding| vec![finding]).ok_or(fault),

@@ -60,28 +60,28 @@ pub(crate) async fn start(engine: &Engine, stop: &mut Stop) -> Result<Writing, H
         }
         // S3, taken: back to S2 with what S1 noted.
         head = until_answered("head", stop, async || engine.target.head().await).await?;
-        if judge_once(engine, &head, &taken, false)? == Verdict::LookAgain {
+        if judge_once(engine, &head, &taken, None)? == Verdict::LookAgain {
             (taken, head) = take_and_judge(engine, stop).await?;
         }
     }
 }
 
-/// S1, then S2; once more from S1 where no slot was found although the head has a position.
+/// S1, then S2; once more from S1 where what was found may be older than the head.
 async fn take_and_judge(engine: &Engine, stop: &mut Stop) -> Result<(Taken, Head), Halt> {
-    let mut looked_again = false;
+    let mut before = None;
     loop {
         let taken = take(engine, stop).await?;
         let head = until_answered("head", stop, async || engine.target.head().await).await?;
-        match judge_once(engine, &head, &taken, looked_again)? {
+        match judge_once(engine, &head, &taken, before.as_ref())? {
             Verdict::Fits => return Ok((taken, head)),
-            Verdict::LookAgain => looked_again = true,
+            Verdict::LookAgain => before = head.standing.and_then(|standing| standing.checkpoint.position),
         }
     }
 }
 
-fn judge_once(engine: &Engine, head: &Head, taken: &Taken, looked_again: bool) -> Result<Verdict, Halt> {
+fn judge_once(engine: &Engine, head: &Head, taken: &Taken, before: Option<&Position>) -> Result<Verdict, Halt> {
     let settings = &engine.settings;
-    Ok(judge::start(head, taken, engine.source.as_ref(), &settings.pipeline, settings.epoch, looked_again)?)
+    Ok(judge::start(head, taken, engine.source.as_ref(), &settings.pipeline, settings.epoch, before)?)
 }
 
 /// S1: waits while another process has the slot, for as long as a dead one can keep it (then 75).
