@@ -43,4 +43,5 @@ mod trust;
 mod visitor;
 mod walk;
 mod wizard;
+mod wizard_target;
 mod workload;

@@ -13,7 +13,6 @@ on_both_databases!(
     what_the_agent_finds_at_the_source_is_shown_with_its_cures,
     tables_are_chosen_from_ten_thousand_page_by_page,
     a_target_is_tested_alone_and_what_was_chosen_is_created,
-    each_object_store_is_asked_for_with_its_own_fields_and_created_as_they_say,
     an_older_revision_is_compared_and_rolled_back_to,
     a_restart_and_a_clean_up_are_asked_of_the_agent_after_a_typed_confirmation,
     an_agent_shows_how_it_is_installed_and_which_processes_there_were,
@@ -31,7 +30,7 @@ fn attribute(tag: &str, name: &str) -> Option<String> {
 }
 
 /// What a browser would send of the first form in `main`: every field as it stands there.
-fn form(page: &str) -> Vec<(String, String)> {
+pub(crate) fn form(page: &str) -> Vec<(String, String)> {
     let main = page.split_once("<main").expect("a page has a main part").1;
     // What stands in a template is none of the form's until a script puts it there.
     let shown =
@@ -63,13 +62,13 @@ fn form(page: &str) -> Vec<(String, String)> {
 }
 
 /// Opens a step, sends its form as it is with one button, and says where that leads.
-async fn through(visitor: &Visitor<'_>, path: &str, go: &str) -> String {
+pub(crate) async fn through(visitor: &Visitor<'_>, path: &str, go: &str) -> String {
     let page = visitor.get(path).await.text().await.unwrap();
     send(visitor, path, &page, &[("go", go)]).await
 }
 
 /// Sends a page's form with some fields more.
-async fn send(visitor: &Visitor<'_>, path: &str, page: &str, more: &[(&str, &str)]) -> String {
+pub(crate) async fn send(visitor: &Visitor<'_>, path: &str, page: &str, more: &[(&str, &str)]) -> String {
     let fields = form(page);
     let all = fields.iter().map(|(name, value)| (name.as_str(), value.as_str()));
     let all: Vec<(&str, &str)> =
@@ -82,7 +81,7 @@ async fn send(visitor: &Visitor<'_>, path: &str, page: &str, more: &[(&str, &str
     to.unwrap()
 }
 
-async fn signed_in(house: &House) -> Visitor<'_> {
+pub(crate) async fn signed_in(house: &House) -> Visitor<'_> {
     let mut visitor = Visitor::new(house);
     visitor.sign_in().await;
     visitor
@@ -166,7 +165,7 @@ async fn answer(house: &House, (token, session): (&str, &str), id: &Value, done:
 }
 
 /// A new draft, its source filled in: its address.
-async fn new_draft(visitor: &Visitor<'_>, agent: &str) -> String {
+pub(crate) async fn new_draft(visitor: &Visitor<'_>, agent: &str) -> String {
     let page = visitor.get("/pipelines/new").await.text().await.unwrap();
     let source = send(visitor, "/pipelines/new", &page, &[("name", "shop"), ("agentId", agent)]).await;
     let page = visitor.get(&source).await.text().await.unwrap();
@@ -297,119 +296,6 @@ async fn a_target_is_tested_alone_and_what_was_chosen_is_created(house: House) {
     assert_eq!(made["streamingSource"]["tables"], chosen);
     let folder = json!({"type": "local", "path": "/lake", "format": "avro", "layout": "envelope"});
     assert_eq!(made["streamingTarget"], folder);
-}
-
-/// Fields of a form.
-type Typed = &'static [(&'static str, &'static str)];
-
-async fn each_object_store_is_asked_for_with_its_own_fields_and_created_as_they_say(house: House) {
-    let visitor = signed_in(&house).await;
-    let stores: [(&str, &str, Typed, Value); 3] = [
-        (
-            "s3",
-            "bucket",
-            &[
-                ("bucket", " acme-lake "),
-                ("region", "eu-west-1"),
-                ("prefix", "raw"),
-                ("roleArn", "arn:aws:iam::1:role/lake"),
-                ("pathStyle", "true"),
-                ("tags", "team=data\nsite = Köln\n"),
-            ],
-            json!({"bucket": "acme-lake", "region": "eu-west-1", "prefix": "raw", "roleArn": "arn:aws:iam::1:role/lake",
-                "pathStyle": true, "tags": {"team": "data", "site": "Köln"}}),
-        ),
-        (
-            "abs",
-            "container",
-            &[
-                ("container", "lake"),
-                ("accountName", "acme"),
-                ("secretType", "azure_key_vault"),
-                ("secretName", "lake-key"),
-            ],
-            json!({"container": "lake", "accountName": "acme",
-                "accountKey": {"secretType": "azure_key_vault", "secretName": "lake-key"}}),
-        ),
-        (
-            "gcs",
-            "bucket",
-            &[("bucket", "lake"), ("userProject", "pay")],
-            json!({"bucket": "lake", "userProject": "pay"}),
-        ),
-    ];
-    for (kind, needed, typed, expected) in stores {
-        let (agent, token) = house.agent(kind).await;
-        house.hello(&token).await;
-        let draft = new_draft(&visitor, &agent).await;
-        let (tables, target) = (format!("{draft}/tables"), format!("{draft}/target"));
-        let page = visitor.get(&tables).await.text().await.unwrap();
-        send(&visitor, &tables, &page, &[("go", "next"), ("more", "sales.orders\n")]).await;
-        let page = visitor.get(&target).await.text().await.unwrap();
-        // Without a script the hub is asked for the fields of the kind.
-        assert_eq!(send(&visitor, &target, &page, &[("go", "kind"), ("type", kind)]).await, target);
-        let page = visitor.get(&target).await.text().await.unwrap();
-        let names: Vec<String> = form(&page).into_iter().map(|(name, _)| name).collect();
-        assert!(names.iter().any(|name| name == needed) && !names.iter().any(|name| name == "path"), "{names:?}");
-        for (name, _) in typed {
-            assert!(names.iter().any(|known| known == name), "{name}: {names:?}");
-        }
-        let token = visitor.token().await;
-        let refused = visitor.post(&target, &[("token", &token), ("type", kind), ("go", "next")]).await;
-        assert_eq!(refused.status(), StatusCode::BAD_REQUEST);
-        let page = refused.text().await.unwrap();
-        assert!(page.contains("Must be filled in") && page.contains(&format!("id=\"e-{needed}\"")), "{page}");
-        let mut all = vec![("go", "next")];
-        all.extend(typed);
-        let options = send(&visitor, &target, &page, &all).await;
-        let review = through(&visitor, &options, "next").await;
-        let page = visitor.get(&review).await.text().await.unwrap();
-        rename(&visitor, &draft, &format!("lake-{kind}")).await;
-        assert!(page.contains(&format!("type: {kind}")), "{page}");
-        let done = through(&visitor, &review, "create").await;
-        let made = house.get(&format!("{}/{}", house.pipelines(), done.rsplit('/').next().unwrap())).await;
-        let mut whole = json!({"type": kind, "format": "avro", "layout": "envelope"});
-        whole.as_object_mut().unwrap().extend(expected.as_object().unwrap().clone());
-        assert_eq!(made["streamingTarget"], whole);
-    }
-}
-
-async fn rename(visitor: &Visitor<'_>, draft: &str, name: &str) {
-    let path = format!("{draft}/name");
-    let page = visitor.get(&path).await.text().await.unwrap();
-    send(visitor, &path, &page, &[("go", "next"), ("name", name)]).await;
-}
-
-/// And a plain secret is refused at its field, by the code that the API uses.
-#[tokio::test]
-async fn every_secret_service_is_offered_with_the_shape_of_its_references() {
-    let house = House::open(Kind::Sqlite).await;
-    let visitor = signed_in(&house).await;
-    let (agent, token) = house.agent("north").await;
-    house.hello(&token).await;
-    let draft = new_draft(&visitor, &agent).await;
-    for step in ["source", "target"] {
-        let page = visitor.get(&format!("{draft}/{step}")).await.text().await.unwrap();
-        let shapes = [
-            ("env", "the variable"),
-            ("file", "the path"),
-            ("aws_secrets_manager", "full ARN"),
-            ("azure_key_vault", "https://VAULT.vault.azure.net/secrets/NAME"),
-            ("google_secret_manager", "projects/PROJECT/secrets/NAME"),
-            ("hashicorp_vault", "MOUNT/PATH"),
-        ];
-        for (word, shape) in shapes {
-            assert!(page.contains(&format!("data-key=\"{word}\"")) && page.contains(shape), "{step} {word}: {page}");
-        }
-    }
-    let target = format!("{draft}/target");
-    let token = visitor.token().await;
-    let plain =
-        [("token", token.as_str()), ("type", "s3"), ("bucket", "b"), ("tags", "password=hunter2"), ("go", "next")];
-    let page = visitor.post(&target, &plain).await;
-    assert_eq!(page.status(), StatusCode::BAD_REQUEST);
-    let page = page.text().await.unwrap();
-    assert!(page.contains("id=\"e-tags\"") && page.contains("secret"), "{page}");
 }
 
 async fn an_older_revision_is_compared_and_rolled_back_to(house: House) {
