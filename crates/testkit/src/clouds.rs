@@ -14,8 +14,8 @@ pub mod vendor;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use axum::Router;
 use axum::body::Bytes;
@@ -83,6 +83,54 @@ impl Served {
 impl Drop for Served {
     fn drop(&mut self) {
         self.task.abort();
+    }
+}
+
+/// A service that is not the real one.
+pub struct Fake<S> {
+    served: Served,
+    state: Arc<Mutex<S>>,
+}
+
+/// What a fake holds; it answers by it.
+pub trait Answers: Send + 'static {
+    /// The answer to a request.
+    fn respond(&mut self, asked: &Asked) -> Response;
+}
+
+impl<S: Answers> Fake<S> {
+    /// Serves it. Must be called within a runtime.
+    fn serve(state: S) -> Self {
+        let state = Arc::new(Mutex::new(state));
+        let shared = Arc::clone(&state);
+        let routes = Router::new().fallback(move |request: Request| {
+            let state = Arc::clone(&shared);
+            async move {
+                let asked = Asked::of(request).await;
+                state.lock().unwrap_or_else(PoisonError::into_inner).respond(&asked)
+            }
+        });
+        Self { served: Served::start(routes), state }
+    }
+
+    /// Its address.
+    pub fn url(&self) -> String {
+        self.served.url()
+    }
+
+    /// Host and port.
+    pub fn host(&self) -> String {
+        self.served.address.to_string()
+    }
+
+    /// Its port.
+    pub fn port(&self) -> u16 {
+        self.served.address.port()
+    }
+
+    /// What it holds.
+    pub fn state(&self) -> MutexGuard<'_, S> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

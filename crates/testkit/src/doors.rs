@@ -2,7 +2,6 @@
 //! through what it is asked for by `CONNECT`, and a service's own no to some requests.
 
 use std::fs;
-use std::net::TcpListener as Bound;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,13 +10,12 @@ use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::runtime::{Builder, Runtime};
-use tokio::task::JoinSet;
+use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 
 use crate::fault::{Fault, Result};
 use crate::flaky::{forward, request};
+use crate::listener::Listener;
 
 /// A certificate authority that nobody trusts by itself, and a certificate of it for [`NAME`].
 pub struct Authority {
@@ -76,10 +74,13 @@ pub fn openssl(folder: &Path, arguments: &[&str]) -> Result<()> {
 pub struct Door {
     /// Where it is, on 127.0.0.1.
     pub port: u16,
-    /// What was asked of a proxy: `host:port`, in order.
-    asked: Arc<Mutex<Vec<String>>>,
-    runtime: Option<Runtime>,
+    /// What was asked for, in order.
+    asked: Asked,
+    _listener: Listener,
 }
+
+/// Of a proxy `host:port`, of a service the requests.
+type Asked = Arc<Mutex<Vec<String>>>;
 
 impl Door {
     /// TLS in front of what listens at `port` of this machine.
@@ -104,7 +105,7 @@ impl Door {
             let head = String::from_utf8_lossy(&head).into_owned();
             let mut words = head.split(' ');
             let (method, place) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
-            asked.lock().unwrap_or_else(PoisonError::into_inner).push(place.to_owned());
+            note(&asked, place);
             if method != "CONNECT" {
                 return stream.write_all(b"HTTP/1.1 405 Method Not Allowed\r\n\r\n").await;
             }
@@ -115,15 +116,16 @@ impl Door {
     }
 
     /// A way to the HTTP service at `port` of this machine on which `refused` is asked for an answer, whole, to each first
-    /// line; what it has none for goes through.
+    /// line; what it has none for goes through. Every request is noted, with its body as far as that is text.
     pub fn refusing(port: u16, refused: impl Fn(&str) -> Option<String> + Send + Sync + 'static) -> Result<Self> {
         let refused = Arc::new(refused);
-        Self::open(move |mut client, _asked| {
+        Self::open(move |mut client, asked| {
             let refused = Arc::clone(&refused);
             async move {
                 let Some(request) = request(&mut client).await? else { return Ok(()) };
-                let first = String::from_utf8_lossy(request.split(|byte| *byte == b'\r').next().unwrap_or_default());
-                let reply = match refused(&first) {
+                let text = String::from_utf8_lossy(&request);
+                note(&asked, &text);
+                let reply = match refused(text.lines().next().unwrap_or_default()) {
                     Some(answer) => answer.into_bytes(),
                     None => forward(port, &request).await?,
                 };
@@ -132,41 +134,25 @@ impl Door {
         })
     }
 
-    /// What the proxy was asked for so far.
+    /// What was asked for so far: of a proxy `host:port`, of a service the whole requests.
     pub fn asked(&self) -> Vec<String> {
         self.asked.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn open<F, A>(answer: F) -> Result<Self>
     where
-        F: Fn(TcpStream, Arc<Mutex<Vec<String>>>) -> A + Send + 'static,
+        F: Fn(TcpStream, Asked) -> A + Send + 'static,
         A: Future<Output = std::io::Result<()>> + Send + 'static,
     {
-        let bound = Bound::bind("127.0.0.1:0").map_err(Fault::io("127.0.0.1"))?;
-        bound.set_nonblocking(true).map_err(Fault::io("127.0.0.1"))?;
-        let port = bound.local_addr().map_err(Fault::io("127.0.0.1"))?.port();
-        let runtime =
-            Builder::new_multi_thread().worker_threads(1).enable_all().build().map_err(Fault::io("threads"))?;
-        let asked = Arc::new(Mutex::new(Vec::new()));
+        let asked = Asked::default();
         let heard = Arc::clone(&asked);
-        runtime.spawn(async move {
-            let Ok(listener) = TcpListener::from_std(bound) else { return };
-            let mut answering = JoinSet::new();
-            while let Ok((stream, _)) = listener.accept().await {
-                answering.spawn(answer(stream, Arc::clone(&heard)));
-                while answering.try_join_next().is_some() {}
-            }
-        });
-        Ok(Self { port, asked, runtime: Some(runtime) })
+        let listener = Listener::open(move |stream| answer(stream, Arc::clone(&heard)))?;
+        Ok(Self { port: listener.port, asked, _listener: listener })
     }
 }
 
-impl Drop for Door {
-    fn drop(&mut self) {
-        if let Some(runtime) = self.runtime.take() {
-            runtime.shutdown_background();
-        }
-    }
+fn note(asked: &Asked, what: &str) {
+    asked.lock().unwrap_or_else(PoisonError::into_inner).push(what.to_owned());
 }
 
 async fn inner(port: u16) -> std::io::Result<TcpStream> {

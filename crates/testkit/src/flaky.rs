@@ -1,15 +1,14 @@
 //! A way to an object store that fails as networks and busy services do: replies get lost after the request went through,
 //! requests arrive late, connections are cut, and now and then the service is "too busy". What happens is a matter of a seed.
 
-use std::net::TcpListener as Bound;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::runtime::{Builder, Runtime};
+use tokio::net::TcpStream;
 
-use crate::fault::{Fault, Result};
+use crate::fault::Result;
+use crate::listener::Listener;
 use crate::workload::Random;
 
 /// A longer head is not from one of our clients.
@@ -20,9 +19,8 @@ const LATEST: u64 = 1500;
 /// The way, open as long as this lives.
 #[derive(Debug)]
 pub struct Flaky {
-    port: u16,
+    listener: Listener,
     fates: Arc<Fates>,
-    runtime: Option<Runtime>,
 }
 
 #[derive(Debug)]
@@ -67,32 +65,23 @@ const FATES: [Fate; 9] = [
 impl Flaky {
     /// A way to `port` of 127.0.0.1 on which one request in `one_in` meets with something.
     pub fn to(port: u16, seed: u64, one_in: u64) -> Result<Self> {
-        let bound = Bound::bind(("127.0.0.1", 0)).map_err(Fault::io("127.0.0.1:0"))?;
-        let here = bound.local_addr().map_err(Fault::io("127.0.0.1:0"))?.port();
-        bound.set_nonblocking(true).map_err(Fault::io("127.0.0.1:0"))?;
-        let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build();
-        let runtime = runtime.map_err(Fault::io("a runtime"))?;
         let fates = Arc::new(Fates {
             random: Mutex::new(Random::new(seed)),
             one_in: Mutex::new(one_in),
             met: Mutex::default(),
         });
         let shared = Arc::clone(&fates);
-        runtime.spawn(async move {
-            let Ok(listener) = TcpListener::from_std(bound) else { return };
-            while let Ok((client, _)) = listener.accept().await {
-                let fates = Arc::clone(&shared);
-                // A broken connection is what this is for.
-                #[expect(clippy::disallowed_methods, reason = "it ends with the runtime, which is its own")]
-                tokio::spawn(async move { drop(carry(client, port, &fates).await) });
-            }
-        });
-        Ok(Self { port: here, fates, runtime: Some(runtime) })
+        let listener = Listener::open(move |client| {
+            let fates = Arc::clone(&shared);
+            // A broken connection is what this is for.
+            async move { carry(client, port, &fates).await }
+        })?;
+        Ok(Self { listener, fates })
     }
 
     /// Where it begins.
     pub fn port(&self) -> u16 {
-        self.port
+        self.listener.port
     }
 
     /// From now on one request in `one_in` meets with something; 0: none.
@@ -103,15 +92,6 @@ impl Flaky {
     /// How many requests have met with something.
     pub fn met(&self) -> u64 {
         *self.fates.met.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Drop for Flaky {
-    fn drop(&mut self) {
-        // Also where a test of a runtime's own ends.
-        if let Some(runtime) = self.runtime.take() {
-            runtime.shutdown_background();
-        }
     }
 }
 

@@ -13,6 +13,7 @@ pub mod flaky;
 pub mod fuse;
 pub mod hub;
 pub mod lake;
+mod listener;
 pub mod pipeline;
 pub mod postgres;
 pub mod process;

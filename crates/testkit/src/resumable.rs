@@ -5,15 +5,14 @@
 //! it makes an object only where none is. Enough to upload and to read; nobody's signature is judged.
 
 use std::collections::HashMap;
-use std::net::TcpListener as Bound;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::io::AsyncWriteExt;
-use tokio::net::{TcpListener, TcpStream};
-use tokio::runtime::{Builder, Handle, Runtime};
+use tokio::net::TcpStream;
 
-use crate::fault::{Fault, Result};
+use crate::fault::Result;
 use crate::flaky::request;
+use crate::listener::Listener;
 use crate::workload::Random;
 
 /// What is kept of a piece that is not the last is a multiple of this.
@@ -22,8 +21,7 @@ const QUANTUM: usize = 256 << 10;
 /// The service, as long as this lives.
 #[derive(Debug)]
 pub struct Resumable {
-    port: u16,
-    runtime: Option<Runtime>,
+    listener: Listener,
 }
 
 #[derive(Debug)]
@@ -46,35 +44,18 @@ type Answer = (u16, String, Vec<u8>);
 impl Resumable {
     /// An empty bucket of any name.
     pub fn start(seed: u64) -> Result<Self> {
-        let bound = Bound::bind(("127.0.0.1", 0)).map_err(Fault::io("127.0.0.1:0"))?;
-        let port = bound.local_addr().map_err(Fault::io("127.0.0.1:0"))?.port();
-        bound.set_nonblocking(true).map_err(Fault::io("127.0.0.1:0"))?;
-        let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build();
-        let runtime = runtime.map_err(Fault::io("a runtime"))?;
         let bucket = Bucket { objects: HashMap::new(), uploads: Vec::new(), random: Random::new(seed) };
         let bucket = Arc::new(Mutex::new(bucket));
-        runtime.spawn(async move {
-            let Ok(listener) = TcpListener::from_std(bound) else { return };
-            while let Ok((client, _)) = listener.accept().await {
-                let bucket = Arc::clone(&bucket);
-                // Whoever leaves before the answer has left.
-                Handle::current().spawn(async move { drop(serve(client, &bucket).await) });
-            }
-        });
-        Ok(Self { port, runtime: Some(runtime) })
+        let listener = Listener::open(move |client| {
+            let bucket = Arc::clone(&bucket);
+            async move { serve(client, &bucket).await }
+        })?;
+        Ok(Self { listener })
     }
 
     /// Where it listens.
     pub fn port(&self) -> u16 {
-        self.port
-    }
-}
-
-impl Drop for Resumable {
-    fn drop(&mut self) {
-        if let Some(runtime) = self.runtime.take() {
-            runtime.shutdown_background();
-        }
+        self.listener.port
     }
 }
 

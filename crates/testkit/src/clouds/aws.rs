@@ -5,26 +5,21 @@ mod served;
 mod signature;
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
-use axum::Router;
-use axum::extract::Request;
 use axum::http::HeaderValue;
 use axum::response::{IntoResponse, Response};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 
-use super::{Asked, Served, SetClock, json as answer};
+use super::{Answers, Asked, Fake, SetClock, json as answer};
 
 /// AWS takes signatures that are at most five minutes off.
 const SKEW: i64 = 300;
 
 /// The fake.
-pub struct FakeAws {
-    served: Served,
-    state: Arc<Mutex<State>>,
-}
+pub type FakeAws = Fake<State>;
 
 /// What it holds; a test changes it as it likes.
 pub struct State {
@@ -68,12 +63,12 @@ pub struct Key {
     pub arn: String,
 }
 
-impl FakeAws {
+impl Fake<State> {
     /// Starts one with a user's key `AKIDEXAMPLE`, whose secret is `example`.
     pub fn start(clock: &Arc<SetClock>) -> Self {
         let arn = "arn:aws:iam::123456789012:user/millrace".into();
         let user = Key { secret: "example".into(), token: None, ends: None, arn };
-        let state = Arc::new(Mutex::new(State {
+        Self::serve(State {
             clock: Arc::clone(clock),
             ahead: 0,
             keys: HashMap::from([("AKIDEXAMPLE".into(), user)]),
@@ -88,32 +83,16 @@ impl FakeAws {
             asked: Vec::new(),
             sessions: HashSet::new(),
             made: 0,
-        }));
-        let shared = Arc::clone(&state);
-        let routes = Router::new().fallback(move |request: Request| {
-            let state = Arc::clone(&shared);
-            async move {
-                let asked = Asked::of(request).await;
-                let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
-                let mut response = state.respond(&asked);
-                let date = http_date(state.now());
-                response
-                    .headers_mut()
-                    .extend(HeaderValue::from_str(&date).ok().map(|it| (axum::http::header::DATE, it)));
-                response
-            }
-        });
-        Self { served: Served::start(routes), state }
+        })
     }
+}
 
-    /// Its address.
-    pub fn url(&self) -> String {
-        self.served.url()
-    }
-
-    /// What it holds.
-    pub fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+impl Answers for State {
+    fn respond(&mut self, asked: &Asked) -> Response {
+        let mut response = self.answer(asked);
+        let date = HeaderValue::from_str(&http_date(self.now())).ok();
+        response.headers_mut().extend(date.map(|date| (axum::http::header::DATE, date)));
+        response
     }
 }
 
@@ -127,7 +106,7 @@ impl State {
         self.asked.iter().filter(|asked| asked.starts_with(what)).count()
     }
 
-    fn respond(&mut self, asked: &Asked) -> Response {
+    fn answer(&mut self, asked: &Asked) -> Response {
         let form = asked.form();
         let action = form.get("Action").map_or("", String::as_str);
         let target = asked.header("x-amz-target").unwrap_or_default();

@@ -2,15 +2,13 @@
 //! identities, and a key vault.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
-use axum::Router;
-use axum::extract::Request;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
-use super::{Asked, Served, SetClock, json as answer, jwt};
+use super::{Answers, Asked, Fake, SetClock, json as answer, jwt};
 
 /// The tenant.
 pub const TENANT: &str = "tenant-1";
@@ -20,10 +18,7 @@ pub const CLIENT: &str = "client-1";
 pub const RESOURCE: &str = "https://vault.azure.net";
 
 /// The fake.
-pub struct FakeAzure {
-    served: Served,
-    state: Arc<Mutex<State>>,
-}
+pub type FakeAzure = Fake<State>;
 
 /// What it holds; a test changes it as it likes.
 pub struct State {
@@ -55,10 +50,10 @@ pub struct State {
     tokens: HashMap<String, i64>,
 }
 
-impl FakeAzure {
+impl Fake<State> {
     /// Starts one.
     pub fn start(clock: &Arc<SetClock>) -> Self {
-        let state = Arc::new(Mutex::new(State {
+        let fake = Self::serve(State {
             clock: Arc::clone(clock),
             address: String::new(),
             secret: "the secret".into(),
@@ -73,33 +68,10 @@ impl FakeAzure {
             is_down: false,
             asked: Vec::new(),
             tokens: HashMap::new(),
-        }));
-        let shared = Arc::clone(&state);
-        let routes = Router::new().fallback(move |request: Request| {
-            let state = Arc::clone(&shared);
-            async move {
-                let asked = Asked::of(request).await;
-                state.lock().unwrap_or_else(PoisonError::into_inner).respond(&asked)
-            }
         });
-        let served = Served::start(routes);
-        state.lock().unwrap_or_else(PoisonError::into_inner).address = served.url();
-        Self { served, state }
-    }
-
-    /// Its address.
-    pub fn url(&self) -> String {
-        self.served.url()
-    }
-
-    /// Its port.
-    pub fn port(&self) -> u16 {
-        self.served.address.port()
-    }
-
-    /// What it holds.
-    pub fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        let address = fake.url();
+        fake.state().address = address;
+        fake
     }
 
     /// Writes a further version.
@@ -110,12 +82,7 @@ impl FakeAzure {
     }
 }
 
-impl State {
-    /// How often something was asked for that begins like this.
-    pub fn times(&self, what: &str) -> usize {
-        self.asked.iter().filter(|asked| asked.starts_with(what)).count()
-    }
-
+impl Answers for State {
     fn respond(&mut self, asked: &Asked) -> Response {
         self.asked.push(format!("{} {}", asked.method, asked.path));
         if self.is_down {
@@ -137,6 +104,13 @@ impl State {
                 None => StatusCode::NOT_FOUND.into_response(),
             },
         }
+    }
+}
+
+impl State {
+    /// How often something was asked for that begins like this.
+    pub fn times(&self, what: &str) -> usize {
+        self.asked.iter().filter(|asked| asked.starts_with(what)).count()
     }
 
     fn described(&self) -> Response {

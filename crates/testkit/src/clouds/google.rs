@@ -2,17 +2,15 @@
 //! Manager.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
-use axum::Router;
-use axum::extract::Request;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use serde_json::{Value, json};
 
-use super::{Asked, Served, SetClock, json as answer, jwt};
+use super::{Answers, Asked, Fake, SetClock, json as answer, jwt};
 
 /// The service account.
 pub const EMAIL: &str = "millrace@project-1.iam.gserviceaccount.com";
@@ -25,10 +23,7 @@ pub const AUDIENCE: &str = "//iam.googleapis.com/projects/1/locations/global/wor
 const PUBLIC: &str = "https://oauth2.googleapis.com/token";
 
 /// The fake.
-pub struct FakeGoogle {
-    served: Served,
-    state: Arc<Mutex<State>>,
-}
+pub type FakeGoogle = Fake<State>;
 
 /// What it holds; a test changes it as it likes.
 pub struct State {
@@ -66,10 +61,10 @@ fn unsigned(claims: &Value) -> String {
     format!("{}.{}.c2lnbmF0dXJl", part(&json!({"alg": "RS256", "typ": "JWT"})), part(claims))
 }
 
-impl FakeGoogle {
+impl Fake<State> {
     /// Starts one.
     pub fn start(clock: &Arc<SetClock>) -> Self {
-        let state = Arc::new(Mutex::new(State {
+        let fake = Self::serve(State {
             clock: Arc::clone(clock),
             address: String::new(),
             public: None,
@@ -84,33 +79,10 @@ impl FakeGoogle {
             is_down: false,
             asked: Vec::new(),
             tokens: HashMap::new(),
-        }));
-        let shared = Arc::clone(&state);
-        let routes = Router::new().fallback(move |request: Request| {
-            let state = Arc::clone(&shared);
-            async move {
-                let asked = Asked::of(request).await;
-                state.lock().unwrap_or_else(PoisonError::into_inner).respond(&asked)
-            }
         });
-        let served = Served::start(routes);
-        state.lock().unwrap_or_else(PoisonError::into_inner).address = served.url();
-        Self { served, state }
-    }
-
-    /// Its address.
-    pub fn url(&self) -> String {
-        self.served.url()
-    }
-
-    /// Host and port.
-    pub fn host(&self) -> String {
-        self.served.address.to_string()
-    }
-
-    /// What it holds.
-    pub fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        let address = fake.url();
+        fake.state().address = address;
+        fake
     }
 
     /// Writes a further version of a secret with this resource name.
@@ -119,19 +91,7 @@ impl FakeGoogle {
     }
 }
 
-impl State {
-    /// How often something was asked for that begins like this.
-    pub fn times(&self, what: &str) -> usize {
-        self.asked.iter().filter(|asked| asked.starts_with(what)).count()
-    }
-
-    /// A new token.
-    pub fn token(&mut self) -> String {
-        let token = format!("ya29.{}", self.tokens.len());
-        self.tokens.insert(token.clone(), self.clock.unix() + self.life);
-        token
-    }
-
+impl Answers for State {
     fn respond(&mut self, asked: &Asked) -> Response {
         self.asked.push(format!("{} {}", asked.method, asked.path));
         if self.is_down {
@@ -146,6 +106,20 @@ impl State {
             path if path.ends_with(":generateAccessToken") => self.impersonate(asked),
             path => self.secret(asked, path),
         }
+    }
+}
+
+impl State {
+    /// How often something was asked for that begins like this.
+    pub fn times(&self, what: &str) -> usize {
+        self.asked.iter().filter(|asked| asked.starts_with(what)).count()
+    }
+
+    /// A new token.
+    pub fn token(&mut self) -> String {
+        let token = format!("ya29.{}", self.tokens.len());
+        self.tokens.insert(token.clone(), self.clock.unix() + self.life);
+        token
     }
 
     fn metadata(&mut self, asked: &Asked, path: &str) -> Response {

@@ -1,24 +1,19 @@
 //! A fake of HashiCorp Vault: key/value stores of both versions, policies, tokens that end, AppRole and Kubernetes.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
-use axum::Router;
-use axum::extract::Request;
 use axum::http::Method;
 use axum::response::Response;
 use serde_json::{Value, json};
 
-use super::{Asked, Served, SetClock, json as answer};
+use super::{Answers, Asked, Fake, SetClock, json as answer};
 
 /// The token that may do everything.
 pub const ROOT: &str = "hvs.root";
 
 /// The fake.
-pub struct FakeVault {
-    served: Served,
-    state: Arc<Mutex<State>>,
-}
+pub type FakeVault = Fake<State>;
 
 /// What it holds; a test changes it as it likes.
 pub struct State {
@@ -67,11 +62,11 @@ pub struct Token {
     pub renew: i64,
 }
 
-impl FakeVault {
+impl Fake<State> {
     /// Starts one with a store of version 2 at `secret` and one of version 1 at `old/kv`.
     pub fn start(clock: &Arc<SetClock>) -> Self {
         let root = Token { policies: vec!["root".into()], ends: None, renew: 0 };
-        let state = Arc::new(Mutex::new(State {
+        Self::serve(State {
             clock: Arc::clone(clock),
             namespace: None,
             mounts: HashMap::from([("secret".into(), 2), ("old/kv".into(), 1)]),
@@ -83,26 +78,7 @@ impl FakeVault {
             life: 3600,
             is_sealed: false,
             asked: Vec::new(),
-        }));
-        let shared = Arc::clone(&state);
-        let routes = Router::new().fallback(move |request: Request| {
-            let state = Arc::clone(&shared);
-            async move {
-                let asked = Asked::of(request).await;
-                state.lock().unwrap_or_else(PoisonError::into_inner).respond(&asked)
-            }
-        });
-        Self { served: Served::start(routes), state }
-    }
-
-    /// Its address.
-    pub fn url(&self) -> String {
-        self.served.url()
-    }
-
-    /// What it holds.
-    pub fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        })
     }
 
     /// Writes a further version.
@@ -112,7 +88,7 @@ impl FakeVault {
     }
 }
 
-impl State {
+impl Answers for State {
     fn respond(&mut self, asked: &Asked) -> Response {
         self.asked.push(format!("{} {}", asked.method, asked.path));
         if self.is_sealed {
@@ -155,7 +131,9 @@ impl State {
             },
         }
     }
+}
 
+impl State {
     fn signed_in(&mut self, policy: &str) -> Response {
         let value = format!("hvs.login{}", self.tokens.len());
         let token = Token { policies: vec![policy.into()], ends: Some(self.clock.unix() + self.life), renew: 0 };
