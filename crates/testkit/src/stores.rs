@@ -20,6 +20,7 @@ use crate::fault::{Fault, Result};
 use crate::pipeline::Place;
 use crate::postgres::free_port;
 use crate::spawn;
+use programs::Shelf;
 
 /// The bucket, or container, that is there from the start.
 pub const BUCKET: &str = "lake";
@@ -63,6 +64,8 @@ pub struct StoreServer {
     process: Child,
     log: PathBuf,
     folder: TempDir,
+    shelf: Shelf,
+    client: Client,
 }
 
 impl StoreServer {
@@ -103,7 +106,7 @@ impl StoreServer {
         let errors = out.try_clone().map_err(Fault::io(&log))?;
         prepared.command.stdin(Stdio::null()).stdout(out).stderr(errors).current_dir(folder.path());
         let process = spawn::start(prepared.command)?;
-        let mut server = Self { program, port, process, log, folder };
+        let mut server = Self { program, port, process, log, folder, shelf: prepared.shelf, client: client()? };
         server.wait_until(&*prepared.ready)?;
         Ok(server)
     }
@@ -146,12 +149,14 @@ impl StoreServer {
         self.port
     }
 
+    /// The bytes of an object of the bucket, if it is there, read without anything that is under test. Not on a runtime.
+    pub fn read(&self, key: &str) -> Result<Option<Vec<u8>>> {
+        self.shelf.read(&self.client, key)
+    }
+
     fn wait_until(&mut self, ready: &dyn Fn(&Client) -> bool) -> Result<()> {
-        let _set_already = rustls::crypto::ring::default_provider().install_default();
         let began = Instant::now();
-        let client = Client::builder().no_proxy().build();
-        let client = client.map_err(|error| Fault::Unexpected(error.to_string()))?;
-        while !ready(&client) {
+        while !ready(&self.client) {
             let log = || fs::read_to_string(&self.log).unwrap_or_default();
             if let Ok(Some(status)) = self.process.try_wait() {
                 let program = format!("{:?}", self.program);
@@ -172,6 +177,11 @@ impl Drop for StoreServer {
         drop(self.process.kill());
         drop(self.process.wait());
     }
+}
+
+fn client() -> Result<Client> {
+    let _set_already = rustls::crypto::ring::default_provider().install_default();
+    Client::builder().no_proxy().build().map_err(|error| Fault::Unexpected(error.to_string()))
 }
 
 /// Where the servers lie below the folder that cargo builds into.

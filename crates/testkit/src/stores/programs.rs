@@ -1,4 +1,4 @@
-//! How each object store is started, what tells that it can be used, and how it gets its bucket.
+//! How each object store is started, what tells that it can be used, how it gets its bucket, and where its objects are.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,12 +8,14 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use millrace_model::Timestamp;
-use reqwest::blocking::{Client, Response};
+use reqwest::Method;
+use reqwest::blocking::{Client, RequestBuilder, Response};
 use ring::hmac;
 use serde_json::{Value, json};
 
 use super::{ACCESS_KEY, ACCOUNT, ACCOUNT_KEY, BUCKET, Program, SECRET_KEY, folder_in};
 use crate::fault::{Fault, Result};
+use crate::hub::of_http;
 use crate::postgres::free_port;
 use crate::spawn;
 
@@ -24,6 +26,8 @@ const RESTRICTED: [(&str, &[&str]); 3] =
 /// A server that has not been started yet.
 pub(super) struct Prepared {
     pub(super) command: Command,
+    /// Where its objects are.
+    pub(super) shelf: Shelf,
     /// Says whether it can be used; does what makes it usable.
     pub(super) ready: Box<dyn Fn(&Client) -> bool>,
 }
@@ -60,12 +64,13 @@ fn seaweedfs(folder: &Path, data: &Path, port: u16) -> Result<Prepared> {
         command.arg(format!("-{other}={}", free_port()?));
     }
     let bucket = format!("http://127.0.0.1:{filer}/buckets/{BUCKET}/");
+    let objects = bucket.clone();
     let s3 = format!("http://127.0.0.1:{port}/");
     let ready = move |client: &Client| {
         let is_there = client.post(&bucket).send().is_ok_and(|answer| is_made(&answer));
         is_there && client.get(&s3).send().is_ok()
     };
-    Ok(Prepared { command, ready: Box::new(ready) })
+    Ok(Prepared { command, shelf: Shelf::Address(objects), ready: Box::new(ready) })
 }
 
 fn versitygw(data: &Path, port: u16) -> Result<Prepared> {
@@ -75,7 +80,8 @@ fn versitygw(data: &Path, port: u16) -> Result<Prepared> {
     command.env("ROOT_ACCESS_KEY", ACCESS_KEY).env("ROOT_SECRET_KEY", SECRET_KEY);
     command.args(["--port", &format!("127.0.0.1:{port}"), "--quiet", "posix"]).arg(data);
     let s3 = format!("http://127.0.0.1:{port}/");
-    Ok(Prepared { command, ready: Box::new(move |client| client.get(&s3).send().is_ok()) })
+    let ready = move |client: &Client| client.get(&s3).send().is_ok();
+    Ok(Prepared { command, shelf: Shelf::Folder(bucket), ready: Box::new(ready) })
 }
 
 fn azurite(data: &Path, port: u16) -> Result<Prepared> {
@@ -83,25 +89,26 @@ fn azurite(data: &Path, port: u16) -> Result<Prepared> {
     command.arg(installed("azurite/node_modules/azurite/dist/src/blob/main.js")?);
     command.args(["--silent", "--skipApiVersionCheck", "--disableTelemetry", "--blobHost", "127.0.0.1"]);
     command.args(["--blobPort", &port.to_string(), "--location"]).arg(data);
-    let container = format!("/{ACCOUNT}/{BUCKET}");
     let ready = move |client: &Client| {
-        let date = http_date();
-        let version = "2023-11-03";
-        let lines = format!(
-            "PUT\n\n\n\n\n\n\n\n\n\n\n\nx-ms-date:{date}\nx-ms-version:{version}\n/{ACCOUNT}{container}\nrestype:container"
-        );
-        let key = BASE64.decode(ACCOUNT_KEY).unwrap_or_default();
-        let signature = BASE64.encode(hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, &key), lines.as_bytes()));
-        let made = client
-            .put(format!("http://127.0.0.1:{port}{container}?restype=container"))
-            .header("x-ms-date", date)
-            .header("x-ms-version", version)
-            .header("content-length", "0")
-            .header("authorization", format!("SharedKey {ACCOUNT}:{signature}"))
-            .send();
-        made.is_ok_and(|answer| is_made(&answer))
+        let made = signed(client, Method::PUT, port, &format!("/{ACCOUNT}/{BUCKET}"), Some(("restype", "container")));
+        made.send().is_ok_and(|answer| is_made(&answer))
     };
-    Ok(Prepared { command, ready: Box::new(ready) })
+    Ok(Prepared { command, shelf: Shelf::Azure(port), ready: Box::new(ready) })
+}
+
+/// A request to the emulator of Azure, without a body, by whoever has the account's key (Microsoft, "Authorize with Shared Key").
+fn signed(client: &Client, method: Method, port: u16, path: &str, parameter: Option<(&str, &str)>) -> RequestBuilder {
+    const VERSION: &str = "2023-11-03";
+    let date = http_date();
+    let line = parameter.map(|(name, value)| format!("\n{name}:{value}")).unwrap_or_default();
+    let query = parameter.map(|(name, value)| format!("?{name}={value}")).unwrap_or_default();
+    let lines =
+        format!("{method}\n\n\n\n\n\n\n\n\n\n\n\nx-ms-date:{date}\nx-ms-version:{VERSION}\n/{ACCOUNT}{path}{line}");
+    let key = BASE64.decode(ACCOUNT_KEY).unwrap_or_default();
+    let signature = BASE64.encode(hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, &key), lines.as_bytes()));
+    let request = client.request(method, format!("http://127.0.0.1:{port}{path}{query}"));
+    let request = request.header("x-ms-date", date).header("x-ms-version", VERSION).header("content-length", "0");
+    request.header("authorization", format!("SharedKey {ACCOUNT}:{signature}"))
 }
 
 fn fake_gcs(port: u16) -> Result<Prepared> {
@@ -114,7 +121,39 @@ fn fake_gcs(port: u16) -> Result<Prepared> {
         let made = client.post(&buckets).json(&json!({ "name": BUCKET })).send();
         made.is_ok_and(|answer| is_made(&answer))
     };
-    Ok(Prepared { command, ready: Box::new(ready) })
+    let objects = format!("http://{here}/storage/v1/b/{BUCKET}/o/");
+    Ok(Prepared { command, shelf: Shelf::Google(objects), ready: Box::new(ready) })
+}
+
+/// Where a server's objects are for whoever wants to read one without anything that is under test.
+#[derive(Debug)]
+pub(super) enum Shelf {
+    /// Files of a folder.
+    Folder(PathBuf),
+    /// Below an address.
+    Address(String),
+    /// The same, with names whose slashes are encoded.
+    Google(String),
+    /// The emulator of Azure at this port.
+    Azure(u16),
+}
+
+impl Shelf {
+    /// The bytes of an object, if it is there. Its name is one that stands in addresses as it is.
+    pub(super) fn read(&self, client: &Client, key: &str) -> Result<Option<Vec<u8>>> {
+        let request = match self {
+            Self::Folder(folder) => return Ok(fs::read(folder.join(key)).ok()),
+            Self::Address(objects) => client.get(format!("{objects}{key}")),
+            Self::Google(objects) => client.get(format!("{objects}{}?alt=media", key.replace('/', "%2F"))),
+            Self::Azure(port) => signed(client, Method::GET, *port, &format!("/{ACCOUNT}/{BUCKET}/{key}"), None),
+        };
+        let answer = request.send().map_err(of_http)?;
+        match answer.status().as_u16() {
+            200 => Ok(Some(answer.bytes().map_err(of_http)?.to_vec())),
+            404 => Ok(None),
+            status => Err(Fault::Unexpected(format!("{status} for {key}: {}", answer.text().unwrap_or_default()))),
+        }
+    }
 }
 
 /// Whether a bucket is there now; 409 says that it was there before, which it is when one asks a second time.

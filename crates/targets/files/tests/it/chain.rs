@@ -66,7 +66,7 @@ async fn of_twenty_writers_one_claims_and_the_others_see_it_taken() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn of_twenty_writers_on_a_disk_one_commits_and_the_others_are_fenced() {
+async fn of_twenty_writers_on_a_disk_one_claims_and_the_others_see_it_taken() {
     let folder = tempfile::tempdir().unwrap();
     let store = Arc::new(LocalStore::new(folder.path().to_path_buf()));
     drop(claim(&writer_on(store.clone(), "first")).await);

@@ -17,6 +17,7 @@ mod forms;
 mod fsck;
 mod head;
 mod history;
+mod kept;
 mod lake;
 mod read;
 mod round;

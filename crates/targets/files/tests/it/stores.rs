@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
-use millrace_files::{AbsSettings, GcsSettings, ObjectStore, Proof, Prover, S3Settings, Store, fsck};
+use millrace_files::{AbsSettings, GcsSettings, LocalStore, ObjectStore, Proof, Prover, S3Settings, Store, fsck};
 use millrace_identity::{AwsCredentials, AwsIdentity, AwsSettings, Surroundings, WallClock, aws};
 use millrace_model::{
     ByteSize, Chain, Claimed, Committed, Fault, Finding, Op, Prepared, Refusal, Registry, SecretValue, Target,
@@ -21,10 +21,16 @@ use crate::lake::{SetClock, Writer, prepare_claim, table, writer_on};
 /// All of them.
 const PROGRAMS: [Program; 4] = [Program::SeaweedFs, Program::VersityGw, Program::Azurite, Program::FakeGcs];
 /// For uploads under way.
-const MEMORY: ByteSize = ByteSize::mib(20);
+pub(crate) const MEMORY: ByteSize = ByteSize::mib(20);
 
 /// Who one is, for good.
-struct Keys(SecretValue);
+pub(crate) struct Keys(SecretValue);
+
+impl Keys {
+    pub(crate) fn new(secret: &str) -> Arc<Self> {
+        Arc::new(Self(SecretValue::new(secret)))
+    }
+}
 
 #[async_trait]
 impl Prover for Keys {
@@ -42,7 +48,7 @@ fn bucket(program: Program, port: u16, bucket: &str, id: &str, secret: &str) -> 
     let keys = [("AWS_ACCESS_KEY_ID", id.to_owned()), ("AWS_SECRET_ACCESS_KEY", secret.to_owned())];
     let found = move |name: &str| keys.iter().find(|(known, _)| *known == name).map(|(_, value)| value.clone());
     let around = Surroundings::new(found, Arc::new(WallClock)).unwrap();
-    let keys = Arc::new(Keys(SecretValue::new(secret)));
+    let keys = Keys::new(secret);
     let (bucket, endpoint) = (bucket.to_owned(), format!("http://127.0.0.1:{port}"));
     let store = match program {
         Program::SeaweedFs | Program::VersityGw => {
@@ -93,6 +99,17 @@ async fn check(store: ObjectStore) -> Finding {
 async fn a_check_finds_nothing_where_everything_is_allowed() {
     for program in PROGRAMS {
         assert_eq!(writer_on(place_in(program), "one").check().await.unwrap(), [], "{program:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_was_created_is_found_by_whoever_knows_nothing_of_us() {
+    for program in PROGRAMS {
+        let place = new_place();
+        under(program, &place).create("_millrace/one.json", (*b"{}").into()).await.unwrap();
+        let read = move |name: &str| StoreServer::shared(program).read(&format!("{place}/_millrace/{name}")).unwrap();
+        let found = tokio::task::spawn_blocking(move || (read("one.json"), read("two.json"))).await.unwrap();
+        assert_eq!(found, (Some(b"{}".to_vec()), None), "{program:?}");
     }
 }
 
@@ -283,16 +300,15 @@ async fn commit(chain: &mut dyn Chain, prepared: &Prepared) -> Committed {
     }
 }
 
-/// Twenty writers that hold one claim, each with a round of its own. Before they race, the way is made ready.
-async fn race(program: Program, port: u16, ready: impl FnOnce()) {
-    let place = new_place();
-    let store = bucket(program, port, BUCKET, ACCESS_KEY, secret_of(program)).under(&place);
+/// Twenty writers that hold one claim, each with a round of its own. Before they race, the way to the store is made ready;
+/// in the end it is looked at by the `straight` one.
+async fn race(store: Arc<dyn Store>, straight: Arc<dyn Store>, ready: impl FnOnce()) {
     let head = writer_on(Arc::clone(&store), "any").head().await.unwrap();
     let claim = prepare_claim(&writer_on(Arc::clone(&store), "any"), &head);
     let mut writers = Vec::new();
     for number in 0..20 {
         let files = writer_on(Arc::clone(&store), &format!("instance {number}"));
-        let Claimed::Mine(chain) = files.claim(&claim).await.unwrap() else { panic!("{program:?}") };
+        let Claimed::Mine(chain) = files.claim(&claim).await.unwrap() else { panic!("the claim is another's") };
         let (registry, clock) = (Registry::default(), SetClock::new());
         let mut one = Writer { files, chain, registry, sequence: 0, transaction: 1, round: number, clock };
         let staged = one.stage(&table("orders"), &[&[(Op::Create, number as i64, Some("a"))]]).await;
@@ -305,23 +321,33 @@ async fn race(program: Program, port: u16, ready: impl FnOnce()) {
         racers.spawn(async move { commit(&mut *one.chain, &prepared).await });
     }
     let ended = racers.join_all().await;
-    assert_eq!(ended.iter().filter(|one| **one == Committed::Done).count(), 1, "{program:?} {ended:?}");
-    let report = fsck(&writer_on(under(program, &place), "any")).await.unwrap();
-    assert!(report.ok && report.head == 2, "{program:?} {report:?}");
+    assert_eq!(ended.iter().filter(|one| **one == Committed::Done).count(), 1, "{ended:?}");
+    let report = fsck(&writer_on(straight, "any")).await.unwrap();
+    assert!(report.ok && report.head == 2, "{report:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn of_twenty_writers_of_one_number_one_commits_and_the_others_are_fenced() {
     for program in PROGRAMS {
-        race(program, StoreServer::shared(program).port(), || {}).await;
+        let store = place_in(program);
+        race(Arc::clone(&store), store, || {}).await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn of_twenty_writers_of_one_number_on_a_disk_one_commits_and_the_others_are_fenced() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Arc::new(LocalStore::new(folder.path().to_path_buf()));
+    race(Arc::clone(&store) as _, store, || {}).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn of_twenty_writers_one_commits_also_where_answers_get_lost() {
     for (seed, program) in PROGRAMS.into_iter().enumerate() {
         let way = Flaky::to(StoreServer::shared(program).port(), seed as u64, 0).unwrap();
-        race(program, way.port(), || way.set(4)).await;
+        let place = new_place();
+        let store = bucket(program, way.port(), BUCKET, ACCESS_KEY, secret_of(program)).under(&place);
+        race(store, under(program, &place), || way.set(4)).await;
         assert!(way.met() > 3, "{} requests met with something", way.met());
     }
 }
