@@ -24,13 +24,16 @@ use millrace_testkit::{Fault, Result};
 use crate::build::{self, Profile};
 use crate::{setup, stores};
 pub(crate) use view::commit_path;
-use view::{Tone, View, tone};
+use view::{Reader, Tone, View, tone};
 
 /// The shop of every demo is the same.
 const SEED: u64 = 7;
 
 /// The shop has been open for a while when the pipeline starts.
 const OPENING_TRANSACTIONS: usize = 1_500;
+
+/// Where in a bucket its lake lies.
+const PREFIX: &str = "shop";
 
 /// Keys of its own: those of the load's movers are others.
 const OPENING_MOVER: u16 = 9;
@@ -75,7 +78,6 @@ impl TargetKind {
     fn program(self) -> Option<Program> {
         match self {
             Self::Local => None,
-            // It keeps objects as files, so that one can watch.
             Self::S3 => Some(Program::VersityGw),
             Self::Abs => Some(Program::Azurite),
             Self::Gcs => Some(Program::FakeGcs),
@@ -108,7 +110,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let draft = Draft::new("shop", &database, &workload::TABLES).property("heartbeat.interval", "1s");
     let store = arguments.target.program().map(store).transpose()?;
     let draft = match &store {
-        Some(store) => draft.to(store.place("shop", store.port())),
+        Some(store) => draft.to(store.place(PREFIX, store.port())),
         None => draft,
     };
     let pipeline = draft.write(&folder)?;
@@ -137,6 +139,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let demo = Demo {
         millrace: &millrace,
         pipeline: &pipeline,
+        store: store.as_ref(),
         database: &database,
         hub: &hub,
         agent: &agent,
@@ -188,6 +191,8 @@ fn invitation(hub: &Hub, port: u16) {
 struct Demo<'a> {
     millrace: &'a Path,
     pipeline: &'a Pipeline,
+    /// Where the lake lies, if not in a folder.
+    store: Option<&'a StoreServer>,
     database: &'a Database,
     hub: &'a Hub,
     agent: &'a str,
@@ -207,7 +212,7 @@ impl Demo<'_> {
         stop: &AtomicBool,
     ) -> Result<Millrace> {
         const TICK: Duration = Duration::from_secs(1);
-        let mut view = View::new(self.database, self.pipeline);
+        let mut view = View::new(self.database, self.lake());
         let mut kill_at = Some(length.map_or(UNASKED_KILL, |length| length / 2));
         let began = Instant::now();
         let mut due = began + TICK;
@@ -227,6 +232,14 @@ impl Demo<'_> {
             }
         }
         Ok(running)
+    }
+
+    /// Reads files of the lake.
+    fn lake(&self) -> Reader<'_> {
+        match self.store {
+            Some(store) => Box::new(|path| store.read(&format!("{PREFIX}/{path}"))),
+            None => Box::new(|path| Ok(fs::read(self.pipeline.lake.join(path)).ok())),
+        }
     }
 
     /// Kills it as a power cut would, and starts it again.

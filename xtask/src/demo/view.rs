@@ -1,11 +1,10 @@
-//! One line a second: what the source did, what the lake has, how far apart they are. Read from the lake itself.
+//! One line a second: what the source did, what the lake has, how far apart they are. Read from the lake itself, whatever it
+//! lies in, by its commits.
 
-use std::fs;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use millrace_testkit::pipeline::Pipeline;
 use millrace_testkit::postgres::Database;
 use millrace_testkit::{Fault, Result};
 use serde_json::Value;
@@ -17,19 +16,27 @@ const HEAD: [&str; 2] = [
 ];
 const HEAD_AGAIN: usize = 20;
 
+/// Gives the bytes of a file of the lake, by its path from the root, if it is there.
+pub(crate) type Reader<'a> = Box<dyn Fn(&str) -> Result<Option<Vec<u8>>> + 'a>;
+
 /// Follows the pipeline's chain of commits.
-#[derive(Debug)]
 pub(crate) struct View<'a> {
     database: &'a Database,
-    pipeline: &'a Pipeline,
-    /// Commits that were read.
-    read: u64,
-    totals: Totals,
+    chain: Chain<'a>,
     lines: usize,
 }
 
+/// The commits as far as they were read.
+struct Chain<'a> {
+    lake: Reader<'a>,
+    /// How many.
+    read: u64,
+    totals: Totals,
+    newest: Option<Newest>,
+}
+
 /// What all commits so far have brought.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Totals {
     snapshot: u64,
     inserted: u64,
@@ -59,10 +66,39 @@ struct Newest {
     written_at: String,
 }
 
+impl Newest {
+    fn of(commit: &Value) -> Self {
+        let files = commit["files"].as_array().map(Vec::as_slice).unwrap_or_default();
+        let oldest = files.iter().filter_map(|file| file["first_commit_ts"].as_str()).min();
+        let written_at = text_of(&commit["written_at"]);
+        Self {
+            position: text_of(&commit["checkpoint"]["position"]),
+            oldest_change: oldest.map_or_else(|| written_at.clone(), str::to_owned),
+            written_at,
+        }
+    }
+}
+
+impl Chain<'_> {
+    /// Reads the commits that came since the last look.
+    fn follow(&mut self) -> Result<()> {
+        loop {
+            let path = commit_path(Path::new(""), self.read + 1).display().to_string();
+            let Some(text) = (self.lake)(&path)? else { return Ok(()) };
+            let commit: Value = serde_json::from_slice(&text)
+                .map_err(|cause| Fault::Unexpected(format!("{path} is no JSON: {cause}")))?;
+            self.read += 1;
+            commit["files"].as_array().into_iter().flatten().for_each(|file| self.totals.add(file));
+            self.newest = Some(Newest::of(&commit));
+        }
+    }
+}
+
 impl<'a> View<'a> {
     /// From the first commit on.
-    pub(crate) fn new(database: &'a Database, pipeline: &'a Pipeline) -> Self {
-        Self { database, pipeline, read: 0, totals: Totals::default(), lines: 0 }
+    pub(crate) fn new(database: &'a Database, lake: Reader<'a>) -> Self {
+        let chain = Chain { lake, read: 0, totals: Totals::default(), newest: None };
+        Self { database, chain, lines: 0 }
     }
 
     /// Prints how things stand.
@@ -71,23 +107,17 @@ impl<'a> View<'a> {
             println!("{}", HEAD.map(|line| tone(Tone::Quiet, line)).join("\n"));
         }
         self.lines += 1;
-        if !self.pipeline.lake.is_dir() {
-            // Only files can be looked at from here.
-            let seconds = elapsed.as_secs();
-            println!("{seconds:>5} s {:>13} │ the lake's figures stand in the hub's console", grouped(transactions));
-            return Ok(());
-        }
-        let newest = self.follow()?;
-        let (behind, wait) = match &newest {
+        self.chain.follow()?;
+        let (behind, wait) = match &self.chain.newest {
             Some(newest) => self.distance(newest)?,
             None => ("?".into(), "?".into()),
         };
-        let Totals { snapshot, inserted, updated, deleted, files, bytes } = self.totals;
+        let Totals { snapshot, inserted, updated, deleted, files, bytes } = self.chain.totals;
         println!(
             "{:>5} s {:>13} │ {:>6}  {:>8}  {:>8}  {:>7}  {:>7}  {files:>5} {:>5} KiB │ {wait:>3} s {behind:>4} KiB",
             elapsed.as_secs(),
             grouped(transactions),
-            self.read,
+            self.chain.read,
             grouped(snapshot),
             grouped(inserted),
             grouped(updated),
@@ -95,35 +125,6 @@ impl<'a> View<'a> {
             grouped(bytes / 1024),
         );
         Ok(())
-    }
-
-    /// Reads the commits that came since the last look.
-    fn follow(&mut self) -> Result<Option<Newest>> {
-        let mut newest = None;
-        loop {
-            let path = commit_path(&self.pipeline.lake, self.read + 1);
-            let Ok(text) = fs::read(&path) else { break };
-            let commit: Value = serde_json::from_slice(&text)
-                .map_err(|cause| Fault::Unexpected(format!("{} is no JSON: {cause}", path.display())))?;
-            self.read += 1;
-            for file in commit["files"].as_array().into_iter().flatten() {
-                self.totals.add(file);
-            }
-            newest = Some(commit);
-        }
-        let Some(commit) = newest.or_else(|| self.last()) else { return Ok(None) };
-        let files = commit["files"].as_array().map(Vec::as_slice).unwrap_or_default();
-        let oldest = files.iter().filter_map(|file| file["first_commit_ts"].as_str()).min();
-        let written_at = text_of(&commit["written_at"]);
-        Ok(Some(Newest {
-            position: text_of(&commit["checkpoint"]["position"]),
-            oldest_change: oldest.map_or_else(|| written_at.clone(), str::to_owned),
-            written_at,
-        }))
-    }
-
-    fn last(&self) -> Option<Value> {
-        serde_json::from_slice(&fs::read(commit_path(&self.pipeline.lake, self.read)).ok()?).ok()
     }
 
     /// How much of the log the newest commit lacks, and how long its oldest change waited for it. The database does the
@@ -186,4 +187,32 @@ fn text_of(value: &Value) -> String {
 /// Where commit `number` stands (`docs/specs/file-lake.md`).
 pub(crate) fn commit_path(lake: &Path, number: u64) -> PathBuf {
     lake.join(format!("_millrace/commits/{:08}/{number:012}.json", number / 10_000))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_figures_are_those_of_all_commits_wherever_they_are_read_from() {
+        let commit = |number: u64, files: &str| {
+            let text = format!(
+                r#"{{"commit":{number},"written_at":"2026-11-22T14:03:0{number}Z","checkpoint":{{"position":"0/{number}"}},"files":[{files}]}}"#
+            );
+            (format!("_millrace/commits/00000000/{number:012}.json"), text)
+        };
+        let read = r#"{"ops":{"r":5},"bytes":2048}"#;
+        let changed = r#"{"ops":{"c":2,"u":3,"d":1},"bytes":1000,"first_commit_ts":"2026-11-22T14:03:01Z"}"#;
+        let lake = std::cell::RefCell::new(std::collections::HashMap::from([commit(1, ""), commit(2, read)]));
+        let reader = |path: &str| Ok(lake.borrow().get(path).map(|text| text.clone().into_bytes()));
+        let mut chain = Chain { lake: Box::new(reader), read: 0, totals: Totals::default(), newest: None };
+        chain.follow().unwrap();
+        assert_eq!((chain.read, chain.totals.snapshot, chain.totals.inserted), (2, 5, 0));
+        lake.borrow_mut().extend([commit(3, changed)]);
+        chain.follow().unwrap();
+        let totals = Totals { snapshot: 5, inserted: 2, updated: 3, deleted: 1, files: 2, bytes: 3048 };
+        assert_eq!((chain.read, chain.totals), (3, totals));
+        let newest = chain.newest.unwrap();
+        assert_eq!((newest.position.as_str(), newest.oldest_change.as_str()), ("0/3", "2026-11-22T14:03:01Z"));
+    }
 }
