@@ -11,6 +11,7 @@ pub mod doors;
 pub mod fault;
 pub mod flaky;
 pub mod fuse;
+pub mod gate;
 pub mod hub;
 pub mod lake;
 mod listener;

@@ -31,6 +31,7 @@ mod members;
 mod paused;
 mod publications;
 mod published;
+mod race;
 mod replayed;
 mod rotation;
 mod schema_change;

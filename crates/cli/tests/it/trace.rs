@@ -50,6 +50,21 @@ pub(crate) fn failing_at(path: &Path, fault: &str, arguments: &[&str]) -> Invoca
     failing_where(&["-P", path.to_str().unwrap()], fault, arguments)
 }
 
+/// `millrace ARGUMENTS…` that is halted for good before it gives a file its name `path`. Once its watcher is gone it goes on as
+/// if there had been none, which a filter of system calls would not allow.
+pub(crate) fn halting_before(path: &Path, arguments: &[&str]) -> Invocation {
+    const FOR_GOOD: &str = "inject=linkat:delay_enter=3600000000";
+    let options = ["-P", path.to_str().unwrap(), "-e", "trace=linkat", "-e", FOR_GOOD, "-o", "/dev/null"];
+    arguments.iter().fold(watched(&["-D", "-f"], &options).argument(MILLRACE), Invocation::argument)
+}
+
+/// The process that watches `process`.
+pub(crate) fn watcher(process: u32) -> u32 {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("TracerPid:")).unwrap();
+    line.trim().parse().unwrap()
+}
+
 fn failing_where(condition: &[&str], fault: &str, arguments: &[&str]) -> Invocation {
     let (call, _) = fault.split_once(':').unwrap();
     let (calls, fault) = (format!("trace={call}"), format!("inject={fault}"));
@@ -57,10 +72,15 @@ fn failing_where(condition: &[&str], fault: &str, arguments: &[&str]) -> Invocat
     arguments.iter().fold(strace(&options).argument(MILLRACE), Invocation::argument)
 }
 
+/// From the side, and only where it is worth it.
 fn strace(options: &[&str]) -> Invocation {
+    watched(&["-D", "-f", "--seccomp-bpf"], options)
+}
+
+fn watched(how: &[&str], options: &[&str]) -> Invocation {
     let is_there = std::process::Command::new("strace").arg("--version").output().is_ok();
     assert!(is_there, "strace is missing; install it with: apt-get install -y strace");
-    let invocation = Invocation::of(Path::new("strace"), ["-D", "-f", "--seccomp-bpf"]);
+    let invocation = Invocation::of(Path::new("strace"), how);
     options.iter().fold(invocation, Invocation::argument)
 }
 
