@@ -35,7 +35,7 @@ trait Hold {
 
 #[test]
 fn of_many_processes_that_want_one_commit_number_of_a_disk_one_goes_on() {
-    let shop = Shop::with(Settings::default(), &workload::TABLES, quiet);
+    let shop = Shop::with(impatient(), &workload::TABLES, quiet);
     shop.catch_up();
     // The first will claim the next number, and commit under the one after it.
     let contested = shop.status()["head"].as_u64().unwrap() + 2;
@@ -50,7 +50,7 @@ fn of_many_processes_that_want_one_commit_number_of_a_store_one_goes_on() {
         let server = StoreServer::shared(program);
         let gate = Gate::to(server.port(), is_commit).unwrap();
         let place = server.place("race", gate.port());
-        let shop = Shop::with(Settings::default(), &workload::TABLES, |draft| quiet(draft).to(place));
+        let shop = Shop::with(impatient(), &workload::TABLES, |draft| quiet(draft).to(place));
         shop.catch_up();
         race(&shop, &gate);
         assert_one_number(&gate.held_requests());
@@ -61,6 +61,11 @@ fn of_many_processes_that_want_one_commit_number_of_a_store_one_goes_on() {
 
 fn writers_wanted() -> usize {
     if is_long() { 20 } else { 6 }
+}
+
+/// Who waits for the slot of another gives up after twice this long.
+fn impatient() -> Settings {
+    Settings::default().set("wal_sender_timeout", "4s")
 }
 
 /// Without heartbeats: the first commit after a claim is one of changes.
