@@ -39,7 +39,11 @@ enum Task {
     /// Fetch what the console has from elsewhere: htmx and its fonts.
     Assets,
     /// Install what the others need: PostgreSQL, the independent reader's Python environment, object stores, what the console needs.
-    Setup,
+    Setup {
+        /// What the long tier of the tests needs too: Spark with its Java, ClickHouse.
+        #[arg(long)]
+        all: bool,
+    },
 }
 
 fn main() -> ExitCode {
@@ -49,7 +53,7 @@ fn main() -> ExitCode {
         Task::Bench(arguments) => bench::run(&arguments),
         Task::Deny => test::deny(),
         Task::Assets => web::parts(),
-        Task::Setup => everything_installed(),
+        Task::Setup { all } => everything_installed().and_then(|()| if all { setup::far_readers() } else { Ok(()) }),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -67,6 +67,28 @@ pub(crate) fn reader() -> Result<PathBuf> {
     Ok(python)
 }
 
+/// The readers of the long tier in the same environment, and what they run on.
+pub(crate) fn far_readers() -> Result<()> {
+    let python = reader()?;
+    let wanted = lake::scripts().join("far-readers.txt");
+    let script = lake::scripts().join("spark_reader.py");
+    let read = |path: &PathBuf| fs::read(path).map_err(|cause| Fault::Io { path: path.clone(), cause });
+    // What was asked for, and what fetches more; making the environment anew takes the copy away with all else.
+    let asked = [read(&wanted)?, read(&script)?].concat();
+    let installed = python.ancestors().nth(2).map(PathBuf::from).unwrap_or_default().join("far-readers.txt");
+    if fs::read(&installed).is_ok_and(|text| text == asked) {
+        return Ok(());
+    }
+    if !Command::new("java").arg("-version").output().is_ok_and(|output| output.status.success()) {
+        install("Java, for Spark", "apt-get install -y openjdk-17-jre-headless")?;
+    }
+    eprintln!("Installing Spark and ClickHouse as readers");
+    let pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r"];
+    loud(Command::new(&python).args(pip).arg(&wanted))?;
+    loud(Command::new(&python).arg("-B").arg(&script))?;
+    fs::write(&installed, asked).map_err(|cause| Fault::Io { path: installed, cause })
+}
+
 /// Python, with environments of its own.
 pub(crate) fn venv() -> Result<()> {
     if Command::new("python3").args(["-c", "import venv, ensurepip"]).output().map_or(true, |o| !o.status.success()) {

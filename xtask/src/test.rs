@@ -26,6 +26,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     setup::postgres()?;
     setup::small_programs()?;
     let python = setup::reader()?;
+    if arguments.all {
+        setup::far_readers()?;
+    }
     let stores = stores::installed()?;
     web::parts()?;
     let browser = web::browser()?;

@@ -4,19 +4,14 @@ usage: compare.py LAKE SOURCE_URL DATABASE SCHEMA.TABLE…
 exit:  0 equal (last line: lake equals source: N tables, M rows), 1 different, 2 could not compare
 """
 
-import sys
-import traceback
 from collections import Counter
 
 from forms import Column, canonical
 from lake import Lake
 from source import Source, quoted
+from verdict import Difference, end
 
 END = object()
-
-
-class Difference(Exception):
-    pass
 
 
 def pairs(expressions):
@@ -124,11 +119,4 @@ def main(arguments):
 
 
 if __name__ == "__main__":
-    try:
-        main(sys.argv[1:])
-    except Difference as difference:
-        print(f"first difference: {difference}")
-        sys.exit(1)
-    except Exception:
-        traceback.print_exc()
-        sys.exit(2)
+    end(main)

@@ -37,11 +37,20 @@ pub fn compare(pipeline: &Pipeline, database: &Database) -> Result<Equal> {
     Ok(Equal { tables: tables.len(), rows: rows_of(&last_line("compare.py", reader)?)? })
 }
 
-/// Reads a table in lakes of any format and layout that hold the same changes, each with every independent reader there is
+/// Readers that share nothing with the writer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Readers {
+    /// pyarrow, DuckDB, Polars, fastavro.
+    Usual,
+    /// Spark and ClickHouse too, which the long tier installs.
+    All,
+}
+
+/// Reads a table in lakes of any format and layout that hold the same changes, each with all of these readers that there are
 /// for it: all must find the same. Gives how many rows that were.
-pub fn alike<'a>(table: &str, lakes: impl IntoIterator<Item = &'a Path>) -> Result<u64> {
+pub fn alike<'a>(readers: Readers, table: &str, lakes: impl IntoIterator<Item = &'a Path>) -> Result<u64> {
     let mut reader = script("alike.py")?;
-    reader.arg(table).args(lakes);
+    reader.args((readers == Readers::All).then_some("--all")).arg(table).args(lakes);
     rows_of(&last_line("alike.py", reader)?)
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::thread;
 use std::time::Duration;
 
-use millrace_testkit::lake;
+use millrace_testkit::lake::{self, Readers};
 use millrace_testkit::postgres::{Database, Settings};
 use millrace_testkit::process::Line;
 use millrace_testkit::workload::{self, Random};
@@ -102,7 +102,7 @@ fn kill(seed: usize, rounds: u32) {
         shop.compare_independently();
     }
     for table in &shop.pipeline.tables {
-        lake::alike(&shop.pipeline.full_name(table), [&*shop.pipeline.lake]).unwrap();
+        lake::alike(Readers::Usual, &shop.pipeline.full_name(table), [&*shop.pipeline.lake]).unwrap();
     }
 }
 

@@ -193,7 +193,7 @@ fn files_of(form: Form, store: &MemoryStore, clock: &SetClock) -> Files {
 
 /// Writes changes of every kind in a form; what `read` says of them after the first round, then after the second, and the
 /// state at both times.
-async fn written(form: Form, schema: &Arc<TableSchema>) -> (MemoryStore, Vec<Vec<String>>) {
+pub(crate) async fn written(form: Form, schema: &Arc<TableSchema>) -> (MemoryStore, Vec<Vec<String>>) {
     let (store, clock) = (MemoryStore::new(), SetClock::new());
     let files = files_of(form, &store, &clock);
     let mut one = Writer::over(files.clone(), clock).await;

@@ -9,6 +9,7 @@
     reason = "a test that cannot go on fails, one looks for what it looks for, and tasks end with their test"
 )]
 
+mod alike;
 mod archive;
 mod chain;
 mod check;
