@@ -108,7 +108,7 @@ impl Stage {
 
     /// Starts `millrace run`, to the present end of the log or for ever.
     pub(crate) fn start(&self, attempt: &Try, flags: &[&str]) -> Result<Millrace> {
-        let mut run = Invocation::of(&self.millrace, ["--format", "json", "run"]).argument(&attempt.pipeline.file);
+        let mut run = self.command(attempt, "run");
         for flag in flags {
             run = run.argument(flag);
         }
@@ -126,15 +126,20 @@ impl Stage {
 
     /// What `millrace read` prints of a table: its changes, as JSON lines.
     pub(crate) fn read(&self, attempt: &Try, table: &str) -> Result<String> {
-        let read = Invocation::of(&self.millrace, ["--format", "json", "read"]).argument(&attempt.pipeline.file);
+        let read = self.command(attempt, "read");
         Ok(read.argument("--table").argument(attempt.pipeline.full_name(table)).complete(PATIENCE)?.stdout)
     }
 
     /// A command that looks at the lake, from start to exit.
     pub(super) fn look(&self, attempt: &Try, command: &str) -> Result<Ended> {
-        Invocation::of(&self.millrace, ["--format", "json", command])
-            .argument(&attempt.pipeline.file)
-            .complete(PATIENCE)
+        self.command(attempt, command).complete(PATIENCE)
+    }
+
+    /// A command over a pipeline, with what it needs in its environment.
+    fn command(&self, attempt: &Try, command: &str) -> Invocation {
+        let invocation = Invocation::of(&self.millrace, ["--format", "json", command]).argument(&attempt.pipeline.file);
+        let environment = attempt.pipeline.environment.iter();
+        environment.fold(invocation, |invocation, (name, value)| invocation.env(name, value))
     }
 
     /// The yardstick: PostgreSQL's own client reads `slot` over TCP up to `end` and throws everything away.

@@ -165,7 +165,7 @@ pub(crate) async fn take(settings: &Settings, without: Without) -> Result<Take, 
     let start = queries::start_replication(&settings.slot, &settings.publication, binary, streaming);
     let duplex = match sender.copy_both(&start).await {
         Ok(duplex) => duplex,
-        Err((_, cause)) => {
+        Err(cause) => {
             let standing = look(&mut catalogue, settings).await?;
             let error = cause.server_error();
             return match (error, standing) {

@@ -1,10 +1,14 @@
-//! A connection in COPY BOTH: the half that reads frames of the log. The other half belongs to `replies`.
+//! A connection in COPY BOTH: the half that reads frames of the log, and the half that replies.
+//!
+//! While the reader pauses, nothing watches the socket: a stream of many small sends would wake the process at each of
+//! them, tens of thousands of times a second, to no end.
 
-use std::io;
+use std::io::{self, Read, Write};
+use std::net::TcpStream;
+use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use tokio::net::TcpStream;
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::io::Interest;
 
 use crate::client::input::{Frame, Input};
 use crate::client::pace::Pace;
@@ -21,22 +25,52 @@ pub(crate) struct Duplex {
     /// For reading.
     pub(crate) incoming: Incoming,
     /// For status updates.
-    pub(crate) outgoing: OwnedWriteHalf,
+    pub(crate) outgoing: Outgoing,
 }
 
 /// The reading half. Cancel-safe: bytes that were read stay here.
 #[derive(Debug)]
 pub(crate) struct Incoming {
-    half: OwnedReadHalf,
+    socket: Arc<TcpStream>,
     input: Input,
     pace: Pace,
 }
 
+/// The writing half.
+#[derive(Debug)]
+pub(crate) struct Outgoing {
+    socket: Arc<TcpStream>,
+}
+
+/// Watches the socket until it is ready, and no longer.
+async fn ready(socket: &TcpStream, interest: Interest) -> io::Result<()> {
+    let watched = tokio::net::TcpStream::from_std(socket.try_clone()?)?;
+    watched.ready(interest).await.map(drop)
+}
+
 impl Duplex {
-    pub(crate) fn new(stream: TcpStream, mut input: Input) -> Self {
-        let (half, outgoing) = stream.into_split();
+    pub(crate) fn new(stream: tokio::net::TcpStream, mut input: Input) -> io::Result<Self> {
+        // It goes on not to block.
+        let socket = Arc::new(stream.into_std()?);
         input.resize(LOG_INPUT);
-        Self { incoming: Incoming { half, input, pace: Pace::default() }, outgoing }
+        let outgoing = Outgoing { socket: Arc::clone(&socket) };
+        Ok(Self { incoming: Incoming { socket, input, pace: Pace::default() }, outgoing })
+    }
+}
+
+impl Outgoing {
+    /// Sends all of it.
+    pub(crate) async fn send(&self, bytes: &[u8]) -> io::Result<()> {
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            match (&*self.socket).write(rest) {
+                Ok(count) => rest = rest.get(count..).unwrap_or_default(),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => ready(&self.socket, Interest::WRITABLE).await?,
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
     }
 }
 
@@ -58,7 +92,7 @@ impl Incoming {
 
     /// Waits until there may be something to read.
     pub(crate) async fn readable(&self) -> Result<(), Cause> {
-        self.half.readable().await.map_err(lost)
+        ready(&self.socket, Interest::READABLE).await.map_err(lost)
     }
 
     /// Waits for the time of the next gulp.
@@ -81,13 +115,13 @@ impl Incoming {
 
     /// Reads what is there; `false` where there is nothing now.
     pub(crate) fn fill(&mut self) -> Result<bool, Cause> {
-        match self.input.fill(|into| self.half.try_read(into)) {
+        match self.input.fill(|into| (&*self.socket).read(into)) {
             Ok(0) => Err(Cause::Ended),
             Ok(count) => {
                 self.pace.took(count);
                 Ok(true)
             }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {
                 self.pace.ran_dry();
                 Ok(false)
             }

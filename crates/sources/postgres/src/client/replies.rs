@@ -9,11 +9,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::{BufMut, BytesMut};
-use tokio::io::AsyncWriteExt;
-use tokio::net::tcp::OwnedWriteHalf;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
+use crate::client::duplex::Outgoing;
 use crate::position::{EPOCH_MICROS, Lsn};
 
 /// The server hears from us at least this often.
@@ -86,7 +85,7 @@ impl Replies {
 impl Replier {
     /// Starts to reply, three times within the time that the server waits for us.
     #[expect(clippy::disallowed_methods, reason = "whoever drops the replier ends its task")]
-    pub(crate) fn start(outgoing: OwnedWriteHalf, sender_timeout: Option<Duration>) -> Self {
+    pub(crate) fn start(outgoing: Outgoing, sender_timeout: Option<Duration>) -> Self {
         let replies = Arc::new(Replies::default());
         let period = sender_timeout.map_or(LONGEST_PERIOD, |timeout| LONGEST_PERIOD.min(timeout / 3));
         let task = tokio::spawn(reply(Arc::clone(&replies), outgoing, period));
@@ -112,7 +111,7 @@ impl Drop for Replier {
 }
 
 /// Ends when it is told to, or with the connection, which the reader notices by itself.
-async fn reply(replies: Arc<Replies>, mut outgoing: OwnedWriteHalf, period: Duration) {
+async fn reply(replies: Arc<Replies>, outgoing: Outgoing, period: Duration) {
     loop {
         let _woken_or_due = tokio::time::timeout(period, replies.wake.notified()).await;
         let finish = replies.finish.load(Ordering::Acquire);
@@ -120,7 +119,7 @@ async fn reply(replies: Arc<Replies>, mut outgoing: OwnedWriteHalf, period: Dura
         if finish {
             postgres_protocol::message::frontend::copy_done(&mut out);
         }
-        if outgoing.write_all(&out).await.is_err() {
+        if outgoing.send(&out).await.is_err() {
             return;
         }
         if finish {

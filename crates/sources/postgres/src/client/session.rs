@@ -183,11 +183,9 @@ impl Session {
     }
 
     /// Runs a statement that starts COPY in both directions.
-    pub(crate) async fn copy_both(mut self, sql: &str) -> Result<Duplex, (Self, Cause)> {
-        match self.expect_copy(sql, b'W').await {
-            Ok(()) => Ok(Duplex::new(self.stream, self.input)),
-            Err(cause) => Err((self, cause)),
-        }
+    pub(crate) async fn copy_both(mut self, sql: &str) -> Result<Duplex, Cause> {
+        self.expect_copy(sql, b'W').await?;
+        Duplex::new(self.stream, self.input).map_err(lost)
     }
 
     /// Runs a `COPY … TO STDOUT`; `copied` yields what it sends.

@@ -165,7 +165,8 @@ async fn reads_that_are_dropped_at_random_lose_nothing() {
     assert_eq!(got, again.lines(&source).await);
 }
 
-#[tokio::test]
+// Replies leave from a task, which must not wait until a statement of the test itself has ended.
+#[tokio::test(flavor = "multi_thread")]
 async fn a_log_that_nobody_reads_stays_ours_beyond_the_servers_timeout() {
     let database = Server::shared().database("CREATE TABLE t (id int PRIMARY KEY, v text)");
     let role = format!("hasty_{}", database.name);
