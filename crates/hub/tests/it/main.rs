@@ -24,6 +24,7 @@ mod gateway;
 mod guards;
 mod history;
 mod house;
+mod install;
 mod manners;
 mod notifications;
 mod outside;

@@ -68,7 +68,7 @@ pub(crate) fn rsa() -> Signer {
     Signer::rsa(tempfile::tempdir().unwrap().path())
 }
 
-async fn add_key(house: &House, agent: &str, name: &str, signer: &Signer) -> String {
+pub(crate) async fn add_key(house: &House, agent: &str, name: &str, signer: &Signer) -> String {
     let body = json!({"name": name, "publicKey": signer.jwk().to_string()});
     let made = house.expect(201, Method::POST, &format!("/agents/{agent}/keys"), Some(body)).await;
     made["keyId"].as_str().unwrap().to_owned()
@@ -262,7 +262,7 @@ async fn an_assertion_is_taken_once_by_whichever_process(house: House) {
     pool.close().await;
 }
 
-fn rule(name: &str) -> Value {
+pub(crate) fn rule(name: &str) -> Value {
     json!({"name": name, "issuer": "https://issuer.example.com/id/1", "subject": "system:serviceaccount:lake:agent"})
 }
 

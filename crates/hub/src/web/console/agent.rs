@@ -15,7 +15,7 @@ use crate::app::App;
 use crate::app::agents::last_seen;
 use crate::app::status::{self, AgentStatus};
 use crate::db::agents::Agent;
-use crate::web::deploy;
+use crate::web::deploy::{self, SignIn};
 use millrace_model::Timestamp;
 
 /// What stands above every page of an agent.
@@ -76,6 +76,8 @@ struct DetailsPage {
     environment: Vec<(&'static str, String)>,
     deployment: String,
     commands: String,
+    /// What it signs in with.
+    proof: &'static str,
     client_id: String,
     /// How many of its secrets are alive, and when one of them was used last.
     secrets: usize,
@@ -88,13 +90,15 @@ async fn details_page(app: &App, visitor: &Visitor, agent: &Agent) -> Result<Det
     let known = app.credentials(&visitor.caller, &agent.id).await?;
     let used = known.iter().filter_map(|secret| secret.last_used_at).max();
     let (allowed, _) = app.agent_addresses(&visitor.caller, &agent.id).await?;
+    let sign_in = SignIn::of(&app.trust(&visitor.caller, &agent.id).await?, &app.settings.public_url);
     Ok(DetailsPage {
         shell: visitor.shell(&agent.name, "agents"),
         head: head(app, visitor, agent, "details").await?,
         image: app.settings.agent_image.clone(),
-        environment: deploy::environment(&app.settings, agent),
+        environment: deploy::environment(&app.settings, agent, &sign_in),
         deployment: spelled(&agent.deployment).to_owned(),
-        commands: deploy::text(&app.settings, agent, &agent.deployment).unwrap_or_default(),
+        commands: deploy::text(&app.settings, (agent, &sign_in), &agent.deployment).unwrap_or_default(),
+        proof: sign_in.word(),
         client_id: agent.client_id.clone(),
         secrets: known.iter().filter(|secret| secret.is_alive(app.now())).count(),
         used: used.map(|at| When::new(at, app.now())),

@@ -22,7 +22,7 @@ use crate::db::agents::Agent;
 use crate::db::commands::Command;
 use crate::db::instances::Instance;
 use crate::fault::Refused;
-use crate::web::deploy;
+use crate::web::deploy::{self, SignIn};
 
 /// A form of the commands: its word, its name, and whether it is the chosen one.
 type Form = (&'static str, &'static str, bool);
@@ -36,6 +36,8 @@ struct InstallPage {
     chosen: &'static str,
     chosen_name: &'static str,
     block: String,
+    /// What it signs in with.
+    proof: &'static str,
     hub: String,
 }
 
@@ -49,13 +51,15 @@ pub(crate) async fn install(
     let wanted = Some(query.get("format")).filter(|format| !format.is_empty()).unwrap_or(&agent.deployment);
     let known = deploy::FORMATS.into_iter().find(|(word, _)| *word == wanted);
     let (chosen, chosen_name) = known.ok_or(Refused::NotFound("this form"))?;
+    let sign_in = SignIn::of(&app.trust(&visitor.caller, &id).await?, &app.settings.public_url);
     Ok(page(&InstallPage {
         shell: visitor.shell(&agent.name, "agents"),
         head: head(&app, &visitor, &agent, "install").await?,
         forms: deploy::FORMATS.into_iter().map(|(word, name)| (word, name, word == chosen)).collect(),
         chosen,
         chosen_name,
-        block: deploy::text(&app.settings, &agent, chosen).unwrap_or_default(),
+        block: deploy::text(&app.settings, (&agent, &sign_in), chosen).unwrap_or_default(),
+        proof: sign_in.word(),
         hub: app.settings.public_url.clone(),
     }))
 }
