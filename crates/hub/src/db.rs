@@ -18,6 +18,7 @@ pub(crate) mod keys;
 pub(crate) mod leases;
 pub(crate) mod migrate;
 pub(crate) mod notices;
+pub(crate) mod part;
 pub(crate) mod people;
 pub(crate) mod pipelines;
 pub(crate) mod recipients;

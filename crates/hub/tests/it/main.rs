@@ -25,6 +25,7 @@ mod guards;
 mod history;
 mod house;
 mod install;
+mod lists;
 mod manners;
 mod notifications;
 mod outside;

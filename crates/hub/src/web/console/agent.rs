@@ -8,9 +8,10 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Redirect, Response};
 
 use super::page::{Mishap, Shell, Wrong, page, with_status};
-use super::pipeline::EventRow;
+use super::pager::Earlier;
+use super::pipeline::{EVENTS, EventRow};
 use super::show::{Badge, Field, Summary, When, filters, spelled, visible};
-use super::visitor::{Sent, Visitor};
+use super::visitor::{Fields, Sent, Visitor};
 use crate::app::App;
 use crate::app::agents::last_seen;
 use crate::app::status::{self, AgentStatus};
@@ -148,18 +149,22 @@ struct EventsPage {
     shell: Shell,
     head: Head,
     events: Vec<EventRow>,
+    earlier: Earlier,
 }
 
 pub(crate) async fn events(
     State(app): State<Arc<App>>,
     Path(id): Path<String>,
     visitor: Visitor,
+    query: Fields,
 ) -> Result<Response, Mishap> {
     let agent = app.agent(&visitor.caller, &id).await?;
     let now = app.now();
-    let events = app.agent_events(&agent).await?.into_iter().map(|event| EventRow::new(event, now)).collect();
+    let found = app.agent_events(&agent, &Earlier::part(&query, EVENTS)).await?;
+    let earlier = Earlier::new(&query, found.next.as_ref());
+    let events = found.rows.into_iter().map(|event| EventRow::new(event, now)).collect();
     let shell = visitor.shell(&agent.name, "agents");
-    Ok(page(&EventsPage { shell, head: head(&app, &visitor, &agent, "events").await?, events }))
+    Ok(page(&EventsPage { shell, head: head(&app, &visitor, &agent, "events").await?, events, earlier }))
 }
 
 #[derive(Template)]

@@ -13,7 +13,8 @@ use serde_json::Value;
 use super::agent::{Head, head};
 use super::json;
 use super::page::{Mishap, Shell, page};
-use super::revisions::{Asked, asked};
+use super::pager::Earlier;
+use super::revisions::{Asked, COMMANDS, asked};
 use super::show::{Badge, Shape, When, filters};
 use super::visitor::{Fields, Visitor};
 use crate::app::App;
@@ -255,22 +256,25 @@ struct CommandsPage {
     shell: Shell,
     head: Head,
     rows: Vec<Asked>,
+    earlier: Earlier,
 }
 
 pub(crate) async fn commands(
     State(app): State<Arc<App>>,
     Path(id): Path<String>,
     visitor: Visitor,
+    query: Fields,
 ) -> Result<Response, Mishap> {
     let agent = app.agent(&visitor.caller, &id).await?;
     let now = app.now();
     let names = app.names(&visitor.caller).await?;
-    let all = app.agent_commands(&agent).await?;
+    let all = app.agent_commands(&agent, &Earlier::part(&query, COMMANDS)).await?;
     let by = |command: &Command| names.get(&command.issued_by).unwrap_or(&command.issued_by).clone();
     Ok(page(&CommandsPage {
         shell: visitor.shell(&agent.name, "agents"),
         head: head(&app, &visitor, &agent, "commands").await?,
-        rows: all.into_iter().map(|command| (by(&command), command)).map(|(by, it)| asked(&it, by, now)).collect(),
+        earlier: Earlier::new(&query, all.next.as_ref()),
+        rows: all.rows.into_iter().map(|command| (by(&command), command)).map(|(by, it)| asked(&it, by, now)).collect(),
     }))
 }
 
