@@ -28,6 +28,7 @@ pub(crate) mod sessions;
 pub(crate) mod set_times;
 pub(crate) mod text;
 pub(crate) mod trust;
+pub(crate) mod used;
 pub(crate) mod wake;
 
 use std::path::Path;

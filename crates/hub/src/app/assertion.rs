@@ -16,6 +16,7 @@ use crate::auth::trust::{Means, Rule};
 use crate::db::agents::{self, Agent};
 use crate::db::audit;
 use crate::db::trust::{self, Trust};
+use crate::db::used::{self, Used};
 use crate::fault::Refused;
 use millrace_model::Timestamp;
 
@@ -172,7 +173,7 @@ impl App {
         {
             return Ok(None);
         }
-        trust::used(writing.on(), &proven.trust_id, address, now).await?;
+        used::note(writing.on(), (Used::Trust, &proven.trust_id), address, now).await?;
         let entry = audit::Entry {
             account_id: Some(&agent.account_id),
             actor: &actor,

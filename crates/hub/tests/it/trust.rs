@@ -205,7 +205,11 @@ async fn a_removed_agent_hears_of_it_by_an_assertion_that_is_right_and_nobody_el
     house.expect(204, Method::DELETE, &format!("/agents/{agent}/keys/{key}"), None).await;
     house.expect(202, Method::DELETE, &format!("/agents/{agent}"), None).await;
     let (status, body) = ask(&house, &client, &signer.sign(&claims(&house, &client))).await;
-    assert_eq!((status, &body["error"], &body["code"]), (401, &json!("invalid_client"), &json!("agent_removed")), "{body}");
+    assert_eq!(
+        (status, &body["error"], &body["code"]),
+        (401, &json!("invalid_client"), &json!("agent_removed")),
+        "{body}"
+    );
     assert!(why(&house).await.contains("the agent was removed"));
     // Another's key, one that was taken away before, and what is right in all but one thing.
     let mut expired = claims(&house, &client);
