@@ -128,7 +128,11 @@ impl From<Cause> for Fault {
             Cause::Settings { .. } => ("AG-002", Refusal::Settings, FROM_THE_CONSOLE),
             Cause::ProofRefused { .. } => ("AG-018", Refusal::Settings, FROM_THE_CONSOLE),
             Cause::File { .. } => ("AG-003", Refusal::Settings, "let the agent's user read and write it"),
-            Cause::Policy { .. } => ("AG-004", Refusal::Settings, "correct the policy file"),
+            Cause::Policy { .. } => (
+                "AG-004",
+                Refusal::Settings,
+                "correct the file: `allowedHosts`, `allowedSecrets` and `allowedTargets` are lists, each value on a line after `- `",
+            ),
             Cause::SignInRefused { .. } => (
                 "AG-005",
                 Refusal::Settings,

@@ -16,6 +16,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use millrace_protocol::{AbsSpec, ConnectionSpec, SourcePart, SourceSpec, StoreSpec, TargetPart};
 use millrace_secrets::known_as;
 use serde::Deserialize;
+use serde_saphyr::UserMessageFormatter;
 
 use self::places::{Place, abs_host, steps_upwards};
 use crate::cache::{Bindings, Cache};
@@ -47,8 +48,9 @@ impl Policy {
         let Some(path) = file else { return Ok(Self::default()) };
         let failed = |error| Cause::File { variable: "POLICY_FILE", path: path.to_owned(), error };
         let text = std::fs::read_to_string(path).map_err(failed)?;
-        serde_saphyr::from_str(&text)
-            .map_err(|error| Cause::Policy { path: path.to_owned(), reason: error.to_string() })
+        // Said in the words that are meant for people, not for who uses the parser.
+        let words = |error: serde_saphyr::Error| error.render_with_formatter(&UserMessageFormatter);
+        serde_saphyr::from_str(&text).map_err(|error| Cause::Policy { path: path.to_owned(), reason: words(error) })
     }
 
     /// Whether these keep to it; otherwise the line that would have to be added.

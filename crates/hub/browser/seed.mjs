@@ -90,13 +90,13 @@ export async function seed(hub) {
 
   const spare = await hub.connect(ids.spare);
   await spare.sync({ conditions: [] });
-  await people(hub);
+  const join = await people(hub);
   await hub.call("POST", "/api-clients", { name: "terraform of the platform team", role: "editor" });
   await hub.call("POST", "/projects", { name: "Finance and controlling" });
   await hub.call("POST", `/agents/${ids.billing}/credentials/rotate`, { expiresInDays: 20 });
-  await hub.call("POST", `/agents/${ids["orders-eu"]}/keys`, { name: "key of 2026", publicKey:
+  const { keyId } = await hub.call("POST", `/agents/${ids["orders-eu"]}/keys`, { name: "key of 2026", publicKey:
     '{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}' });
-  await hub.call("POST", `/agents/${ids["orders-eu"]}/trust-rules`, { name: "pod in production",
+  const { trustRuleId } = await hub.call("POST", `/agents/${ids["orders-eu"]}/trust-rules`, { name: "pod in production",
     issuer: "https://oidc.eks.eu-west-1.amazonaws.com/id/EXAMPLED539D4633E53DE1B716D3041E",
     subject: "system:serviceaccount:streaming-production:orders-agent", claims: { "/kubernetes.io/namespace": "streaming-production" } });
   const { results } = await hub.call("GET", `/agents/${ids.billing}/credentials/history`);
@@ -113,15 +113,17 @@ export async function seed(hub) {
     await billing.sync();
     await spare.sync();
   };
-  return { agents: ids, pipelines, spare, renew, old: results.at(-1).credentialId, client: clients.at(-1).clientId,
+  return { agents: ids, pipelines, spare, renew, join, key: keyId, rule: trustRuleId, old: results.at(-1).credentialId, client: clients.at(-1).clientId,
     person: person("vera.van.den.bergh-haarlemmer@commerce.example.com"), out: person("olaf@example.com") };
 }
 
-// Someone who joined, someone who is disabled, and someone who is only invited.
+// Someone who joined, someone who is disabled, and someone who is only invited: the path to join by.
 async function people(hub) {
   const names = ["vera.van.den.bergh-haarlemmer@commerce.example.com", "olaf@example.com", "invited@example.com"];
+  let join;
   for (const email of names) {
     const { joinUrl } = await hub.call("POST", "/users", { email, role: email.startsWith("vera") ? "editor" : "viewer" });
+    join = new URL(joinUrl).pathname;
     if (email === "invited@example.com") continue;
     await fetch(hub.url + new URL(joinUrl).pathname, { method: "POST", redirect: "manual",
       headers: { "sec-fetch-site": "same-origin" }, body: new URLSearchParams({ password: "four words that differ" }) });
@@ -129,6 +131,7 @@ async function people(hub) {
   const { results } = await hub.call("GET", "/users");
   const { userId } = results.find((user) => user.email === "olaf@example.com");
   await hub.call("PATCH", `/users/${userId}`, { disabled: true });
+  return join;
 }
 
 // Whoever started this script writes a past for these, or there is none.

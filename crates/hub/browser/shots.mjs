@@ -5,7 +5,7 @@ import { ANSWERS, Hub } from "./hub.mjs";
 import { seed } from "./seed.mjs";
 import { breaches, launch, signIn } from "./browse.mjs";
 
-const { HUB_URL, CLIENT_ID, CLIENT_SECRET, PROJECT_ID, EMAIL, PASSWORD, SHOTS, JOIN_URL } = process.env;
+const { HUB_URL, CLIENT_ID, CLIENT_SECRET, PROJECT_ID, EMAIL, PASSWORD, SHOTS } = process.env;
 const only = process.argv[2];
 const hub = new Hub(HUB_URL, CLIENT_ID, CLIENT_SECRET, PROJECT_ID);
 const browser = await launch();
@@ -37,11 +37,14 @@ async function screens(page, where) {
     ["pipeline-broken", `/pipelines/${pipelines["warehouse-stock-and-movements-of-all-european-sites"]}`],
     ["pipeline-tables", `/pipelines/${eu}/tables`], ["pipeline-events", `/pipelines/${eu}/events`],
     ["pipeline-configuration", `/pipelines/${eu}/configuration`], ["pipeline-delete", `/pipelines/${eu}/delete`],
-    ["wizard-name", "/pipelines/new"], ["activity", "/activity"], ["people", "/people"],
+    ["wizard-name", "/pipelines/new"], ["activity", "/activity"], ["activity-all", "/activity?action=all"], ["activity-none", "/activity?actor=nobody"], ["people", "/people"],
     ["agent-credentials-two", `/agents/${agents.billing}/credentials`], ["agent-rotate", `/agents/${agents.billing}/credentials/rotate`],
     ["agent-revoke", `/agents/${agents.billing}/credentials/${where.old}/revoke`], ["agent-billing", `/agents/${agents.billing}`],
     ["agent-trust", `/agents/${agents["orders-eu"]}/trust`], ["agent-trust-none", `/agents/${agents.billing}/trust`],
     ["agent-trust-rule", `/agents/${agents["orders-eu"]}/trust/rules`], ["agent-trust-key", `/agents/${agents["orders-eu"]}/trust/keys`],
+    ["agent-trust-remove-key", `/agents/${agents["orders-eu"]}/trust/${where.key}/remove`],
+    ["agent-trust-remove-rule", `/agents/${agents["orders-eu"]}/trust/${where.rule}/remove`],
+    ["agent-install-secret", `/agents/${agents.billing}/install`], ["join", where.join],
     ["agent-addresses", `/agents/${agents["orders-eu"]}/addresses`], ["me", "/me"], ["member", `/people/${where.person}`],
     ["member-disabled", `/people/${where.out}`], ["member-disable", `/people/${where.person}/disable`],
     ["member-remove", `/people/${where.person}/remove`], ["clients", "/api-clients"],
@@ -111,7 +114,6 @@ async function edited(page, where) {
 async function empty(theme, width) {
   const context = await browser.newContext({ viewport: { width, height: 900 }, colorScheme: theme });
   const page = await context.newPage();
-  if (JOIN_URL) { await page.goto(JOIN_URL); await look(page, "join", theme, width); }
   await page.goto(`${HUB_URL}/sign-in`);
   await look(page, "sign-in", theme, width);
   await page.goto(`${HUB_URL}/register`);
@@ -157,6 +159,14 @@ for (const [theme, width] of views) {
     await page.getByLabel("Target type").selectOption({ label: kind });
     await page.getByText("More settings").click();
     await look(page, `wizard-target-${word}`, theme, width);
+  }
+  if (!only || "wizard-options-refused".startsWith(only)) {
+    await where.renew();
+    await page.goto(`${HUB_URL}/pipelines/new/${where.draft}/options`);
+    await page.getByLabel("Advanced properties").fill("note=a\ndatabase.password=not-here");
+    await page.getByRole("button", { name: "Continue" }).click();
+    await page.getByRole("alert").waitFor();
+    await look(page, "wizard-options-refused", theme, width);
   }
   if (!only || only === "client-made") {
     await page.goto(`${HUB_URL}/api-clients`);

@@ -12,6 +12,10 @@ pub(crate) mod throttle;
 pub(crate) mod token;
 pub(crate) mod trust;
 
+use std::time::Duration;
+
+use millrace_model::Timestamp;
+
 /// A caller of the API or the gateway, known by its token.
 #[derive(Clone, Debug)]
 pub(crate) struct Caller {
@@ -76,5 +80,24 @@ impl Caller {
             Principal::Client(id) => format!("client:{id}"),
             Principal::Person(id) => format!("person:{id}"),
         }
+    }
+}
+
+/// Whether the time that began at `since` still lasts. Where the clock stands before that it was set back: what began then is over, for
+/// nobody knows how long ago it was.
+pub(crate) fn lasts(since: Timestamp, span: Duration, now: Timestamp) -> bool {
+    u64::try_from(now.0 - since.0).is_ok_and(|gone| u128::from(gone) < span.as_micros())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_began_later_than_now_is_over() {
+        let at = |seconds: i64| Timestamp(seconds * 1_000_000);
+        let minute = Duration::from_mins(1);
+        let asked = [-1, 0, 59, 60].map(|second| lasts(at(0), minute, at(second)));
+        assert_eq!(asked, [false, true, true, false]);
     }
 }

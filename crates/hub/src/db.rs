@@ -18,6 +18,7 @@ pub(crate) mod keys;
 pub(crate) mod leases;
 pub(crate) mod migrate;
 pub(crate) mod notices;
+pub(crate) mod part;
 pub(crate) mod people;
 pub(crate) mod pipelines;
 pub(crate) mod recipients;
@@ -27,6 +28,7 @@ pub(crate) mod sessions;
 pub(crate) mod set_times;
 pub(crate) mod text;
 pub(crate) mod trust;
+pub(crate) mod used;
 pub(crate) mod wake;
 
 use std::path::Path;

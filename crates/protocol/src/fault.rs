@@ -13,7 +13,7 @@ pub const NOT_BUILT: &str = "PL-003";
 /// It asks for an encrypted connection, which this version cannot make yet.
 pub(crate) const NO_TLS: &str = "PL-004";
 /// A secret stands where a reference to one belongs.
-pub(crate) const PLAIN_SECRET: &str = "PL-005";
+pub const PLAIN_SECRET: &str = "PL-005";
 /// Finding: a property that means nothing here.
 pub(crate) const MEANINGLESS: &str = "PL-006";
 /// Finding: a property of another product that is honoured under its name here.

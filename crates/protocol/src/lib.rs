@@ -22,7 +22,7 @@ mod validate;
 pub mod wire;
 
 pub use advanced::{AdvancedProperties, Binary, MysqlPosition, PublicationMode, SchemaChange, SnapshotMode};
-pub use fault::{NOT_BUILT, PLAIN_CONNECTION, Problem, Problems};
+pub use fault::{NOT_BUILT, PLAIN_CONNECTION, PLAIN_SECRET, Problem, Problems};
 pub use file_body::{FileBody, file_body};
 pub use name::default_slot_name;
 pub use question::{Question, SourcePart, TargetPart};

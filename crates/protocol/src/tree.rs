@@ -8,7 +8,7 @@ use std::marker::PhantomData;
 
 use serde::Deserialize;
 use serde::de::{self, DeserializeOwned, Deserializer, MapAccess, SeqAccess, Visitor};
-use serde_saphyr::Spanned;
+use serde_saphyr::{Spanned, UserMessageFormatter};
 
 use crate::fault::{Problem, UNREADABLE};
 
@@ -49,10 +49,10 @@ impl Node {
                 .map(|read: Spanned<Read<Spanned<String>>>| read.into())
                 .map_err(|error| not_yaml(&error)),
             Notation::Json => {
-                serde_json::from_str(text).map(|read: Spanned<Read<String>>| read.into()).map_err(|error| {
-                    let cure = "look at that place: keys and texts stand in \"…\", no comma before } or ], and no key stands twice";
-                    Problem::new(UNREADABLE, "", format!("this is not JSON: {error}"), cure).line(error.line() as u64)
-                })
+                let mut reader = serde_json::Deserializer::from_str(text);
+                let read = Spanned::<Read<String>>::deserialize(&mut reader).map_err(|error| not_json(&error))?;
+                reader.end().map_err(|error| more_than_one(error.line() as u64))?;
+                Ok(read.into())
             }
         }
     }
@@ -90,9 +90,12 @@ impl Node {
     }
 }
 
-/// The parser's words, save where they speak of its own settings.
+/// The parser's words for people, save where what it says is about the file as a whole.
 fn not_yaml(error: &serde_saphyr::Error) -> Problem {
     let line = error.location().map_or(0, |location| location.line());
+    if let serde_saphyr::Error::MultipleDocuments { .. } = error.without_snippet() {
+        return more_than_one(line);
+    }
     if let serde_saphyr::Error::DuplicateMappingKey { key, .. } = error.without_snippet() {
         let key = key.as_deref().unwrap_or("?");
         let message = format!("the key `{key}` stands twice, the second time at line {line}");
@@ -100,7 +103,26 @@ fn not_yaml(error: &serde_saphyr::Error) -> Problem {
     }
     let cure =
         "look at that line, and the one before: indentation is spaces, a text with `: ` or `#` in it needs quotes";
-    Problem::new(UNREADABLE, "", format!("this is not YAML: {error}"), cure).line(line)
+    let said = error.render_with_formatter(&UserMessageFormatter);
+    Problem::new(UNREADABLE, "", format!("this is not YAML: {said}"), cure).line(line)
+}
+
+fn not_json(error: &serde_json::Error) -> Problem {
+    let line = error.line() as u64;
+    if error.is_eof() {
+        let cure = "close what is open: each \", { and [ has its other half";
+        return Problem::new(UNREADABLE, "", format!("this is not JSON: it ends too early, at line {line}"), cure)
+            .line(line);
+    }
+    let cure = "look at that place: keys and texts stand in \"…\", no comma before } or ], and no key stands twice";
+    Problem::new(UNREADABLE, "", format!("this is not JSON: {error}"), cure).line(line)
+}
+
+/// Another document, or anything else, behind the end of the first.
+fn more_than_one(line: u64) -> Problem {
+    let message = format!("a file holds one pipeline, and at line {line} a second document begins");
+    let cure = "write each pipeline into a file of its own, and run each by an agent or a command of its own";
+    Problem::new(UNREADABLE, "", message, cure).line(line)
 }
 
 impl fmt::Display for Value {
@@ -248,6 +270,41 @@ mod tests {
         for (text, notation) in [("a: 1\na: 2\n", Notation::Yaml), (r#"{"a":1,"a":2}"#, Notation::Json)] {
             let problem = Node::parse(text, notation).unwrap_err();
             assert!(problem.message.contains("the key `a` stands twice"), "{}", problem.message);
+        }
+    }
+
+    #[test]
+    fn a_second_document_is_refused_in_the_words_of_people() {
+        for (text, notation) in [("a: 1\n---\na: 2\n", Notation::Yaml), ("{\"a\":1}\n\n{\"a\":2}", Notation::Json)] {
+            let problem = Node::parse(text, notation).unwrap_err();
+            assert!(problem.message.starts_with("a file holds one pipeline, and at line 3 "), "{problem:?}");
+            assert!(problem.line == 3 && problem.cure.contains("a file of its own"), "{problem:?}");
+        }
+        // The marks around a single document are no second one.
+        assert!(Node::parse("---\na: 1\n...\n", Notation::Yaml).is_ok());
+    }
+
+    #[test]
+    fn no_message_speaks_of_the_library_that_read_the_file() {
+        let texts = [
+            ("a: *x\n", Notation::Yaml),
+            ("a: !secret b\n", Notation::Yaml),
+            ("a: !!binary x\n", Notation::Yaml),
+            ("? [a, b]\n: c\n", Notation::Yaml),
+            ("~: c\n", Notation::Yaml),
+            ("a: \"b\n", Notation::Yaml),
+            ("\ta: b\n", Notation::Yaml),
+            ("a: [b\n", Notation::Yaml),
+            ("{\"a\": [1", Notation::Json),
+            ("{\"a\": }", Notation::Json),
+            ("{a: 1}", Notation::Json),
+            ("", Notation::Json),
+        ];
+        let theirs = ["from_str", "Options", "Option<", "deserialize", "EOF", "enum", "struct", "serde", "policy"];
+        for (text, notation) in texts {
+            let Err(problem) = Node::parse(text, notation) else { continue };
+            let found = theirs.iter().find(|word| problem.message.contains(**word));
+            assert_eq!(found, None, "{text:?}: {}", problem.message);
         }
     }
 

@@ -110,6 +110,20 @@ fn a_list_refuses_what_it_does_not_hold_with_the_line_to_add() {
 }
 
 #[test]
+fn a_file_that_is_no_policy_is_refused_by_its_name_and_in_the_words_of_people() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("policy.yaml");
+    for text in
+        ["allowedHosts: [a]\n---\nallowedHosts: [b]\n", "allowedHosts: [a]\nallowedHosts: [b]\n", "allowedHost: []\n"]
+    {
+        std::fs::write(&file, text).unwrap();
+        let refused = Policy::read(Some(&file)).unwrap_err().to_string();
+        assert!(refused.contains("policy.yaml") && refused.contains("line"), "{refused}");
+        assert!(!refused.contains("from_str") && !refused.contains("DuplicateKeyPolicy"), "{refused}");
+    }
+}
+
+#[test]
 fn a_star_stands_for_any_characters() {
     for (pattern, value, same) in [
         ("db.internal", "db.internal", true),

@@ -10,6 +10,7 @@ use crate::auth::{Caller, Role};
 use crate::db::accounts::{self, Named};
 use crate::db::agents;
 use crate::db::audit::{self, Line, Wanted};
+use crate::db::part::{Found, Part};
 use crate::db::{credentials, taken};
 use crate::fault::Refused;
 
@@ -141,15 +142,14 @@ impl App {
         writing.commit().await
     }
 
-    /// A page of what is wanted of the account's audit log, the newest first, and how much of it there is.
+    /// A part of what is wanted of the account's audit log, the newest first, and how much of it there is.
     pub(crate) async fn audit_log(
         &self,
         caller: &Caller,
         wanted: &Wanted,
-        (page, size): (i64, i64),
-    ) -> Result<(Vec<Line>, i64), Refused> {
+        part: &Part,
+    ) -> Result<(Found<Line>, i64), Refused> {
         require(caller, Role::Owner)?;
-        let part = (size, page.saturating_mul(size));
         let lines = audit::list(self.db.pool(), &caller.account_id, wanted, part).await?;
         Ok((lines, audit::count(self.db.pool(), &caller.account_id, wanted).await?))
     }

@@ -8,6 +8,7 @@ use super::status::{self, AgentStatus};
 use super::{App, require};
 use crate::auth::{Caller, Role};
 use crate::db::agents::{self, Agent};
+use crate::db::part::{Found, Part};
 use crate::db::{Writing, credentials, pipelines, taken};
 use crate::fault::{Refused, Violation};
 
@@ -142,11 +143,10 @@ impl App {
         agents::of_account(self.db.pool(), &caller.account_id, id).await?.ok_or(Refused::NotFound("the agent"))
     }
 
-    /// A page of the account's agents, and how many there are.
-    pub(crate) async fn agents(&self, caller: &Caller, page: i64, size: i64) -> Result<(Vec<Agent>, i64), Refused> {
+    /// A part of the account's agents, and how many there are.
+    pub(crate) async fn agents(&self, caller: &Caller, part: &Part) -> Result<(Found<Agent>, i64), Refused> {
         let total = agents::count(self.db.pool(), &caller.account_id).await?;
-        let offset = page.saturating_mul(size);
-        Ok((agents::list(self.db.pool(), &caller.account_id, size, offset).await?, total))
+        Ok((agents::list(self.db.pool(), &caller.account_id, part).await?, total))
     }
 
     /// Changes name and description; what is absent stays. `stale` says whether the caller has an older agent in mind.

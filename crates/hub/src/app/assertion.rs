@@ -16,6 +16,7 @@ use crate::auth::trust::{Means, Rule};
 use crate::db::agents::{self, Agent};
 use crate::db::audit;
 use crate::db::trust::{self, Trust};
+use crate::db::used::{self, Used};
 use crate::fault::Refused;
 use millrace_model::Timestamp;
 
@@ -32,6 +33,8 @@ pub(crate) enum Judged {
     Token(String),
     /// `invalid_client`.
     Refused,
+    /// It is right, and the agent that it is of was removed.
+    Removed,
     /// Nobody can say now: the issuer's keys cannot be had.
     Later,
 }
@@ -39,6 +42,7 @@ pub(crate) enum Judged {
 /// Why there is no token.
 enum No {
     Refused(String),
+    Removed,
     Later(String),
 }
 
@@ -68,6 +72,8 @@ impl App {
         let named = read.as_ref().ok().and_then(|proof| proof.text("sub"));
         let client_id = client_id.or(named).unwrap_or_default();
         let why = match self.proven(client_id, read.as_ref()).await? {
+            // Who has proved to be that agent is told what has become of it.
+            Ok((agent, _)) if agent.removed_at.is_some() => No::Removed,
             Ok((agent, proven)) => match self.taken(&agent, proven, address).await? {
                 Some(token) => return Ok(Judged::Token(token)),
                 None => No::Refused("its `jti` was used before: an assertion is taken once".into()),
@@ -77,7 +83,7 @@ impl App {
         self.not_proven(client_id, address, why).await
     }
 
-    /// Which agent it is, and which of its keys or rules the assertion fits.
+    /// Which agent it is, also a removed one, and which of its keys or rules the assertion fits.
     async fn proven(
         &self,
         client_id: &str,
@@ -167,7 +173,7 @@ impl App {
         {
             return Ok(None);
         }
-        trust::used(writing.on(), &proven.trust_id, address, now).await?;
+        used::note(writing.on(), (Used::Trust, &proven.trust_id), address, now).await?;
         let entry = audit::Entry {
             account_id: Some(&agent.account_id),
             actor: &actor,
@@ -186,6 +192,7 @@ impl App {
     async fn not_proven(&self, client_id: &str, address: &str, why: No) -> Result<Judged, Refused> {
         let (why, judged, outcome) = match why {
             No::Refused(why) => (why, Judged::Refused, "invalid_client"),
+            No::Removed => ("the agent was removed".to_owned(), Judged::Removed, "invalid_client"),
             No::Later(why) => (why, Judged::Later, "temporarily_unavailable"),
         };
         let why: String = why.chars().take(SAID).collect();

@@ -15,15 +15,12 @@ use crate::db::commands::{self, Command};
 use crate::db::drafts::{self, Draft};
 use crate::db::events::{self, Of, Stored};
 use crate::db::instances::{self, Instance};
+use crate::db::part::{Found, Part};
 use crate::db::pipelines::{self, Pipeline, Revision};
 use crate::fault::Refused;
 
 /// A list shows so many at most.
 const MOST: i64 = 10_000;
-/// Lines of a list of events.
-const EVENTS: i64 = 200;
-/// The same of a list of commands.
-const COMMANDS: i64 = 100;
 
 /// A pipeline with its project, its agent and its status now.
 pub(crate) struct Placed {
@@ -41,17 +38,18 @@ impl App {
 
     /// All agents of the account.
     pub(crate) async fn all_agents(&self, caller: &Caller) -> Result<Vec<Agent>, Refused> {
-        agents::list(self.db.pool(), &caller.account_id, MOST, 0).await
+        Ok(agents::list(self.db.pool(), &caller.account_id, &Part::first(MOST)).await?.rows)
     }
 
     /// All pipelines of the account, each where it belongs.
     pub(crate) async fn all_pipelines(&self, caller: &Caller) -> Result<Vec<Placed>, Refused> {
         let agents = self.all_agents(caller).await?;
+        let agents: HashMap<&str, &Agent> = agents.iter().map(|agent| (agent.id.as_str(), agent)).collect();
         let now = self.now();
         let mut placed = Vec::new();
         for project in self.all_projects(caller).await? {
-            for pipeline in pipelines::list(self.db.pool(), &project.id, MOST, 0).await? {
-                let agent = agents.iter().find(|agent| agent.id == pipeline.agent_id).cloned();
+            for pipeline in pipelines::list(self.db.pool(), &project.id, &Part::first(MOST)).await?.rows {
+                let agent = agents.get(pipeline.agent_id.as_str()).map(|agent| (*agent).clone());
                 let status = status::of_pipeline(&pipeline, agent.as_ref(), now);
                 placed.push(Placed { pipeline, project: project.clone(), agent, status });
             }
@@ -71,9 +69,9 @@ impl App {
         Err(Refused::NotFound("the pipeline"))
     }
 
-    /// What an agent has told.
-    pub(crate) async fn agent_events(&self, agent: &Agent) -> Result<Vec<Stored>, Refused> {
-        Ok(events::list(self.db.pool(), (&agent.account_id, Of::Agent(&agent.id)), (EVENTS, 0)).await?.0)
+    /// A part of what an agent has told, the newest first.
+    pub(crate) async fn agent_events(&self, agent: &Agent, part: &Part) -> Result<Found<Stored>, Refused> {
+        events::list(self.db.pool(), (&agent.account_id, Of::Agent(&agent.id)), part).await
     }
 
     /// The processes that have run as an agent.
@@ -81,14 +79,14 @@ impl App {
         instances::list(self.db.pool(), &agent.id).await
     }
 
-    /// What an agent was asked to do, the newest first.
-    pub(crate) async fn agent_commands(&self, agent: &Agent) -> Result<Vec<Command>, Refused> {
-        commands::newest(self.db.pool(), ("agent_id", &agent.id), COMMANDS).await
+    /// A part of what an agent was asked to do, the newest first.
+    pub(crate) async fn agent_commands(&self, agent: &Agent, part: &Part) -> Result<Found<Command>, Refused> {
+        commands::list(self.db.pool(), ("agent_id", &agent.id), part).await
     }
 
     /// The same of a pipeline.
-    pub(crate) async fn pipeline_commands(&self, pipeline: &Pipeline) -> Result<Vec<Command>, Refused> {
-        commands::newest(self.db.pool(), ("pipeline_id", &pipeline.id), COMMANDS).await
+    pub(crate) async fn pipeline_commands(&self, pipeline: &Pipeline, part: &Part) -> Result<Found<Command>, Refused> {
+        commands::list(self.db.pool(), ("pipeline_id", &pipeline.id), part).await
     }
 
     /// One of a pipeline's revisions.
@@ -100,25 +98,14 @@ impl App {
         pipelines::revision(self.db.pool(), &pipeline.id, revision).await
     }
 
-    /// What was told of a pipeline.
-    pub(crate) async fn newest_events(&self, pipeline: &Pipeline) -> Result<Vec<Stored>, Refused> {
-        Ok(events::list(self.db.pool(), (&pipeline.account_id, Of::Pipeline(&pipeline.id)), (EVENTS, 0)).await?.0)
-    }
-
-    /// A page of what is wanted of the account's audit log. Who is no owner sees what was done to agents and pipelines, and not from
+    /// A part of what is wanted of the account's audit log. Who is no owner sees what was done to agents and pipelines, and not from
     /// where.
-    pub(crate) async fn activity(
-        &self,
-        caller: &Caller,
-        wanted: Wanted,
-        (page, size): (i64, i64),
-    ) -> Result<Vec<Line>, Refused> {
+    pub(crate) async fn activity(&self, caller: &Caller, wanted: Wanted, part: &Part) -> Result<Found<Line>, Refused> {
         let is_owner = caller.role >= Role::Owner;
         let wanted = Wanted { of_work: !is_owner, ..wanted };
-        let part = (size, page.saturating_mul(size));
         let mut lines = audit::list(self.db.pool(), &caller.account_id, &wanted, part).await?;
         if !is_owner {
-            lines.iter_mut().for_each(|line| line.address.clear());
+            lines.rows.iter_mut().for_each(|line| line.address.clear());
         }
         Ok(lines)
     }

@@ -3,7 +3,7 @@
 //! Invariant: a pipeline is given to a session only when no other agent may still run it, and under an epoch above every one
 //! that the hub or a report has shown. The chain in the target is the last guard; this keeps it from being needed.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use millrace_model::Timestamp;
 use millrace_protocol::gateway::{
@@ -12,6 +12,7 @@ use millrace_protocol::gateway::{
 };
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
+use tokio::time::{Instant, timeout_at};
 use uuid::Uuid;
 
 use super::{App, later, pipelines::word, said, status};
@@ -89,9 +90,9 @@ impl App {
         })
     }
 
-    /// Takes a report in and answers when there is news, or at the end of the wait.
+    /// Takes a report in and answers when there is news, or at the end of the wait. How long that is, and what is left of the lease,
+    /// is counted from the question on and not by the time of day: a clock that is set meanwhile changes neither.
     pub(crate) async fn sync(&self, agent: &Agent, sync: Sync) -> Result<Synced, Refused> {
-        let asked = self.now();
         let (begun, mut held) = (Instant::now(), Duration::ZERO);
         if agent.session_id.as_deref() != Some(&sync.session_id) {
             return Err(unknown_session());
@@ -99,19 +100,18 @@ impl App {
         let sync = said::checked(sync)?;
         let mut bell = self.notifier.bell(&agent.id, &sync.session_id, sync.sequence);
         self.take_in(agent, &sync).await?;
-        let until = later(asked, Duration::from_millis(sync.wait_ms).min(spread(self.settings.poll)));
+        let end = begun + Duration::from_millis(sync.wait_ms).min(spread(self.settings.poll));
         let mut may_be_new = true;
         loop {
             // At the end of a quiet hold there is nothing to look for: what nobody rang for, the next sync's first look finds.
             let (desired, commands) = if may_be_new { self.news(agent, &sync).await? } else { (None, Vec::new()) };
-            let now = self.now();
             let answered = !sync.events.is_empty() || !sync.results.is_empty() || bell.is_overtaken();
-            if desired.is_some() || !commands.is_empty() || answered || now >= until {
+            if desired.is_some() || !commands.is_empty() || answered || Instant::now() >= end {
                 self.measures.synced(begun.elapsed().saturating_sub(held));
                 return Ok(Synced {
-                    hub_time: now.to_string(),
+                    hub_time: self.now().to_string(),
                     held_ms: u64::try_from(held.as_millis()).unwrap_or(u64::MAX),
-                    lease_seconds: self.settings.lease.as_secs().saturating_sub(seconds(now, asked)),
+                    lease_seconds: self.settings.lease.as_secs().saturating_sub(begun.elapsed().as_secs()),
                     sequence: sync.sequence,
                     acknowledged_events: sync.events.into_iter().map(|event| event.id).collect(),
                     acknowledged_commands: sync.results.into_iter().map(|result| result.id).collect(),
@@ -120,10 +120,9 @@ impl App {
                     commands,
                 });
             }
-            let left = Duration::from_micros(u64::try_from(until.0 - now.0).unwrap_or_default());
             let waits = Instant::now();
             // Whichever comes first: look again.
-            may_be_new = tokio::time::timeout(left, bell.rings()).await.is_ok() && !bell.is_overtaken();
+            may_be_new = timeout_at(end, bell.rings()).await.is_ok() && !bell.is_overtaken();
             held += waits.elapsed();
             if may_be_new {
                 self.still_there(agent, &sync.session_id).await?;

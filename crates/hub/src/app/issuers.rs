@@ -14,6 +14,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::outward::{self, Reach};
+use crate::auth::lasts;
 use crate::auth::proof::Proof;
 
 /// Keys are used so long without a look whether there are others.
@@ -112,7 +113,7 @@ impl Issuers {
 }
 
 fn is_within(at: Option<Timestamp>, span: Duration, now: Timestamp) -> bool {
-    at.is_some_and(|at| super::later(at, span) > now)
+    at.is_some_and(|at| lasts(at, span, now))
 }
 
 impl Issuer {

@@ -1,10 +1,14 @@
 //! Lists that are filtered and ordered. A status is computed and not stored, so these look at all of an account; a list without
-//! filter and order is cut into pages by the database.
+//! filter and order is cut into parts by the database.
+
+use std::cmp::Ordering;
+use std::collections::HashMap;
 
 use super::agents::last_seen;
 use super::{App, status};
 use crate::auth::Caller;
 use crate::db::agents::{self, Agent};
+use crate::db::part::{After, Found, Part};
 use crate::db::pipelines::{self, Pipeline};
 use crate::fault::Refused;
 
@@ -43,41 +47,51 @@ impl Filter {
     }
 }
 
-/// Orders by what `key` says, stably, and takes the page.
-fn page_of<T, K: Ord>(mut all: Vec<T>, down: bool, key: impl Fn(&T) -> K, (page, size): (i64, i64)) -> (Vec<T>, i64) {
-    // Equal ones stay in their order both ways.
-    all.sort_by(|one, other| if down { key(other).cmp(&key(one)) } else { key(one).cmp(&key(other)) });
+/// Orders by what `row` says, and takes the part; and how many there are. `row`: the key to sort by, and the id, which is the order
+/// of creation: those of one key stay in that both ways.
+fn part_of<T>(all: Vec<T>, down: bool, row: impl Fn(&T) -> After, part: &Part) -> (Found<T>, i64) {
     let total = i64::try_from(all.len()).unwrap_or(i64::MAX);
-    let whole = |number: i64| usize::try_from(number).unwrap_or(usize::MAX);
-    (all.into_iter().skip(whole(page.saturating_mul(size))).take(whole(size)).collect(), total)
+    let order = |one: &After, other: &After| {
+        let by_key = one.key.cmp(&other.key);
+        (if down { by_key.reverse() } else { by_key }).then_with(|| one.id.cmp(&other.id))
+    };
+    let mut rows: Vec<(After, T)> = all.into_iter().map(|one| (row(&one), one)).collect();
+    rows.sort_by(|(one, _), (other, _)| order(one, other));
+    let comes_after = |one: &After| part.after.as_ref().is_none_or(|after| order(one, after) == Ordering::Greater);
+    let skipped = usize::try_from(part.offset()).unwrap_or(usize::MAX);
+    let rows = rows.into_iter().filter(|(one, _)| comes_after(one)).skip(skipped).collect();
+    let Found { rows, next } = Found::new(rows, part, |(one, _)| one.clone());
+    (Found { rows: rows.into_iter().map(|(_, one)| one).collect(), next }, total)
 }
 
 impl App {
-    /// A page of the account's agents that the filter lets through, and how many there are.
+    /// A part of the account's agents that the filter lets through, and how many there are.
     pub(crate) async fn agents_like(
         &self,
         caller: &Caller,
         filter: &Filter,
-        page: (i64, i64),
-    ) -> Result<(Vec<Agent>, i64), Refused> {
+        part: &Part,
+    ) -> Result<(Found<Agent>, i64), Refused> {
         if filter.is_plain() {
-            return self.agents(caller, page.0, page.1).await;
+            return self.agents(caller, part).await;
         }
         let now = self.now();
         let word = |agent: &Agent| status::of_agent(agent, now).as_str();
-        let mut all = agents::list(self.db.pool(), &caller.account_id, MOST, 0).await?;
+        let mut all = agents::list(self.db.pool(), &caller.account_id, &Part::first(MOST)).await?.rows;
         all.retain(|agent| {
             filter.has_status(word(agent))
                 && filter.cloud_provider.as_deref().is_none_or(|cloud| agent.cloud_provider == cloud)
                 && filter.finds(&[&agent.name, &agent.description])
         });
         let (sort, down) = filter.sort.unwrap_or(("created", false));
-        Ok(match sort {
-            "name" => page_of(all, down, |agent| agent.name.to_lowercase(), page),
-            "status" => page_of(all, down, word, page),
-            "lastSeen" => page_of(all, down, |agent| last_seen(agent).map(|at| at.0), page),
-            _ => page_of(all, down, |agent| agent.id.clone(), page),
-        })
+        let key = |agent: &Agent| match sort {
+            "name" => agent.name.to_lowercase(),
+            "status" => word(agent).to_owned(),
+            // As wide as any time, so that texts are in its order; whoever was never seen before all of them.
+            "lastSeen" => last_seen(agent).map_or_else(String::new, |at| format!("{:019}", at.0)),
+            _ => agent.id.clone(),
+        };
+        Ok(part_of(all, down, |agent| After { key: key(agent), id: agent.id.clone() }, part))
     }
 
     /// The same of the project's pipelines.
@@ -86,17 +100,18 @@ impl App {
         caller: &Caller,
         project_id: &str,
         filter: &Filter,
-        page: (i64, i64),
-    ) -> Result<(Vec<Pipeline>, i64), Refused> {
+        part: &Part,
+    ) -> Result<(Found<Pipeline>, i64), Refused> {
         if filter.is_plain() {
-            return self.pipelines(caller, project_id, page).await;
+            return self.pipelines(caller, project_id, part).await;
         }
         self.project_of(caller, project_id).await?;
         let now = self.now();
-        let agents = agents::list(self.db.pool(), &caller.account_id, MOST, 0).await?;
-        let all = pipelines::list(self.db.pool(), project_id, MOST, 0).await?;
+        let agents = agents::list(self.db.pool(), &caller.account_id, &Part::first(MOST)).await?.rows;
+        let agents: HashMap<&str, &Agent> = agents.iter().map(|agent| (agent.id.as_str(), agent)).collect();
+        let all = pipelines::list(self.db.pool(), project_id, &Part::first(MOST)).await?.rows;
         let with_status = all.into_iter().map(|pipeline| {
-            let agent = agents.iter().find(|agent| agent.id == pipeline.agent_id);
+            let agent = agents.get(pipeline.agent_id.as_str()).copied();
             let word = status::of_pipeline(&pipeline, agent, now).word;
             (pipeline, word)
         });
@@ -107,11 +122,44 @@ impl App {
         });
         let wanted: Vec<(Pipeline, String)> = wanted.collect();
         let (sort, down) = filter.sort.unwrap_or(("created", false));
-        let (found, total) = match sort {
-            "name" => page_of(wanted, down, |(pipeline, _)| pipeline.name.to_lowercase(), page),
-            "status" => page_of(wanted, down, |(_, word)| word.clone(), page),
-            _ => page_of(wanted, down, |(pipeline, _)| pipeline.id.clone(), page),
+        let key = |pipeline: &Pipeline, word: &str| match sort {
+            "name" => pipeline.name.to_lowercase(),
+            "status" => word.to_owned(),
+            _ => pipeline.id.clone(),
         };
-        Ok((found.into_iter().map(|(pipeline, _)| pipeline).collect(), total))
+        let row = |(pipeline, word): &(Pipeline, String)| After { key: key(pipeline, word), id: pipeline.id.clone() };
+        let (Found { rows, next }, total) = part_of(wanted, down, row, part);
+        Ok((Found { rows: rows.into_iter().map(|(pipeline, _)| pipeline).collect(), next }, total))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_row_comes_once_by_whichever_order_and_whoever_goes_meanwhile() {
+        // Three names, each of several rows.
+        let all: Vec<(String, usize)> =
+            (0..10).map(|at| (["b", "a", "c"].map(str::to_owned)[at % 3].clone(), at)).collect();
+        let row = |(name, at): &(String, usize)| After { key: name.clone(), id: format!("{at:02}") };
+        for down in [false, true] {
+            let (whole, total) = part_of(all.clone(), down, row, &Part::first(100));
+            assert_eq!((whole.rows.len(), whole.next, total), (10, None, 10));
+            let (mut seen, mut part, mut left) = (Vec::new(), Part::first(3), all.clone());
+            loop {
+                let (found, _) = part_of(left.clone(), down, row, &part);
+                seen.extend(found.rows);
+                let Some(next) = found.next else { break };
+                // The row that was the last one goes: the others come all the same.
+                left.retain(|one| row(one) != next);
+                part = Part::after(Some(next), 3);
+            }
+            assert_eq!(seen, whole.rows, "down: {down}");
+            let by_number: Vec<_> = (0..4)
+                .flat_map(|page| part_of(all.clone(), down, row, &Part { page, ..Part::first(3) }).0.rows)
+                .collect();
+            assert_eq!(by_number, whole.rows);
+        }
     }
 }

@@ -10,6 +10,7 @@ use super::status::{self, PipelineStatus};
 use super::{App, is_id, require};
 use crate::auth::{Caller, Role};
 use crate::db::events::{self, Stored};
+use crate::db::part::{Found, Part};
 use crate::db::pipelines::{self, Pipeline, Revision};
 use crate::db::{Writing, accounts, agents, taken};
 use crate::fault::Refused;
@@ -194,16 +195,16 @@ impl App {
         pipelines::of_project(self.db.pool(), project_id, id).await?.ok_or(Refused::NotFound("the pipeline"))
     }
 
-    /// A page of the project's pipelines, and how many there are.
+    /// A part of the project's pipelines, and how many there are.
     pub(crate) async fn pipelines(
         &self,
         caller: &Caller,
         project_id: &str,
-        (page, size): (i64, i64),
-    ) -> Result<(Vec<Pipeline>, i64), Refused> {
+        part: &Part,
+    ) -> Result<(Found<Pipeline>, i64), Refused> {
         self.project_of(caller, project_id).await?;
         let total = pipelines::count(self.db.pool(), project_id).await?;
-        Ok((pipelines::list(self.db.pool(), project_id, size, page.saturating_mul(size)).await?, total))
+        Ok((pipelines::list(self.db.pool(), project_id, part).await?, total))
     }
 
     /// Its status now.
@@ -295,14 +296,14 @@ impl App {
         self.issue(writing, caller, NewCommand { agent_id, pipeline_id, kind, arguments, patience: EVENTUALLY }).await
     }
 
-    /// A page of its events, the newest first, and how many there are.
-    pub(crate) async fn pipeline_events(
-        &self,
-        pipeline: &Pipeline,
-        (page, size): (i64, i64),
-    ) -> Result<(Vec<Stored>, i64), Refused> {
-        let of = (pipeline.account_id.as_str(), events::Of::Pipeline(&pipeline.id));
-        events::list(self.db.pool(), of, (size, page.saturating_mul(size))).await
+    /// A part of its events, the newest first.
+    pub(crate) async fn pipeline_events(&self, pipeline: &Pipeline, part: &Part) -> Result<Found<Stored>, Refused> {
+        events::list(self.db.pool(), (&pipeline.account_id, events::Of::Pipeline(&pipeline.id)), part).await
+    }
+
+    /// How many there are.
+    pub(crate) async fn count_events(&self, pipeline: &Pipeline) -> Result<i64, Refused> {
+        events::count(self.db.pool(), (&pipeline.account_id, events::Of::Pipeline(&pipeline.id))).await
     }
 
     /// A page of its revisions, the newest first, and how many there are.

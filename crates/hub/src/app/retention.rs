@@ -6,7 +6,8 @@ use std::time::Duration;
 use millrace_model::Timestamp;
 use tracing::{info, warn};
 
-use super::{App, later};
+use super::App;
+use crate::auth::lasts;
 use crate::db::retention::{self, Kept};
 use crate::fault::Refused;
 
@@ -28,14 +29,14 @@ impl App {
     pub(crate) async fn keep_tidy(&self) {
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let mut due = self.now();
+        let mut last = None;
         loop {
             tick.tick().await;
             let now = self.now();
-            if now < due {
+            if last.is_some_and(|last| lasts(last, TIDY, now)) {
                 continue;
             }
-            due = later(now, TIDY);
+            last = Some(now);
             match self.tidy(now).await {
                 Ok(0) => {}
                 Ok(rows) => info!(code = "tidied", rows, "what is older than it is kept was forgotten"),

@@ -4,6 +4,7 @@ use crate::auth::addresses::Allowed;
 use crate::auth::token::Audience;
 use crate::auth::{Caller, Principal, Role, secret};
 use crate::db::agents::{self, Agent};
+use crate::db::used::{self, Used};
 use crate::db::{audit, clients, credentials, trust};
 use crate::fault::Refused;
 
@@ -33,10 +34,11 @@ impl App {
             return Ok(None);
         };
         let mut writing = self.db.write().await?;
-        match known.audience {
-            Audience::Gateway => credentials::used(writing.on(), &known.credential_id, address, now).await?,
-            Audience::Api => clients::used(writing.on(), &known.credential_id, address, now).await?,
-        }
+        let of = match known.audience {
+            Audience::Gateway => Used::Credential,
+            Audience::Api => Used::Client,
+        };
+        used::note(writing.on(), (of, &known.credential_id), address, now).await?;
         let entry = audit::Entry {
             account_id: Some(&known.account_id),
             actor: &known.actor,

@@ -2,12 +2,15 @@
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use axum::http::HeaderName;
 use millrace_model::Timestamp;
 
+use super::lasts;
+
 /// Calls are counted within one of these.
-const WINDOW: i64 = 60_000_000;
+const WINDOW: Duration = Duration::from_mins(1);
 /// Callers that are counted at most; those of an earlier window go first when it is full.
 const MOST: usize = 10_000;
 
@@ -33,7 +36,7 @@ impl Left {
     pub(crate) fn headers(self) -> [(HeaderName, String); 2] {
         let Self { quota, calls, seconds } = self;
         [
-            (HeaderName::from_static("ratelimit-policy"), format!("\"default\";q={quota};w={}", WINDOW / 1_000_000)),
+            (HeaderName::from_static("ratelimit-policy"), format!("\"default\";q={quota};w={}", WINDOW.as_secs())),
             (HeaderName::from_static("ratelimit"), format!("\"default\";r={calls};t={seconds}")),
         ]
     }
@@ -44,19 +47,20 @@ impl Rates {
     pub(crate) fn take(&self, caller: &str, quota: u32, now: Timestamp) -> (bool, Left) {
         let mut calls = self.calls.lock().unwrap_or_else(PoisonError::into_inner);
         if calls.len() >= MOST && !calls.contains_key(caller) {
-            calls.retain(|_, (since, _)| now.0 - since.0 < WINDOW);
+            calls.retain(|_, (since, _)| lasts(*since, WINDOW, now));
             if calls.len() >= MOST {
                 calls.clear();
             }
         }
         let entry = calls.entry(caller.to_owned()).or_insert((now, 0));
-        if now.0 - entry.0.0 >= WINDOW {
+        if !lasts(entry.0, WINDOW, now) {
             *entry = (now, 0);
         }
         let may = entry.1 < quota;
         entry.1 = entry.1.saturating_add(1).min(quota);
-        let left = (entry.0.0.saturating_add(WINDOW) - now.0).max(0);
-        let seconds = u64::try_from(left).unwrap_or_default().div_ceil(1_000_000);
+        let gone = Duration::from_micros(u64::try_from(now.0 - entry.0.0).unwrap_or_default());
+        let left = WINDOW.saturating_sub(gone).as_micros().div_ceil(1_000_000);
+        let seconds = u64::try_from(left).unwrap_or(u64::MAX);
         (may, Left { quota, calls: quota - entry.1, seconds })
     }
 }
@@ -74,5 +78,7 @@ mod tests {
         assert_eq!(rates.take("ann", 2, at(20)), (false, Left { quota: 2, calls: 0, seconds: 40 }));
         assert!(rates.take("bob", 2, at(20)).0);
         assert!(rates.take("ann", 2, at(60)).0);
+        assert!(rates.take("ann", 2, at(61)).0 && !rates.take("ann", 2, at(62)).0);
+        assert!(rates.take("ann", 2, at(-3600)).0, "a clock that was set back keeps nobody out for an hour");
     }
 }

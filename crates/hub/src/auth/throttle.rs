@@ -4,11 +4,14 @@ use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use millrace_model::Timestamp;
 
+use super::lasts;
+
 /// Failures that are counted together.
-const WINDOW: i64 = 60_000_000;
+const WINDOW: Duration = Duration::from_mins(1);
 /// Kept at most; what is a minute old goes first when it is full.
 const MOST: usize = 10_000;
 /// Of those, this part goes next: the ones that have failed least.
@@ -42,15 +45,15 @@ impl Throttle {
     pub(crate) fn wait(&self, subject: &str, limit: u32, now: Timestamp) -> Option<u64> {
         let failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
         let (since, count) = failures.get(subject)?;
-        let left = since.0.saturating_add(WINDOW) - now.0;
-        (*count >= limit && left > 0).then(|| u64::try_from(left / 1_000_000).unwrap_or_default() + 1)
+        let gone = Duration::from_micros(u64::try_from(now.0 - since.0).unwrap_or_default());
+        (*count >= limit && lasts(*since, WINDOW, now)).then(|| WINDOW.saturating_sub(gone).as_secs() + 1)
     }
 
     /// Notes a failure.
     pub(crate) fn failed(&self, subject: &str, now: Timestamp) {
         let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
         if failures.len() >= MOST {
-            failures.retain(|_, (since, _)| now.0 - since.0 < WINDOW);
+            failures.retain(|_, (since, _)| lasts(*since, WINDOW, now));
             // Somebody invents names faster than a minute goes by. Each of them has failed once, and those go: what has failed often
             // is what is to be slowed down.
             if failures.len() >= MOST {
@@ -58,7 +61,7 @@ impl Throttle {
             }
         }
         let entry = failures.entry(subject.to_owned()).or_insert((now, 0));
-        if now.0 - entry.0.0 >= WINDOW {
+        if !lasts(entry.0, WINDOW, now) {
             *entry = (now, 0);
         }
         entry.1 += 1;
@@ -98,6 +101,7 @@ mod tests {
         assert_eq!(throttle.wait("ann", 3, at(10)), Some(51));
         assert_eq!(throttle.wait("bob", 3, at(10)), None);
         assert_eq!(throttle.wait("ann", 3, at(60)), None);
+        assert_eq!(throttle.wait("ann", 3, at(-3600)), None, "a clock that was set back keeps nobody out for an hour");
         throttle.right("ann");
         assert_eq!(throttle.wait("ann", 1, at(10)), None);
     }

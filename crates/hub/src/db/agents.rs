@@ -4,6 +4,7 @@ use millrace_model::Timestamp;
 use sqlx::any::AnyRow;
 use sqlx::{Any, Executor, Row};
 
+use super::part::{After, Found, Part};
 use super::text::{given, stored};
 use crate::fault::Refused;
 
@@ -137,16 +138,17 @@ pub(crate) async fn by_client<'e>(
 pub(crate) async fn list<'e>(
     on: impl Executor<'e, Database = Any>,
     account_id: &str,
-    size: i64,
-    offset: i64,
-) -> Result<Vec<Agent>, Refused> {
-    let rows = select!("WHERE a.account_id = $1 AND a.removed_at IS NULL ORDER BY a.id LIMIT $2 OFFSET $3")
-        .bind(account_id)
-        .bind(size)
-        .bind(offset)
-        .fetch_all(on)
-        .await?;
-    Ok(rows.iter().map(agent).collect())
+    part: &Part,
+) -> Result<Found<Agent>, Refused> {
+    let rows =
+        select!("WHERE a.account_id = $1 AND a.removed_at IS NULL AND a.id > $2 ORDER BY a.id LIMIT $3 OFFSET $4")
+            .bind(account_id)
+            .bind(part.after_id(""))
+            .bind(part.limit())
+            .bind(part.offset())
+            .fetch_all(on)
+            .await?;
+    Ok(Found::new(rows.iter().map(agent).collect(), part, |agent| After::id(&agent.id)))
 }
 
 /// How many agents the account has.

@@ -4,6 +4,7 @@ use millrace_model::Timestamp;
 use sqlx::{Any, Executor, Row};
 use uuid::Uuid;
 
+use super::part::{After, Found, LAST, Part};
 use super::text::{given, stored};
 use crate::fault::Refused;
 
@@ -86,8 +87,10 @@ macro_rules! wanted {
     };
 }
 
-const LINES: &str =
-    wanted!("SELECT id, at, actor, address, action, object, detail, outcome", "ORDER BY id DESC LIMIT $7 OFFSET $8");
+const LINES: &str = wanted!(
+    "SELECT id, at, actor, address, action, object, detail, outcome",
+    "AND id < $7 ORDER BY id DESC LIMIT $8 OFFSET $9"
+);
 const COUNT: &str = wanted!("SELECT COUNT(*) AS total", "");
 
 type Bound = sqlx::query::Query<'static, Any, sqlx::any::AnyArguments>;
@@ -108,10 +111,11 @@ pub(crate) async fn list(
     pool: &sqlx::AnyPool,
     account_id: &str,
     wanted: &Wanted,
-    (size, offset): (i64, i64),
-) -> Result<Vec<Line>, Refused> {
-    let rows = bound(LINES, account_id, wanted).bind(size).bind(offset).fetch_all(pool).await?;
-    Ok(rows.iter().map(line).collect())
+    part: &Part,
+) -> Result<Found<Line>, Refused> {
+    let query = bound(LINES, account_id, wanted).bind(part.after_id(LAST).to_owned());
+    let rows = query.bind(part.limit()).bind(part.offset()).fetch_all(pool).await?;
+    Ok(Found::new(rows.iter().map(line).collect(), part, |line| After::id(&line.id)))
 }
 
 /// How many there are.

@@ -75,22 +75,6 @@ pub(crate) async fn list<'e>(
     Ok(query.bind(account_id).fetch_all(on).await?.iter().map(client).collect())
 }
 
-/// Notes that its secret was used.
-pub(crate) async fn used<'e>(
-    on: impl Executor<'e, Database = Any>,
-    id: &str,
-    address: &str,
-    at: Timestamp,
-) -> Result<(), Refused> {
-    sqlx::query("UPDATE api_clients SET last_used_at = $2, last_address = $3 WHERE id = $1")
-        .bind(id)
-        .bind(at.0)
-        .bind(address)
-        .execute(on)
-        .await?;
-    Ok(())
-}
-
 /// Revokes one of the account's; whether it was there.
 pub(crate) async fn revoke<'e>(
     on: impl Executor<'e, Database = Any>,

@@ -4,6 +4,7 @@ use millrace_model::Timestamp;
 use sqlx::any::AnyRow;
 use sqlx::{Any, Executor, Row};
 
+use super::part::{After, Found, LAST, Part};
 use crate::fault::Refused;
 
 /// A command.
@@ -95,15 +96,17 @@ pub(crate) async fn queued<'e>(
     Ok(rows.iter().map(command).collect())
 }
 
-/// The newest of an agent or a pipeline, as `column` says.
-pub(crate) async fn newest<'e>(
+/// Those of an agent or a pipeline, as `column` says, the newest first.
+pub(crate) async fn list<'e>(
     on: impl Executor<'e, Database = Any>,
     (column, id): (&'static str, &str),
-    size: i64,
-) -> Result<Vec<Command>, Refused> {
-    let sql = format!("{SELECT}WHERE {column} = $1 ORDER BY issued_at DESC, id DESC LIMIT $2");
-    let rows = sqlx::query(sqlx::AssertSqlSafe(sql)).bind(id).bind(size).fetch_all(on).await?;
-    Ok(rows.iter().map(command).collect())
+    part: &Part,
+) -> Result<Found<Command>, Refused> {
+    // Ids rise with time.
+    let sql = format!("{SELECT}WHERE {column} = $1 AND id < $2 ORDER BY id DESC LIMIT $3");
+    let query = sqlx::query(sqlx::AssertSqlSafe(sql)).bind(id).bind(part.after_id(LAST));
+    let rows = query.bind(part.limit()).fetch_all(on).await?;
+    Ok(Found::new(rows.iter().map(command).collect(), part, |command| After::id(&command.id)))
 }
 
 /// How it ended. A second word on the same command changes nothing.

@@ -101,19 +101,3 @@ pub(crate) async fn revoke<'e>(on: impl Executor<'e, Database = Any>, id: &str, 
         .await?;
     Ok(())
 }
-
-/// Notes that a secret was used.
-pub(crate) async fn used<'e>(
-    on: impl Executor<'e, Database = Any>,
-    id: &str,
-    address: &str,
-    at: Timestamp,
-) -> Result<(), Refused> {
-    sqlx::query("UPDATE agent_credentials SET last_used_at = $2, last_address = $3 WHERE id = $1")
-        .bind(id)
-        .bind(at.0)
-        .bind(address)
-        .execute(on)
-        .await?;
-    Ok(())
-}

@@ -4,6 +4,7 @@ use millrace_model::Timestamp;
 use millrace_protocol::gateway::AgentEvent;
 use sqlx::{Any, Executor, Row};
 
+use super::part::{After, Found, Part};
 use super::text::{given, stored};
 use crate::fault::Refused;
 
@@ -56,34 +57,48 @@ pub(crate) enum Of<'a> {
     Pipeline(&'a str),
 }
 
-/// Events, the newest first, and how many there are.
+impl<'a> Of<'a> {
+    fn column(self) -> (&'static str, &'a str) {
+        match self {
+            Self::Agent(id) => ("agent_id", id),
+            Self::Pipeline(id) => ("pipeline_id", id),
+        }
+    }
+}
+
+/// Events, the newest first. What came in after one that is forgotten by now is forgotten, too: then there are none.
 pub(crate) async fn list(
     pool: &sqlx::AnyPool,
     (account_id, of): (&str, Of<'_>),
-    (size, offset): (i64, i64),
-) -> Result<(Vec<Stored>, i64), Refused> {
-    let (of, id) = match of {
-        Of::Agent(id) => ("agent_id", id),
-        Of::Pipeline(id) => ("pipeline_id", id),
-    };
-    let rows = sqlx::query(sqlx::AssertSqlSafe(format!(
+    part: &Part,
+) -> Result<Found<Stored>, Refused> {
+    let (of, id) = of.column();
+    let before = part.after.as_ref().map_or(
+        "",
+        |_| "AND (received_at, id) < (SELECT received_at, id FROM events WHERE id = $5 AND account_id = $2)",
+    );
+    let sql = format!(
         "SELECT id, agent_id, at, severity, code, message, cure, fields FROM events WHERE {of} = $1 \
-         AND account_id = $2 ORDER BY received_at DESC, id DESC LIMIT $3 OFFSET $4"
-    )))
-    .bind(id)
-    .bind(account_id)
-    .bind(size)
-    .bind(offset)
-    .fetch_all(pool)
-    .await?;
-    let total = sqlx::query(sqlx::AssertSqlSafe(format!(
-        "SELECT COUNT(*) AS total FROM events WHERE {of} = $1 AND account_id = $2"
-    )))
-    .bind(id)
-    .bind(account_id)
-    .fetch_one(pool)
-    .await?;
-    let event = |row: &sqlx::any::AnyRow| Stored {
+         AND account_id = $2 {before} ORDER BY received_at DESC, id DESC LIMIT $3 OFFSET $4"
+    );
+    let query = sqlx::query(sqlx::AssertSqlSafe(sql)).bind(id).bind(account_id).bind(part.limit()).bind(part.offset());
+    let rows = match &part.after {
+        Some(after) => query.bind(&after.id).fetch_all(pool).await?,
+        None => query.fetch_all(pool).await?,
+    };
+    Ok(Found::new(rows.iter().map(stored_event).collect(), part, |event| After::id(&event.id)))
+}
+
+/// How many there are.
+pub(crate) async fn count(pool: &sqlx::AnyPool, (account_id, of): (&str, Of<'_>)) -> Result<i64, Refused> {
+    let (of, id) = of.column();
+    let sql = format!("SELECT COUNT(*) AS total FROM events WHERE {of} = $1 AND account_id = $2");
+    let row = sqlx::query(sqlx::AssertSqlSafe(sql)).bind(id).bind(account_id).fetch_one(pool).await?;
+    Ok(row.get("total"))
+}
+
+fn stored_event(row: &sqlx::any::AnyRow) -> Stored {
+    Stored {
         id: row.get("id"),
         agent_id: row.get("agent_id"),
         at: Timestamp(row.get("at")),
@@ -92,6 +107,5 @@ pub(crate) async fn list(
         message: given(row.get("message")),
         cure: given(row.get("cure")),
         fields: row.get("fields"),
-    };
-    Ok((rows.iter().map(event).collect(), total.get("total")))
+    }
 }

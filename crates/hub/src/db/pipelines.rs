@@ -4,6 +4,7 @@ use millrace_model::Timestamp;
 use sqlx::any::AnyRow;
 use sqlx::{Any, AnyConnection, Executor, Row};
 
+use super::part::{After, Found, Part};
 use super::text::{given, stored};
 use crate::fault::Refused;
 
@@ -180,16 +181,17 @@ pub(crate) async fn held_by<'e>(
 pub(crate) async fn list<'e>(
     on: impl Executor<'e, Database = Any>,
     project_id: &str,
-    size: i64,
-    offset: i64,
-) -> Result<Vec<Pipeline>, Refused> {
-    let rows = select!("WHERE p.project_id = $1 AND p.deleted_at IS NULL ORDER BY p.id LIMIT $2 OFFSET $3")
-        .bind(project_id)
-        .bind(size)
-        .bind(offset)
-        .fetch_all(on)
-        .await?;
-    Ok(rows.iter().map(pipeline).collect())
+    part: &Part,
+) -> Result<Found<Pipeline>, Refused> {
+    let rows =
+        select!("WHERE p.project_id = $1 AND p.deleted_at IS NULL AND p.id > $2 ORDER BY p.id LIMIT $3 OFFSET $4")
+            .bind(project_id)
+            .bind(part.after_id(""))
+            .bind(part.limit())
+            .bind(part.offset())
+            .fetch_all(on)
+            .await?;
+    Ok(Found::new(rows.iter().map(pipeline).collect(), part, |pipeline| After::id(&pipeline.id)))
 }
 
 /// How many pipelines the project has.

@@ -94,22 +94,6 @@ pub(crate) async fn remove<'e>(on: impl Executor<'e, Database = Any>, id: &str, 
     Ok(())
 }
 
-/// Notes that one was used.
-pub(crate) async fn used<'e>(
-    on: impl Executor<'e, Database = Any>,
-    id: &str,
-    address: &str,
-    at: Timestamp,
-) -> Result<(), Refused> {
-    sqlx::query("UPDATE agent_trust SET last_used_at = $2, last_address = $3 WHERE id = $1")
-        .bind(id)
-        .bind(at.0)
-        .bind(address)
-        .execute(on)
-        .await?;
-    Ok(())
-}
-
 /// Takes an assertion, unless it was taken before.
 pub(crate) async fn take(
     on: &mut sqlx::AnyConnection,

@@ -21,12 +21,14 @@ pub(crate) mod users;
 pub(crate) mod webhooks;
 pub(crate) mod well_known;
 
-use axum::http::{HeaderValue, header};
+use axum::Json;
+use axum::http::{HeaderMap, HeaderValue, header};
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::db::part::After;
 use crate::fault::Refused;
-use crate::web::request::Page;
+use crate::web::request::{Page, Slice};
 
 /// A page of a list.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
@@ -49,6 +51,19 @@ impl<T> Listed<T> {
     fn new(results: Vec<T>, page: Page, total: i64) -> Self {
         Self { results, page: page.page, size: page.size, total }
     }
+}
+
+/// A part of a list that may be long, with the way to the next one.
+fn part<T>(
+    slice: &Slice,
+    (results, total): (Vec<T>, i64),
+    next: Option<&After>,
+) -> Result<(HeaderMap, Json<Listed<T>>), Refused> {
+    let mut headers = HeaderMap::new();
+    if let Some(next) = next {
+        headers.insert(header::LINK, slice.next(next)?);
+    }
+    Ok((headers, Json(Listed::new(results, slice.page(), total))))
 }
 
 /// A header with a value of ours.

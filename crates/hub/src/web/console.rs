@@ -24,6 +24,7 @@ mod member;
 mod missing;
 mod notifications;
 mod page;
+mod pager;
 mod people;
 mod pipeline;
 mod pipelines;

@@ -21,7 +21,8 @@ const ABOUT: &str = "\
 Agents and pipelines of a hub. Every path below `/dpc/v1` is also there below `/v1`, and the token endpoint also at \
 `/oauth/token`. Times are RFC 3339 in UTC. In a request `null` means absent, words are taken in any case, and unknown \
 members are refused, as is a body in which an object names a member twice. A PUT may repeat the pipeline's `streamingPipelineId`. The header `account-id` may be sent with every call; it has to be the token's account, its letters in any case. A pipeline whose agent was removed stays and \
-can be changed: a PUT may leave `agentId` as it is, and START is taken; the status is `NOT_RUNNING` with the reason `agent_removed` until a PUT names another agent. A POST may \
+can be changed: a PUT may leave `agentId` as it is, and START is taken; the status is `NOT_RUNNING` with the reason `agent_removed` until a PUT names another agent. Agents, pipelines, events and the audit log may be \
+long: while there is more, the header `Link` of an answer leads to what comes after its last row. A POST may \
 carry an `Idempotency-Key`: sent again within 24 hours it is done once. Where an answer has an `ETag`, a write with \
 `If-Match` is refused with 412 when that is no longer the newest.";
 
@@ -81,9 +82,13 @@ fn refusals(path: &str, method: &str, operation: &mut Value) {
 /// Lists that are short, and come whole.
 const WHOLE: [&str; 3] = ["listCredentials", "listKeys", "listTrustRules"];
 
+/// Lists without a bound: they can be read on from a row.
+const LONG: [&str; 4] = ["listAgents", "listPipelines", "listEvents", "readAuditLog"];
+
 /// Ids in the path, and the page of a list.
 fn parameters(path: &str, operation: &mut Value) {
-    let id = operation["operationId"].as_str().unwrap_or_default();
+    let id = operation["operationId"].as_str().unwrap_or_default().to_owned();
+    let id = id.as_str();
     let is_list = id.starts_with("list") && !WHOLE.contains(&id) || id == "readAuditLog";
     let mut parameters = operation["parameters"].as_array().cloned().unwrap_or_default();
     for name in path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}')) {
@@ -95,6 +100,13 @@ fn parameters(path: &str, operation: &mut Value) {
             "schema": {"type": "integer", "minimum": 0, "default": 0}}));
         parameters.push(json!({"name": "size", "in": "query", "description": "of a page; more than 100 is 100",
             "schema": {"type": "integer", "minimum": 1, "default": 25}}));
+    }
+    if LONG.contains(&id) {
+        parameters.push(json!({"name": "after", "in": "query",
+            "description": "in place of `page`: what comes after the last row of another answer, as its `Link` has it",
+            "schema": {"type": "string", "pattern": "^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}(\\.[\\s\\S]*)?$"}}));
+        operation["responses"]["200"]["headers"]["Link"] = json!({"schema": {"type": "string"},
+            "description": "`<…>; rel=\"next\"` (RFC 8288) where there is more: nothing is lost or comes twice while the list grows"});
     }
     parameters.extend(filters(id));
     operation["parameters"] = parameters.into();

@@ -19,6 +19,7 @@ use crate::app::repeats::Once;
 use crate::app::{App, is_id};
 use crate::auth::Caller;
 use crate::db::agents::Agent;
+use crate::db::part::{After, Part};
 use crate::fault::{Refused, Violation};
 
 /// A caller of the API with a valid token, of the account that `account-id` names.
@@ -58,6 +59,16 @@ pub(crate) struct Page {
     pub(crate) size: i64,
 }
 
+/// Which part of a list that may be long, and the address of the part after it.
+pub(crate) struct Slice {
+    pub(crate) part: Part,
+    /// Of this list, as the contract names it.
+    address: String,
+    asked: Asked,
+}
+
+/// The query's name for the row before.
+const AFTER: &str = "after";
 const SIZE: i64 = 25;
 const LARGEST: i64 = 100;
 const LONGEST_KEY: usize = 255;
@@ -306,6 +317,39 @@ impl FromRequestParts<Arc<App>> for Page {
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Refused> {
         let asked = Asked::from_request_parts(parts, app).await?;
         Ok(Self { page: asked.number("page", 0, 0)?, size: asked.number("size", SIZE, 1)?.min(LARGEST) })
+    }
+}
+
+impl FromRequestParts<Arc<App>> for Slice {
+    type Rejection = Refused;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Refused> {
+        let asked = Asked::from_request_parts(parts, app).await?;
+        let Page { page, size } = Page::from_request_parts(parts, app).await?;
+        let wrong = || Refused::invalid(AFTER, "must be as the `Link` of the page before has it");
+        let after = asked.value(AFTER).map(|text| After::parse(text).ok_or_else(wrong)).transpose()?;
+        // The router has taken off what the path begins with: it has two names, and this is the contract's.
+        let address = format!("{}/dpc/v1{}", app.settings.public_url, parts.uri.path());
+        Ok(Self { part: Part { size, page, after }, address, asked })
+    }
+}
+
+impl Slice {
+    /// The page's number, as an answer says it: what comes after a row is the first one from there.
+    pub(crate) fn page(&self) -> Page {
+        let Part { size, page, ref after } = self.part;
+        Page { page: if after.is_some() { 0 } else { page }, size }
+    }
+
+    /// `Link: <…>; rel="next"` (RFC 8288) to what comes after this row.
+    pub(crate) fn next(&self, row: &After) -> Result<HeaderValue, Refused> {
+        let mut query = form_urlencoded::Serializer::new(String::new());
+        for (name, value) in self.asked.0.iter().filter(|(name, _)| name != AFTER && name != "page") {
+            query.append_pair(name, value);
+        }
+        query.append_pair(AFTER, &row.to_string());
+        let link = format!("<{}?{}>; rel=\"next\"", self.address, query.finish());
+        HeaderValue::from_str(&link).map_err(|error| Refused::Failed(Box::new(error)))
     }
 }
 

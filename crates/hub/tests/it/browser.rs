@@ -55,8 +55,8 @@ async fn the_story_can_be_told_without_javascript() {
 #[tokio::test(flavor = "multi_thread")]
 async fn axe_finds_nothing_on_any_screen_light_and_dark_narrow_and_wide() {
     let house = House::set(Kind::Sqlite, |settings| settings.registration = Registration::Open).await;
-    run(&house, "shots.mjs", &[]).await;
-    let house = House::open(Kind::Sqlite).await;
-    // The pictures are kept, to be looked at.
+    // The pictures are kept, to be looked at. Here the owner can have a second account, and go from one to the other.
     run(&house, "shots.mjs", &[("SHOTS", concat!(env!("CARGO_TARGET_TMPDIR"), "/screens"))]).await;
+    let house = House::open(Kind::Sqlite).await;
+    run(&house, "shots.mjs", &[]).await;
 }

@@ -14,6 +14,7 @@ on_both_databases!(
     a_word_that_was_overtaken_on_its_way_changes_nothing,
     a_newer_sync_ends_the_older_one_and_hears_of_the_start,
     a_sync_that_waits_hears_of_the_removal_at_once,
+    a_clock_that_is_set_while_a_sync_is_held_changes_neither_the_hold_nor_the_lease,
     a_removed_agent_that_was_away_hears_of_it_at_the_token_endpoint,
     words_that_are_none_are_refused_or_left_out,
     a_pipeline_that_another_agent_may_still_run_says_so,
@@ -132,6 +133,37 @@ async fn a_sync_that_waits_hears_of_the_removal_at_once(house: House) {
     let ((code, gone), _) = tokio::join!(house.gateway(&token, "sync", body), remove);
     assert_eq!((code, &gone["code"]), (410, &json!("agent_removed")), "{gone}");
     assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
+}
+
+async fn a_clock_that_is_set_while_a_sync_is_held_changes_neither_the_hold_nor_the_lease(house: House) {
+    // Less than a token lives.
+    const JUMP: Duration = Duration::from_mins(10);
+    let (agent, token) = house.agent("north").await;
+    let session = house.hello(&token).await;
+    let path = format!("/agents/{agent}");
+    for (sequence, back) in [(1, true), (2, false)] {
+        house.clock.advance(Duration::from_secs(2));
+        let before = house.get(&path).await["lastSeenAt"].clone();
+        let body = json!({"sessionId": session, "sequence": sequence, "sentAt": "2026-01-01T00:00:00.000Z",
+            "waitMs": 2500});
+        let set = async {
+            // Once it is written down that it was here, it is held.
+            while house.get(&path).await["lastSeenAt"] == before {
+                tokio::task::yield_now().await;
+            }
+            if back { house.clock.set_back(JUMP) } else { house.clock.advance(JUMP) }
+        };
+        let both = async { tokio::join!(house.gateway(&token, "sync", body), set) };
+        let told = tokio::time::timeout(Duration::from_secs(20), both).await;
+        let ((code, told), ()) = told.expect("it is answered at the end of its wait");
+        assert_eq!(code, 200, "{told}");
+        assert!(told["heldMs"].as_u64().unwrap() >= 2000, "{told}");
+        let lease = told["leaseSeconds"].as_u64().unwrap();
+        assert!((house.settings.lease.as_secs() - 5..=house.settings.lease.as_secs()).contains(&lease), "{told}");
+        if back {
+            house.clock.advance(JUMP);
+        }
+    }
 }
 
 async fn a_removed_agent_that_was_away_hears_of_it_at_the_token_endpoint(house: House) {

@@ -49,6 +49,11 @@ impl TestClock {
         let micros = i64::try_from(by.as_micros()).expect("tests do not wait that long");
         self.ahead.fetch_add(micros, Ordering::Relaxed);
     }
+
+    pub(crate) fn set_back(&self, by: Duration) {
+        let micros = i64::try_from(by.as_micros()).expect("tests do not go back that far");
+        self.ahead.fetch_sub(micros, Ordering::Relaxed);
+    }
 }
 
 impl Clock for TestClock {

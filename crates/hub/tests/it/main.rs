@@ -24,6 +24,8 @@ mod gateway;
 mod guards;
 mod history;
 mod house;
+mod install;
+mod lists;
 mod manners;
 mod notifications;
 mod outside;

@@ -18,6 +18,7 @@ on_both_databases!(
     an_assertion_is_taken_once_by_whichever_process,
     keys_and_rules_are_kept_by_editors_and_a_removed_one_is_out_at_once,
     a_key_and_a_rule_are_added_and_removed_in_the_console_with_the_password,
+    a_removed_agent_hears_of_it_by_an_assertion_that_is_right_and_nobody_else_does,
 );
 
 const BY_ASSERTION: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
@@ -67,7 +68,7 @@ pub(crate) fn rsa() -> Signer {
     Signer::rsa(tempfile::tempdir().unwrap().path())
 }
 
-async fn add_key(house: &House, agent: &str, name: &str, signer: &Signer) -> String {
+pub(crate) async fn add_key(house: &House, agent: &str, name: &str, signer: &Signer) -> String {
     let body = json!({"name": name, "publicKey": signer.jwk().to_string()});
     let made = house.expect(201, Method::POST, &format!("/agents/{agent}/keys"), Some(body)).await;
     made["keyId"].as_str().unwrap().to_owned()
@@ -196,6 +197,35 @@ async fn an_assertion_that_is_not_right_is_refused_and_only_the_log_says_why(hou
     assert_eq!(ask(&house, &client, &signer.sign(&claims(&house, &client))).await.0, 200, "the right one never waits");
 }
 
+async fn a_removed_agent_hears_of_it_by_an_assertion_that_is_right_and_nobody_else_does(house: House) {
+    let (agent, client) = new_agent(&house, "north").await;
+    let (signer, withdrawn) = (Signer::ed25519(), Signer::p256());
+    add_key(&house, &agent, "one", &signer).await;
+    let key = add_key(&house, &agent, "two", &withdrawn).await;
+    house.expect(204, Method::DELETE, &format!("/agents/{agent}/keys/{key}"), None).await;
+    house.expect(202, Method::DELETE, &format!("/agents/{agent}"), None).await;
+    let (status, body) = ask(&house, &client, &signer.sign(&claims(&house, &client))).await;
+    assert_eq!(
+        (status, &body["error"], &body["code"]),
+        (401, &json!("invalid_client"), &json!("agent_removed")),
+        "{body}"
+    );
+    assert!(why(&house).await.contains("the agent was removed"));
+    // Another's key, one that was taken away before, and what is right in all but one thing.
+    let mut expired = claims(&house, &client);
+    expired["exp"] = json!(seconds(&house) - 120);
+    for assertion in [
+        Signer::ed25519().sign(&claims(&house, &client)),
+        withdrawn.sign(&claims(&house, &client)),
+        signer.sign(&expired),
+        "nonsense".to_owned(),
+    ] {
+        let (status, body) = ask(&house, &client, &assertion).await;
+        assert_eq!((status, &body["error"], &body["code"]), (401, &json!("invalid_client"), &Value::Null), "{body}");
+        assert_eq!(body["error_description"], "no client with this id and assertion");
+    }
+}
+
 async fn an_assertion_is_taken_once_by_whichever_process(house: House) {
     let (agent, client) = new_agent(&house, "north").await;
     let signer = Signer::p256();
@@ -236,7 +266,7 @@ async fn an_assertion_is_taken_once_by_whichever_process(house: House) {
     pool.close().await;
 }
 
-fn rule(name: &str) -> Value {
+pub(crate) fn rule(name: &str) -> Value {
     json!({"name": name, "issuer": "https://issuer.example.com/id/1", "subject": "system:serviceaccount:lake:agent"})
 }
 

@@ -283,3 +283,14 @@ async fn an_issuer_that_nobody_answers_for_is_later_and_one_inside_is_not_asked_
     assert!(problem.to_string().contains("https://"), "{problem}");
     assert_eq!(place.issuer.count(), 0);
 }
+
+#[tokio::test]
+async fn a_removed_agent_hears_of_it_by_a_token_that_its_rule_fits() {
+    let place = Place::open(Kind::Sqlite).await;
+    assert_eq!(place.asks(&place.token(&place.claims())).await, 200);
+    place.house.expect(202, Method::DELETE, &format!("/agents/{}", place.agent), None).await;
+    let (status, body) = ask(&place.house, &place.client, &place.token(&place.claims())).await;
+    assert_eq!((status, &body["code"]), (401, &json!("agent_removed")), "{body}");
+    let (status, body) = ask(&place.house, &place.client, &place.with("sub", json!("another"))).await;
+    assert_eq!((status, &body["code"]), (401, &Value::Null), "{body}");
+}

@@ -4,20 +4,20 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::IntoResponse;
 use serde::Serialize;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use super::{Listed, with};
+use super::{Listed, part, with};
 use crate::app::App;
 use crate::app::agents::{NewAgent, last_seen};
 use crate::app::status::{AgentStatus, conditions};
 use crate::db::agents::Agent;
 use crate::fault::Refused;
 use crate::web::members::Members;
-use crate::web::request::{ApiCaller, Asked, Ids, IfMatch, Page, Sent};
+use crate::web::request::{ApiCaller, Asked, Ids, IfMatch, Sent, Slice};
 
 /// An agent on the wire.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
@@ -94,14 +94,14 @@ fn tag(agent: &Agent) -> String {
 pub(crate) async fn list(
     State(app): State<Arc<App>>,
     ApiCaller(caller): ApiCaller,
-    page: Page,
+    slice: Slice,
     asked: Asked,
-) -> Result<Json<Listed<AgentView>>, Refused> {
+) -> Result<(HeaderMap, Json<Listed<AgentView>>), Refused> {
     let filter =
         asked.filter(&["PENDING", "RUNNING", "STOPPED", "UNKNOWN"], &["created", "name", "status", "lastSeen"])?;
-    let (agents, total) = app.agents_like(&caller, &filter, (page.page, page.size)).await?;
-    let results = agents.into_iter().map(|agent| view(&app, agent)).collect();
-    Ok(Json(Listed::new(results, page, total)))
+    let (found, total) = app.agents_like(&caller, &filter, &slice.part).await?;
+    let results = found.rows.into_iter().map(|agent| view(&app, agent)).collect();
+    part(&slice, (results, total), found.next.as_ref())
 }
 
 /// Creates an agent. It is `PENDING` until its process first connects.

@@ -4,13 +4,14 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
+use axum::http::HeaderMap;
 use serde::Serialize;
 
-use super::Listed;
+use super::{Listed, part};
 use crate::app::{App, is_id};
 use crate::db::audit::Wanted;
 use crate::fault::{Refused, Violation};
-use crate::web::request::{ApiCaller, Asked, Page};
+use crate::web::request::{ApiCaller, Asked, Slice};
 
 /// A line of the audit log.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
@@ -57,10 +58,10 @@ fn wanted(asked: &Asked) -> Result<Wanted, Refused> {
 pub(crate) async fn list(
     State(app): State<Arc<App>>,
     ApiCaller(caller): ApiCaller,
-    page: Page,
+    slice: Slice,
     asked: Asked,
-) -> Result<Json<Listed<AuditEntry>>, Refused> {
-    let (lines, total) = app.audit_log(&caller, &wanted(&asked)?, (page.page, page.size)).await?;
+) -> Result<(HeaderMap, Json<Listed<AuditEntry>>), Refused> {
+    let (found, total) = app.audit_log(&caller, &wanted(&asked)?, &slice.part).await?;
     let view = |line: crate::db::audit::Line| AuditEntry {
         id: line.id,
         at: line.at.to_string(),
@@ -71,5 +72,5 @@ pub(crate) async fn list(
         detail: line.detail,
         outcome: line.outcome,
     };
-    Ok(Json(Listed::new(lines.into_iter().map(view).collect(), page, total)))
+    part(&slice, (found.rows.into_iter().map(view).collect(), total), found.next.as_ref())
 }

@@ -4,15 +4,16 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
+use axum::http::HeaderMap;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::{Listed, json};
+use super::{Listed, json, part};
 use crate::app::App;
 use crate::db::events::Stored;
 use crate::db::pipelines::Revision;
 use crate::fault::Refused;
-use crate::web::request::{ApiCaller, Ids, Page};
+use crate::web::request::{ApiCaller, Ids, Page, Slice};
 
 /// Something that happened.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
@@ -49,10 +50,11 @@ pub(crate) async fn events(
     State(app): State<Arc<App>>,
     ApiCaller(caller): ApiCaller,
     Ids((project, id)): Ids<(String, String)>,
-    page: Page,
-) -> Result<Json<Listed<EventView>>, Refused> {
+    slice: Slice,
+) -> Result<(HeaderMap, Json<Listed<EventView>>), Refused> {
     let pipeline = app.pipeline(&caller, &project, &id).await?;
-    let (events, total) = app.pipeline_events(&pipeline, (page.page, page.size)).await?;
+    let found = app.pipeline_events(&pipeline, &slice.part).await?;
+    let total = app.count_events(&pipeline).await?;
     let view = |event: Stored| {
         Ok(EventView {
             fields: json(&event.fields)?,
@@ -65,7 +67,8 @@ pub(crate) async fn events(
             cure: event.cure,
         })
     };
-    Ok(Json(Listed::new(events.into_iter().map(view).collect::<Result<_, Refused>>()?, page, total)))
+    let results = found.rows.into_iter().map(view).collect::<Result<_, Refused>>()?;
+    part(&slice, (results, total), found.next.as_ref())
 }
 
 /// The pipeline's revisions, the newest first.

@@ -6,10 +6,11 @@ use axum::extract::State;
 
 use crate::app::App;
 use crate::fault::Refused;
-use crate::web::deploy;
+use crate::web::deploy::{self, SignIn};
 use crate::web::request::{ApiCaller, Asked, Ids};
 
-/// How the agent is started, ready to be copied; its secret is never part of it. `format` is `env`, `docker`, or the word
+/// How the agent is started, ready to be copied, with what it signs in with: a key before a trust rule before its secret. None of that
+/// itself is ever part of it. `format` is `env`, `docker`, or the word
 /// of a deployment; absent: the agent's own.
 #[utoipa::path(get, path = "/agents/{id}/install", operation_id = "readInstallation", tag = "agents",
     params(("format" = inline(Option<String>), Query, description = "`env`, `docker`, or the word of a deployment")),
@@ -22,7 +23,8 @@ pub(crate) async fn read(
 ) -> Result<String, Refused> {
     let agent = app.agent(&caller, &id).await?;
     let format = asked.text("format").unwrap_or(&agent.deployment);
-    deploy::text(&app.settings, &agent, format).ok_or_else(|| {
+    let sign_in = SignIn::of(&app.trust(&caller, &id).await?, &app.settings.public_url);
+    deploy::text(&app.settings, (&agent, &sign_in), format).ok_or_else(|| {
         Refused::invalid("format", format!("must be one of {}", deploy::FORMATS.map(|(word, _)| word).join(", ")))
     })
 }

@@ -4,19 +4,19 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use millrace_protocol::{Problem, Problems, wire};
 use serde_json::{Map, Value, json};
 
 use super::commands::location;
-use super::{Listed, with};
+use super::{Listed, part, with};
 use crate::app::App;
 use crate::app::pipelines::{NewPipeline, PipelineCommand};
 use crate::db::pipelines::Pipeline;
 use crate::fault::{Refused, Violation};
 use crate::web::members::Members;
-use crate::web::request::{ApiCaller, Asked, Ids, IfMatch, Page, Sent};
+use crate::web::request::{ApiCaller, Asked, Ids, IfMatch, Sent, Slice};
 
 /// A pipeline as it was sent, with its id.
 fn view(pipeline: &Pipeline) -> Result<Value, Refused> {
@@ -56,14 +56,14 @@ pub(crate) async fn list(
     State(app): State<Arc<App>>,
     ApiCaller(caller): ApiCaller,
     Ids(project): Ids<String>,
-    page: Page,
+    slice: Slice,
     asked: Asked,
-) -> Result<Json<Listed<Value>>, Refused> {
+) -> Result<(HeaderMap, Json<Listed<Value>>), Refused> {
     let statuses = ["STARTING", "SNAPSHOTTING", "STREAMING", "STOPPING", "NOT_RUNNING", "UNKNOWN"];
     let filter = asked.filter(&statuses, &["created", "name", "status"])?;
-    let (pipelines, total) = app.pipelines_like(&caller, &project, &filter, (page.page, page.size)).await?;
-    let results = pipelines.iter().map(view).collect::<Result<_, _>>()?;
-    Ok(Json(Listed::new(results, page, total)))
+    let (found, total) = app.pipelines_like(&caller, &project, &filter, &slice.part).await?;
+    let results = found.rows.iter().map(view).collect::<Result<_, _>>()?;
+    part(&slice, (results, total), found.next.as_ref())
 }
 
 /// Creates a pipeline. It does not run before a `START`.

@@ -80,6 +80,7 @@ async fn by_assertion(app: &App, client_id: Option<&str>, (assertion, address): 
         Ok(Judged::Token(token)) => given(&token),
         // Which claim is wrong is for the log, not for whoever tries.
         Ok(Judged::Refused) => not_a_client("no client with this id and assertion"),
+        Ok(Judged::Removed) => agent_removed(),
         Ok(Judged::Later) => {
             let body = json!({"error": "temporarily_unavailable", "error_description": "ask again later"});
             let headers = [(header::RETRY_AFTER, "15"), (header::CACHE_CONTROL, "no-store")];
@@ -129,7 +130,7 @@ fn not_a_client(description: &str) -> Response {
         .into_response()
 }
 
-/// Told to whom the secret was given only, with the word that the gateway has for it: its process ends, and asks no more.
+/// Told only to who has shown the agent's secret or an assertion that is right, with the word that the gateway has for it: its process ends, and asks no more.
 fn agent_removed() -> Response {
     let description = "this agent was removed from the hub";
     let body = json!({"error": "invalid_client", "error_description": description, "code": refusal::AGENT_REMOVED});

@@ -7,6 +7,7 @@ use axum::extract::State;
 use axum::response::Response;
 
 use super::page::{Mishap, Shell, page};
+use super::pager::Earlier;
 use super::show::{Pick, When, filters};
 use super::visitor::{Fields, Visitor};
 use crate::app::App;
@@ -33,8 +34,7 @@ struct ActivityPage {
     what: Vec<Pick>,
     who: Vec<Pick>,
     is_filtered: bool,
-    earlier: Option<String>,
-    later: Option<String>,
+    earlier: Earlier,
 }
 
 const SIZE: i64 = 50;
@@ -95,10 +95,9 @@ fn actors<'a>(names: impl Iterator<Item = (&'a String, &'a String)>) -> impl Ite
 }
 
 pub(crate) async fn list(State(app): State<Arc<App>>, visitor: Visitor, query: Fields) -> Result<Response, Mishap> {
-    let at = query.get("page").parse::<i64>().unwrap_or(0).clamp(0, 1_000_000);
-    let deeds = app.activity(&visitor.caller, wanted(&query), (at, SIZE)).await?;
-    let page_at = |page: i64| query.with("page", &page.to_string());
-    let earlier = (i64::try_from(deeds.len()).unwrap_or_default() == SIZE).then(|| page_at(at + 1));
+    let found = app.activity(&visitor.caller, wanted(&query), &Earlier::part(&query, SIZE)).await?;
+    let earlier = Earlier::new(&query, found.next.as_ref());
+    let deeds = found.rows;
     let now = app.now();
     let names = app.names(&visitor.caller).await?;
     let is_owner = visitor.caller.role >= Role::Owner;
@@ -129,8 +128,7 @@ pub(crate) async fn list(State(app): State<Arc<App>>, visitor: Visitor, query: F
     });
     let shell = visitor.shell("Activity", "activity");
     let is_filtered = !query.get("action").is_empty() || !query.get("actor").is_empty();
-    let later = (at > 0).then(|| page_at(at - 1));
-    Ok(page(&ActivityPage { shell, rows: rows.collect(), what, who, is_filtered, earlier, later }))
+    Ok(page(&ActivityPage { shell, rows: rows.collect(), what, who, is_filtered, earlier }))
 }
 
 /// `agent.create` as one would say it.

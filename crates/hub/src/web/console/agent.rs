@@ -8,14 +8,15 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Redirect, Response};
 
 use super::page::{Mishap, Shell, Wrong, page, with_status};
-use super::pipeline::EventRow;
+use super::pager::Earlier;
+use super::pipeline::{EVENTS, EventRow};
 use super::show::{Badge, Field, Summary, When, filters, spelled, visible};
-use super::visitor::{Sent, Visitor};
+use super::visitor::{Fields, Sent, Visitor};
 use crate::app::App;
 use crate::app::agents::last_seen;
 use crate::app::status::{self, AgentStatus};
 use crate::db::agents::Agent;
-use crate::web::deploy;
+use crate::web::deploy::{self, SignIn};
 use millrace_model::Timestamp;
 
 /// What stands above every page of an agent.
@@ -76,6 +77,8 @@ struct DetailsPage {
     environment: Vec<(&'static str, String)>,
     deployment: String,
     commands: String,
+    /// What it signs in with.
+    proof: &'static str,
     client_id: String,
     /// How many of its secrets are alive, and when one of them was used last.
     secrets: usize,
@@ -88,13 +91,15 @@ async fn details_page(app: &App, visitor: &Visitor, agent: &Agent) -> Result<Det
     let known = app.credentials(&visitor.caller, &agent.id).await?;
     let used = known.iter().filter_map(|secret| secret.last_used_at).max();
     let (allowed, _) = app.agent_addresses(&visitor.caller, &agent.id).await?;
+    let sign_in = SignIn::of(&app.trust(&visitor.caller, &agent.id).await?, &app.settings.public_url);
     Ok(DetailsPage {
         shell: visitor.shell(&agent.name, "agents"),
         head: head(app, visitor, agent, "details").await?,
         image: app.settings.agent_image.clone(),
-        environment: deploy::environment(&app.settings, agent),
+        environment: deploy::environment(&app.settings, agent, &sign_in),
         deployment: spelled(&agent.deployment).to_owned(),
-        commands: deploy::text(&app.settings, agent, &agent.deployment).unwrap_or_default(),
+        commands: deploy::text(&app.settings, (agent, &sign_in), &agent.deployment).unwrap_or_default(),
+        proof: sign_in.word(),
         client_id: agent.client_id.clone(),
         secrets: known.iter().filter(|secret| secret.is_alive(app.now())).count(),
         used: used.map(|at| When::new(at, app.now())),
@@ -144,18 +149,22 @@ struct EventsPage {
     shell: Shell,
     head: Head,
     events: Vec<EventRow>,
+    earlier: Earlier,
 }
 
 pub(crate) async fn events(
     State(app): State<Arc<App>>,
     Path(id): Path<String>,
     visitor: Visitor,
+    query: Fields,
 ) -> Result<Response, Mishap> {
     let agent = app.agent(&visitor.caller, &id).await?;
     let now = app.now();
-    let events = app.agent_events(&agent).await?.into_iter().map(|event| EventRow::new(event, now)).collect();
+    let found = app.agent_events(&agent, &Earlier::part(&query, EVENTS)).await?;
+    let earlier = Earlier::new(&query, found.next.as_ref());
+    let events = found.rows.into_iter().map(|event| EventRow::new(event, now)).collect();
     let shell = visitor.shell(&agent.name, "agents");
-    Ok(page(&EventsPage { shell, head: head(&app, &visitor, &agent, "events").await?, events }))
+    Ok(page(&EventsPage { shell, head: head(&app, &visitor, &agent, "events").await?, events, earlier }))
 }
 
 #[derive(Template)]

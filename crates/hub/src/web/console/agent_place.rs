@@ -13,7 +13,8 @@ use serde_json::Value;
 use super::agent::{Head, head};
 use super::json;
 use super::page::{Mishap, Shell, page};
-use super::revisions::{Asked, asked};
+use super::pager::Earlier;
+use super::revisions::{Asked, COMMANDS, asked};
 use super::show::{Badge, Shape, When, filters};
 use super::visitor::{Fields, Visitor};
 use crate::app::App;
@@ -22,7 +23,7 @@ use crate::db::agents::Agent;
 use crate::db::commands::Command;
 use crate::db::instances::Instance;
 use crate::fault::Refused;
-use crate::web::deploy;
+use crate::web::deploy::{self, SignIn};
 
 /// A form of the commands: its word, its name, and whether it is the chosen one.
 type Form = (&'static str, &'static str, bool);
@@ -36,6 +37,8 @@ struct InstallPage {
     chosen: &'static str,
     chosen_name: &'static str,
     block: String,
+    /// What it signs in with.
+    proof: &'static str,
     hub: String,
 }
 
@@ -49,13 +52,15 @@ pub(crate) async fn install(
     let wanted = Some(query.get("format")).filter(|format| !format.is_empty()).unwrap_or(&agent.deployment);
     let known = deploy::FORMATS.into_iter().find(|(word, _)| *word == wanted);
     let (chosen, chosen_name) = known.ok_or(Refused::NotFound("this form"))?;
+    let sign_in = SignIn::of(&app.trust(&visitor.caller, &id).await?, &app.settings.public_url);
     Ok(page(&InstallPage {
         shell: visitor.shell(&agent.name, "agents"),
         head: head(&app, &visitor, &agent, "install").await?,
         forms: deploy::FORMATS.into_iter().map(|(word, name)| (word, name, word == chosen)).collect(),
         chosen,
         chosen_name,
-        block: deploy::text(&app.settings, &agent, chosen).unwrap_or_default(),
+        block: deploy::text(&app.settings, (&agent, &sign_in), chosen).unwrap_or_default(),
+        proof: sign_in.word(),
         hub: app.settings.public_url.clone(),
     }))
 }
@@ -251,22 +256,25 @@ struct CommandsPage {
     shell: Shell,
     head: Head,
     rows: Vec<Asked>,
+    earlier: Earlier,
 }
 
 pub(crate) async fn commands(
     State(app): State<Arc<App>>,
     Path(id): Path<String>,
     visitor: Visitor,
+    query: Fields,
 ) -> Result<Response, Mishap> {
     let agent = app.agent(&visitor.caller, &id).await?;
     let now = app.now();
     let names = app.names(&visitor.caller).await?;
-    let all = app.agent_commands(&agent).await?;
+    let all = app.agent_commands(&agent, &Earlier::part(&query, COMMANDS)).await?;
     let by = |command: &Command| names.get(&command.issued_by).unwrap_or(&command.issued_by).clone();
     Ok(page(&CommandsPage {
         shell: visitor.shell(&agent.name, "agents"),
         head: head(&app, &visitor, &agent, "commands").await?,
-        rows: all.into_iter().map(|command| (by(&command), command)).map(|(by, it)| asked(&it, by, now)).collect(),
+        earlier: Earlier::new(&query, all.next.as_ref()),
+        rows: all.rows.into_iter().map(|command| (by(&command), command)).map(|(by, it)| asked(&it, by, now)).collect(),
     }))
 }
 

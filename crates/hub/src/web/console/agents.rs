@@ -1,5 +1,6 @@
 //! The list of agents, and the page that adds one.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use askama::Template;
@@ -8,6 +9,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Redirect, Response};
 
 use super::page::{Mishap, Shell, Wrong, page, with_status};
+use super::pager::Pager;
 use super::show::{Badge, Choice, Field, Group, Pick, Summary, When, span, spelled, visible};
 use super::visitor::{Fields, Sent, Visitor};
 use crate::app::App;
@@ -39,6 +41,7 @@ struct AgentsPage {
     statuses: Vec<(&'static str, String, usize, bool)>,
     query: Fields,
     sort: String,
+    pager: Pager,
 }
 
 impl AgentsPage {
@@ -49,10 +52,9 @@ impl AgentsPage {
 
 const STATUSES: [&str; 4] = ["Pending", "Running", "Stopped", "Unknown"];
 
-fn row(app: &App, agent: Agent, placed: &[Placed]) -> Row {
+fn row(app: &App, agent: Agent, own: Option<&Placed>) -> Row {
     let now = app.now();
     let status = app.agent_status(&agent);
-    let own = placed.iter().find(|placed| placed.pipeline.agent_id == agent.id);
     let lag = own.and_then(|placed| {
         let (report, _) = placed.status.report.as_ref()?;
         let runs = matches!(placed.status.word.as_str(), "STREAMING" | "SNAPSHOTTING");
@@ -78,7 +80,12 @@ pub(crate) async fn list(State(app): State<Arc<App>>, visitor: Visitor, query: F
     let agents = app.all_agents(&visitor.caller).await?;
     let total = agents.len();
     let q = query.get("q").trim().to_lowercase();
-    let mut rows: Vec<Row> = agents.into_iter().map(|agent| row(&app, agent, &placed)).collect();
+    let own: HashMap<&str, &Placed> = placed.iter().map(|placed| (placed.pipeline.agent_id.as_str(), placed)).collect();
+    let row = |agent: Agent| {
+        let own = own.get(agent.id.as_str()).copied();
+        row(&app, agent, own)
+    };
+    let mut rows: Vec<Row> = agents.into_iter().map(row).collect();
     rows.retain(|row| q.is_empty() || row.order.0.contains(&q) || row.description.to_lowercase().contains(&q));
     let wanted = query.get("status");
     let statuses = STATUSES
@@ -98,8 +105,9 @@ pub(crate) async fn list(State(app): State<Arc<App>>, visitor: Visitor, query: F
         "name" => rows.sort_by(|a, b| a.order.0.cmp(&b.order.0)),
         _ => {}
     }
+    let pager = Pager::cut(&mut rows, &query);
     let shell = visitor.shell("Agents", "agents");
-    Ok(page(&AgentsPage { shell, rows, total, q: query.get("q").to_owned(), statuses, query, sort }))
+    Ok(page(&AgentsPage { shell, rows, total, q: query.get("q").to_owned(), statuses, query, sort, pager }))
 }
 
 #[derive(Template)]

@@ -7,7 +7,7 @@ use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Redirect, Response};
 
-use super::confirm::{Confirmation, confirmed, own_password};
+use super::confirm::{Confirmation, confirmed, last_used, own_password};
 use super::page::{Mishap, Shell, Wrong, page, with_status};
 use super::people::roles;
 use super::show::{Choice, Field, Summary, When, filters};
@@ -104,10 +104,7 @@ pub(crate) async fn create(State(app): State<Arc<App>>, Sent(visitor, fields): S
 
 async fn revocation_page(app: &App, visitor: &Visitor, id: &str, wrong: Wrong) -> Result<Confirmation, Mishap> {
     let client = app.client(&visitor.caller, id).await?;
-    let used = match client.last_used_at {
-        Some(at) => format!("it was used last {}", super::show::ago(at, app.now())),
-        None => "it was never used".into(),
-    };
+    let used = last_used(client.last_used_at, app.now());
     Ok(Confirmation {
         shell: visitor.shell(format!("Revoke {}", client.name), "clients"),
         crumbs: vec![("/api-clients".into(), "API clients".into())],

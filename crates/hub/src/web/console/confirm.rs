@@ -1,9 +1,10 @@
 //! What has to be meant: pages that say what will happen, ask for the password again, and have one button.
 
 use askama::Template;
+use millrace_model::Timestamp;
 
 use super::page::{Mishap, Shell, Wrong};
-use super::show::{Field, Summary, filters};
+use super::show::{Field, Summary, ago, filters};
 use super::visitor::{Fields, Visitor};
 use crate::app::App;
 
@@ -27,6 +28,11 @@ impl Confirmation {
     fn back(&self) -> &str {
         self.crumbs.last().map_or("/agents", |(address, _)| address)
     }
+}
+
+/// When what will end was used last.
+pub(super) fn last_used(at: Option<Timestamp>, now: Timestamp) -> String {
+    at.map_or_else(|| "it was never used".into(), |at| format!("it was used last {}", ago(at, now)))
 }
 
 /// The field for the password of whoever is signed in.

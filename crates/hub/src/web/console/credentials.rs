@@ -7,7 +7,7 @@ use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Redirect, Response};
 
-use super::confirm::{Confirmation, confirmed, own_password};
+use super::confirm::{Confirmation, confirmed, last_used, own_password};
 use super::page::{Mishap, Shell, Wrong, page, with_status};
 use super::show::{Badge, Choice, Field, Pick, Shape, Summary, When};
 use super::visitor::{Fields, Sent, Visitor};
@@ -190,11 +190,8 @@ async fn revocation_page(
     let used = known.get(at).and_then(|one| one.last_used_at);
     let others = known.iter().filter(|one| one.id != secret && one.is_alive(now));
     let newest_use = others.filter_map(|one| one.last_used_at).max();
-    let mut consequences = vec!["it stops working at once, and so do the tokens that were got with it".to_owned()];
-    match used {
-        None => consequences.push("it was never used".into()),
-        Some(at) => consequences.push(format!("it was used last {}", super::show::ago(at, now))),
-    }
+    let mut consequences =
+        vec!["it stops working at once, and so do the tokens that were got with it".to_owned(), last_used(used, now)];
     if used > newest_use {
         consequences.push(
             "no other secret of this agent was used since: if its process has this one, it loses the hub until it gets \

@@ -193,6 +193,7 @@ fn spoken(field: &str) -> String {
         "role" => "The role".into(),
         "account" => "The name of the account".into(),
         "confirmation" => "The confirmation".into(),
+        "properties" => "Advanced properties:".into(),
         other => sentence(other).trim_end_matches('.').to_owned(),
     }
 }

@@ -15,8 +15,9 @@ use millrace_protocol::gateway::Reason;
 use serde_json::Value;
 
 use super::page::{Mishap, Shell, Wrong, page, with_status};
+use super::pager::Earlier;
 use super::show::{Badge, Field, Summary, When, filters, visible};
-use super::visitor::{Sent, Visitor};
+use super::visitor::{Fields, Sent, Visitor};
 use super::yaml;
 use crate::app::App;
 use crate::app::console::Placed;
@@ -26,6 +27,9 @@ use crate::db::events::Stored;
 
 pub(crate) use overview::overview;
 pub(crate) use tables::tables;
+
+/// Events on a page.
+pub(super) const EVENTS: i64 = 100;
 
 /// What stands above every page of a pipeline.
 pub(super) struct Head {
@@ -108,20 +112,23 @@ struct EventsPage {
     shell: Shell,
     head: Head,
     events: Vec<EventRow>,
+    earlier: Earlier,
 }
 
 pub(crate) async fn events(
     State(app): State<Arc<App>>,
     Path(id): Path<String>,
     visitor: Visitor,
+    query: Fields,
 ) -> Result<Response, Mishap> {
     let now = app.now();
     let placed = app.placed(&visitor.caller, &id).await?;
-    let events = app.newest_events(&placed.pipeline).await?;
+    let events = app.pipeline_events(&placed.pipeline, &Earlier::part(&query, EVENTS)).await?;
     Ok(page(&EventsPage {
         shell: visitor.shell(&placed.pipeline.name, "pipelines"),
         head: head(&placed, "events", now),
-        events: events.into_iter().map(|event| EventRow::new(event, now)).collect(),
+        earlier: Earlier::new(&query, events.next.as_ref()),
+        events: events.rows.into_iter().map(|event| EventRow::new(event, now)).collect(),
     }))
 }
 

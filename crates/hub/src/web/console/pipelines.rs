@@ -9,13 +9,11 @@ use axum::response::Response;
 use super::chart::Spark;
 use super::flow::{EmptyFlow, Strip, figure, is_fresh, source_of, strip, target_of};
 use super::page::{Mishap, Shell, page};
+use super::pager::Pager;
 use super::show::{Badge, When, rate, span, visible};
 use super::visitor::{Fields, Visitor};
 use crate::app::App;
 use crate::app::console::Placed;
-
-/// So many rows have a line of their last hour.
-const SPARKS: usize = 200;
 
 struct Row {
     id: String,
@@ -54,6 +52,7 @@ struct PipelinesPage {
     sort: String,
     statuses: Vec<(String, String, usize, bool)>,
     empty: EmptyFlow,
+    pager: Pager,
 }
 
 impl PipelinesPage {
@@ -118,9 +117,10 @@ pub(crate) async fn list(State(app): State<Arc<App>>, visitor: Visitor, query: F
         "lag" => rows.sort_by(|a, b| a.order.1.total_cmp(&b.order.1)),
         _ => {}
     }
-    let shown: Vec<&str> = rows.iter().take(SPARKS).map(|row| row.id.as_str()).collect();
+    let pager = Pager::cut(&mut rows, &query);
+    let shown: Vec<&str> = rows.iter().map(|row| row.id.as_str()).collect();
     let hours = app.last_hour(&shown).await?;
-    for row in rows.iter_mut().take(SPARKS) {
+    for row in &mut rows {
         row.spark = hours.get(&row.id).and_then(Spark::new);
     }
     let now = app.now();
@@ -132,5 +132,6 @@ pub(crate) async fn list(State(app): State<Arc<App>>, visitor: Visitor, query: F
     let shell = visitor.shell("Pipelines", "pipelines");
     let drafts = drafts.collect();
     let q = query.get("q").to_owned();
-    Ok(page(&PipelinesPage { shell, rows, drafts, total, has_projects, q, query, sort, statuses, empty: EmptyFlow }))
+    let empty = EmptyFlow;
+    Ok(page(&PipelinesPage { shell, rows, drafts, total, has_projects, q, query, sort, statuses, empty, pager }))
 }

@@ -10,6 +10,7 @@ use serde_json::{Map, Value};
 use super::diff::{Line, diff};
 use super::json;
 use super::page::{Mishap, Shell, page};
+use super::pager::Earlier;
 use super::pipeline::{Head, head};
 use super::show::{Badge, Shape, When, filters};
 use super::visitor::{Fields, Sent, Visitor};
@@ -22,6 +23,8 @@ use millrace_model::Timestamp;
 
 /// Revisions on a page.
 const SIZE: i64 = 25;
+/// Commands on a page.
+pub(super) const COMMANDS: i64 = 50;
 
 /// A revision as a row.
 struct Row {
@@ -188,21 +191,24 @@ struct CommandsPage {
     shell: Shell,
     head: Head,
     rows: Vec<Asked>,
+    earlier: Earlier,
 }
 
 pub(crate) async fn commands(
     State(app): State<Arc<App>>,
     Path(id): Path<String>,
     visitor: Visitor,
+    query: Fields,
 ) -> Result<Response, Mishap> {
     let now = app.now();
     let placed = app.placed(&visitor.caller, &id).await?;
     let names = app.names(&visitor.caller).await?;
-    let all = app.pipeline_commands(&placed.pipeline).await?;
+    let all = app.pipeline_commands(&placed.pipeline, &Earlier::part(&query, COMMANDS)).await?;
     let by = |command: &Command| names.get(&command.issued_by).unwrap_or(&command.issued_by).clone();
     Ok(page(&CommandsPage {
         shell: visitor.shell(&placed.pipeline.name, "pipelines"),
         head: head(&placed, "commands", now),
-        rows: all.into_iter().map(|command| (by(&command), command)).map(|(by, it)| asked(&it, by, now)).collect(),
+        earlier: Earlier::new(&query, all.next.as_ref()),
+        rows: all.rows.into_iter().map(|command| (by(&command), command)).map(|(by, it)| asked(&it, by, now)).collect(),
     }))
 }

@@ -8,7 +8,7 @@ use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Redirect, Response};
 
-use super::confirm::{Confirmation, confirmed, own_password};
+use super::confirm::{Confirmation, confirmed, last_used, own_password};
 use super::page::{Mishap, Shell, Wrong, page, with_status};
 use super::show::{Field, Summary, When};
 use super::visitor::{Fields, Sent, Visitor};
@@ -186,6 +186,18 @@ fn wrong_of(refused: Refused) -> Result<Wrong, Mishap> {
     Wrong::from(refused)
 }
 
+/// To the list of what the agent has; or back to the form, which says what is wrong with it.
+fn became(
+    added: Result<String, Refused>,
+    agent_id: &str,
+    again: impl FnOnce(Wrong) -> NewPage,
+) -> Result<Response, Mishap> {
+    match added {
+        Ok(_) => Ok(Redirect::to(&format!("/agents/{agent_id}/trust")).into_response()),
+        Err(refused) => Ok(with_status(StatusCode::BAD_REQUEST, &again(wrong_of(refused)?))),
+    }
+}
+
 pub(crate) async fn add_key(
     State(app): State<Arc<App>>,
     Path(id): Path<String>,
@@ -195,13 +207,8 @@ pub(crate) async fn add_key(
     if let Err(wrong) = confirmed(&app, &visitor, &fields).await? {
         return Ok(with_status(StatusCode::UNAUTHORIZED, &key_page(&app, &visitor, &agent, (&fields, wrong))));
     }
-    match app.add_key(&visitor.caller, &id, (fields.get(NAME).trim(), fields.get("publicKey")), None).await {
-        Ok(_) => Ok(Redirect::to(&format!("/agents/{id}/trust")).into_response()),
-        Err(refused) => {
-            let again = key_page(&app, &visitor, &agent, (&fields, wrong_of(refused)?));
-            Ok(with_status(StatusCode::BAD_REQUEST, &again))
-        }
-    }
+    let added = app.add_key(&visitor.caller, &id, (fields.get(NAME).trim(), fields.get("publicKey")), None).await;
+    became(added, &id, |wrong| key_page(&app, &visitor, &agent, (&fields, wrong)))
 }
 
 /// The claims that were typed, a line each.
@@ -234,13 +241,7 @@ pub(crate) async fn add_rule(
         }
         Err(refused) => Err(refused),
     };
-    match added {
-        Ok(_) => Ok(Redirect::to(&format!("/agents/{id}/trust")).into_response()),
-        Err(refused) => {
-            let again = rule_page(&app, &visitor, &agent, (&fields, wrong_of(refused)?));
-            Ok(with_status(StatusCode::BAD_REQUEST, &again))
-        }
-    }
+    became(added, &id, |wrong| rule_page(&app, &visitor, &agent, (&fields, wrong)))
 }
 
 async fn removal_page(
@@ -253,12 +254,10 @@ async fn removal_page(
     let ended = all.iter().find(|other| other.id == one).ok_or(Refused::NotFound("the key or rule"))?;
     let kind = ended.means.kind();
     let address = format!("/agents/{}", agent.id);
-    let mut consequences =
-        vec!["nobody signs in with it any more, and the tokens that were got with it end at once".to_owned()];
-    match ended.last_used_at {
-        None => consequences.push("it was never used".into()),
-        Some(at) => consequences.push(format!("it was used last {}", super::show::ago(at, app.now()))),
-    }
+    let consequences = vec![
+        "nobody signs in with it any more, and the tokens that were got with it end at once".to_owned(),
+        last_used(ended.last_used_at, app.now()),
+    ];
     let title = format!("Remove the {kind} {} of {}", ended.name, agent.name);
     let confirmation = Confirmation {
         shell: visitor.shell(title.clone(), "agents"),

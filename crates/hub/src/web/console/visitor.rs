@@ -8,6 +8,7 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Redirect, Response};
 
 use super::page::{Mishap, Shell};
+use super::pager::AFTER;
 use crate::app::App;
 use crate::app::people::Browser;
 use crate::app::sign_in::not_from_here;
@@ -224,10 +225,12 @@ impl Visitor {
 }
 
 impl Fields {
-    /// The query with one field changed; a change of order or filter begins at the first page.
+    /// The query with one field changed; a change of order or filter begins at the first page, or with the newest.
     pub(crate) fn with(&self, name: &str, value: &str) -> String {
         let mut query = form_urlencoded::Serializer::new(String::new());
-        for (key, kept) in self.0.iter().filter(|(key, kept)| key != name && key != "page" && !kept.is_empty()) {
+        for (key, kept) in
+            self.0.iter().filter(|(key, kept)| key != name && key != "page" && key != AFTER && !kept.is_empty())
+        {
             query.append_pair(key, kept);
         }
         if !value.is_empty() {

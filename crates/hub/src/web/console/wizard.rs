@@ -6,6 +6,7 @@ mod form;
 mod howto;
 mod lines;
 mod picker;
+mod refusals;
 mod review;
 mod secret;
 mod target;
@@ -246,25 +247,17 @@ pub(crate) async fn keep(
         "tables" => return picker::keep(&app, &visitor, draft, &fields).await,
         "review" => return review::create(&app, &visitor, &draft, &fields).await,
         step => {
-            let mut wrong = form::put(step, &mut draft, &fields);
+            let wrong = form::put(step, &mut draft, &fields);
             // What the hub itself would refuse is said here, not at the end.
-            let asked = match step {
-                "source" => Some(Question::Source),
-                "target" => Some(Question::Target),
-                _ => None,
-            };
-            if let Some(question) = asked {
-                let (of_hub, paths) = asked::refused(&draft.spec(), question);
-                refused = paths;
-                wrong = if wrong.any() { wrong } else { of_hub };
-            }
-            wrong
+            let (of_hub, refusals) = refusals::of_step(&draft.spec(), step);
+            refused = refusals;
+            if wrong.any() { wrong } else { of_hub }
         }
     };
     // What was typed is kept even where it is wrong, unless it may carry a secret.
     let mut kept = draft.clone();
     if wrong.any() {
-        form::withdraw(&mut kept, &before, &refused);
+        refusals::withdraw(&mut kept, &before, &refused);
     }
     app.keep_draft(kept).await?;
     if wrong.any() {

@@ -15,6 +15,7 @@ use crate::app::console::Placed;
 use crate::app::figures::Course;
 use crate::db::events::Stored;
 use crate::db::figures::Counter;
+use crate::db::part::Part;
 use crate::fault::Refused;
 use crate::web::console::chart::{Charts, Drawn, Line, Range, wants_table};
 use crate::web::console::flow::{Flow, figure, flow, is_fresh};
@@ -28,6 +29,8 @@ const PACE: i64 = 5 * MINUTE;
 /// So many tables of a snapshot, and events, are shown here.
 const TABLES: usize = 8;
 const EVENTS: usize = 5;
+/// The newest events, in which faults are looked for that the charts mark.
+const MARKED: i64 = 200;
 
 /// One figure of the overview.
 struct Tile {
@@ -156,7 +159,7 @@ pub(crate) async fn overview(
     let body = serde_json::from_str(&placed.pipeline.body).unwrap_or_default();
     let fresh = is_fresh(&placed, now);
     let report = placed.status.report.as_ref();
-    let events = app.newest_events(&placed.pipeline).await?;
+    let events = app.pipeline_events(&placed.pipeline, &Part::first(MARKED)).await?.rows;
     let range = Range::of(&query);
     let past = |long: i64| (Timestamp(now.0 - long), now);
     let course = app.course(&id, past(range.long), None).await?;

@@ -10,7 +10,7 @@ use crate::app::App;
 use crate::app::status::AgentStatus;
 use crate::db::drafts::Draft;
 use crate::web::console::json;
-use crate::web::console::page::{Mishap, Wrong};
+use crate::web::console::page::Mishap;
 use crate::web::console::show::{Badge, Shape, filters};
 use crate::web::console::visitor::Visitor;
 
@@ -180,18 +180,4 @@ pub(super) async fn verdict(app: &App, visitor: &Visitor, draft: &Draft, to: Que
         live: visitor.look.live,
         words: if to == Question::Target { OF_THE_TARGET } else { OF_THE_SOURCE },
     })
-}
-
-/// What would be wrong with asking: the hub's own rules, at the fields of this step's form; and the paths of what is.
-pub(super) fn refused(spec: &Map<String, Value>, to: Question) -> (Wrong, Vec<String>) {
-    let (mut wrong, mut paths) = (Wrong::default(), Vec::new());
-    let asked = json::at(&to.arguments(spec, None), "/spec").clone();
-    if let Err(problems) = millrace_protocol::wire::question_body(asked) {
-        for problem in &problems.0 {
-            let field = form::field_of(&problem.path);
-            wrong.add(field, format!("{}; {}", problem.message, problem.cure));
-            paths.push(problem.path.clone());
-        }
-    }
-    (wrong, paths)
 }

@@ -197,7 +197,8 @@ fn options(spec: &Map<String, Value>, wrong: &Wrong) -> Vec<Part> {
         }
     }
     let properties = spec.get("advancedProperties").and_then(Value::as_object);
-    let others = properties.map(|properties| lines::written(properties, &OWN)).unwrap_or_default();
+    let others =
+        properties.map(|properties| lines::written(properties, &OWN.map(|(name, _)| name))).unwrap_or_default();
     let mode = advanced("snapshot.mode");
     let modes = [
         ("initial", "Initial: first the rows that are there, then every change"),
@@ -227,8 +228,26 @@ fn options(spec: &Map<String, Value>, wrong: &Wrong) -> Vec<Part> {
     all
 }
 
-/// Properties that have a field of their own.
-const OWN: [&str; 2] = ["commit.interval", "snapshot.mode"];
+const PROPERTIES: &str = "advancedProperties";
+/// Properties that have a field of their own, and that field.
+const OWN: [(&str, &str); 2] = [("commit.interval", "interval"), ("snapshot.mode", "snapshot")];
+
+fn of_every_target(path: &str) -> Option<&'static str> {
+    OF_EVERY_TARGET.into_iter().find(|known| *known == path)
+}
+
+/// Whether this step's form asks for what stands at a path of the body.
+pub(super) fn is_asked(step: &str, path: &str) -> bool {
+    let of_target = path.strip_prefix("streamingTarget.").and_then(of_every_target);
+    step != "options" || of_target.is_some() || path.starts_with(PROPERTIES)
+}
+
+/// The name of what stands at a path, where one field shows many of them.
+pub(super) fn entry(path: &str) -> Option<&str> {
+    let shown_together = matches!(field_of(path), "properties" | "tags");
+    let name = [PROPERTIES, "streamingTarget.tags"].iter().find_map(|map| path.strip_prefix(map)?.strip_prefix('.'));
+    name.filter(|_| shown_together)
+}
 
 /// The form's field that shows what stands at a path of the body.
 pub(super) fn field_of(path: &str) -> &'static str {
@@ -242,8 +261,13 @@ pub(super) fn field_of(path: &str) -> &'static str {
         ("password.key", "secretKey"),
     ];
     if let Some(path) = path.strip_prefix("streamingTarget.") {
-        let of_every = || OF_EVERY_TARGET.into_iter().find(|known| *known == path);
-        return target::field_of(path).or_else(of_every).unwrap_or_default();
+        return target::field_of(path).or_else(|| of_every_target(path)).unwrap_or_default();
+    }
+    if let Some(name) = path.strip_prefix(PROPERTIES) {
+        return OWN
+            .iter()
+            .find(|(known, _)| name.strip_prefix('.') == Some(*known))
+            .map_or("properties", |(_, field)| field);
     }
     let Some(path) = path.strip_prefix("streamingSource.connection.") else { return "" };
     FIELDS.iter().find(|(known, _)| *known == path).map_or("", |(_, field)| field)
@@ -291,25 +315,6 @@ pub(super) fn put(step: &str, draft: &mut Draft, fields: &Fields) -> Wrong {
     }
     draft.body = Value::Object(spec).to_string();
     wrong
-}
-
-/// Takes refused answers back that may carry a secret (an address with a password in it, `name=value`): they are shown to whoever typed
-/// them, and kept nowhere. `paths`: what was refused.
-pub(super) fn withdraw(draft: &mut Draft, before: &Map<String, Value>, paths: &[String]) {
-    let mut spec = Value::Object(draft.spec());
-    // A host is never written so, whatever else was wrong first.
-    for path in paths.iter().map(String::as_str).chain(["streamingSource.connection.host"]) {
-        let typed = spec.pointer_mut(&format!("/{}", path.replace('.', "/")));
-        if let Some(typed) = typed.filter(|typed| typed.as_str().is_some_and(may_carry_a_secret)) {
-            let names: Vec<&str> = path.split('.').collect();
-            *typed = at(before, &names).cloned().unwrap_or_else(|| "".into());
-        }
-    }
-    draft.body = spec.to_string();
-}
-
-fn may_carry_a_secret(text: &str) -> bool {
-    text.contains("://") || text.contains(['@', '='])
 }
 
 /// What was typed, without the spaces around it; what stood there is left as it stands.
