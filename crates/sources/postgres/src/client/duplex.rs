@@ -66,7 +66,9 @@ impl Outgoing {
             match (&*self.socket).write(rest) {
                 Ok(count) => rest = rest.get(count..).unwrap_or_default(),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => ready(&self.socket, Interest::WRITABLE).await?,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    ready(&self.socket, Interest::WRITABLE).await?
+                }
                 Err(error) => return Err(error),
             }
         }
