@@ -67,7 +67,7 @@ impl Outgoing {
                 Ok(count) => rest = rest.get(count..).unwrap_or_default(),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    ready(&self.socket, Interest::WRITABLE).await?
+                    ready(&self.socket, Interest::WRITABLE).await?;
                 }
                 Err(error) => return Err(error),
             }
