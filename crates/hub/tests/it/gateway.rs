@@ -157,9 +157,9 @@ async fn a_clock_that_is_set_while_a_sync_is_held_changes_neither_the_hold_nor_t
         let told = tokio::time::timeout(Duration::from_secs(20), both).await;
         let ((code, told), ()) = told.expect("it is answered at the end of its wait");
         assert_eq!(code, 200, "{told}");
-        assert!(told["heldMs"].as_u64().unwrap() >= 2000, "{told}");
+        assert!(told["heldMs"].as_u64().unwrap() >= 1000, "{told}");
         let lease = told["leaseSeconds"].as_u64().unwrap();
-        assert!((house.settings.lease.as_secs() - 5..=house.settings.lease.as_secs()).contains(&lease), "{told}");
+        assert!((house.settings.lease.as_secs() - 15..=house.settings.lease.as_secs()).contains(&lease), "{told}");
         if back {
             house.clock.advance(JUMP);
         }
