@@ -288,12 +288,10 @@ mod tests {
     fn no_message_speaks_of_the_library_that_read_the_file() {
         let texts = [
             ("a: *x\n", Notation::Yaml),
-            ("a: !secret b\n", Notation::Yaml),
             ("a: !!binary x\n", Notation::Yaml),
             ("? [a, b]\n: c\n", Notation::Yaml),
             ("~: c\n", Notation::Yaml),
             ("a: \"b\n", Notation::Yaml),
-            ("\ta: b\n", Notation::Yaml),
             ("a: [b\n", Notation::Yaml),
             ("{\"a\": [1", Notation::Json),
             ("{\"a\": }", Notation::Json),
@@ -302,7 +300,7 @@ mod tests {
         ];
         let theirs = ["from_str", "Options", "Option<", "deserialize", "EOF", "enum", "struct", "serde", "policy"];
         for (text, notation) in texts {
-            let Err(problem) = Node::parse(text, notation) else { continue };
+            let problem = Node::parse(text, notation).expect_err(text);
             let found = theirs.iter().find(|word| problem.message.contains(**word));
             assert_eq!(found, None, "{text:?}: {}", problem.message);
         }
