@@ -219,7 +219,8 @@ fn proof(variable: &impl Fn(&str) -> Option<String>, hub_url: &str) -> Result<Pr
         }
     };
     match name {
-        "OAUTH_CLIENT_SECRET" => Ok(Proof::Secret(ClientSecret::Value(value))),
+        // Without the end of the line that a file brings which a platform gives as a variable.
+        "OAUTH_CLIENT_SECRET" => Ok(Proof::Secret(ClientSecret::Value(value.trim_end().to_owned()))),
         "OAUTH_CLIENT_SECRET_FILE" => Ok(Proof::Secret(ClientSecret::File(value.into()))),
         "OAUTH_CLIENT_SECRET_REF" => reference(&value).map(Proof::Secret),
         "OAUTH_CLIENT_KEY_FILE" => Ok(Proof::Key(value.into())),
@@ -304,6 +305,8 @@ mod tests {
         let settings = read(&WHOLE).unwrap();
         assert_eq!(settings.hub_url, "https://hub.example");
         assert!(!format!("{settings:?}").contains("hidden"));
+        let of_a_file = read(&[&WHOLE[..4], &[("OAUTH_CLIENT_SECRET", "hidden\n")]].concat()).unwrap().proof;
+        assert!(matches!(of_a_file, Proof::Secret(ClientSecret::Value(value)) if value == "hidden"));
         let twice = [&WHOLE[..], &[("OAUTH_CLIENT_SECRET_FILE", "/run/secret")]].concat();
         assert!(read(&twice).unwrap_err().to_string().contains("only one"));
         let plain = [&WHOLE[..4], &[("OAUTH_CLIENT_SECRET_REF", "hidden")]].concat();

@@ -107,7 +107,7 @@ impl SignIn {
 
     async fn referred(&self, reference: &SecretReference) -> Result<String, Answer> {
         let secret = self.secrets.read(reference).await.map_err(|fault| answer("OAUTH_CLIENT_SECRET_REF", &fault))?;
-        Ok(secret.reveal().to_owned())
+        Ok(secret.reveal().trim_end().to_owned())
     }
 }
 

@@ -121,7 +121,8 @@ impl Place<'_> {
         let (file, before, shown) = match self.sign_in {
             SignIn::Secret => {
                 let reference = format!(r#"{{"secretType":"google_secret_manager","secretName":"{name}"}}"#);
-                (Some("agent-secret"), String::new(), format!(" -e OAUTH_CLIENT_SECRET_REF={reference}"))
+                // In quotes: systemd takes those of the JSON off otherwise.
+                (Some("agent-secret"), String::new(), format!(" -e 'OAUTH_CLIENT_SECRET_REF={reference}'"))
             }
             SignIn::Key => (
                 Some("agent-key.pem"),
@@ -147,7 +148,8 @@ write_files:
   content: |
     [Service]
     Restart=always
-    TimeoutStopSec=60{before}
+    TimeoutStopSec=60
+    ExecStartPre=/bin/sh -c 'mkdir -p /var/millrace && chown 65532 /var/millrace'{before}
     ExecStart=/usr/bin/docker run --rm --name agent -v /var/millrace:/state{variables}{shown} {image} agent
     ExecStop=/usr/bin/docker stop agent
 runcmd:

@@ -10,6 +10,13 @@ use crate::visitor::Visitor;
 
 on_both_databases!(the_way_to_start_an_agent_has_what_it_signs_in_with,);
 
+/// The command of the service as a shell takes it apart, which has the same quotes as systemd.
+fn words_of_unit(block: &str) -> Vec<String> {
+    let line = block.lines().find_map(|line| line.trim().strip_prefix("ExecStart=")).expect("a service");
+    let words = std::process::Command::new("sh").arg("-c").arg(format!("printf '%s\\n' {line}")).output().unwrap();
+    String::from_utf8(words.stdout).unwrap().lines().map(str::to_owned).collect()
+}
+
 async fn the_way_to_start_an_agent_has_what_it_signs_in_with(house: House) {
     let owner = Visitor::owner(&house).await;
     let (agent, _) = new_agent(&house, "north").await;
@@ -36,6 +43,11 @@ async fn the_way_to_start_an_agent_has_what_it_signs_in_with(house: House) {
     let by_secret = blocks().await;
     assert!(all_say(&by_secret, "OAUTH_CLIENT_SECRET") && all_say(&by_secret, "agent-secret"), "{by_secret:?}");
     assert!(owner.see(&format!("/agents/{agent}")).await.1.contains("Put the secret where"));
+    let on_gce = words_of_unit(&by_secret[7]);
+    let reference = on_gce.iter().find_map(|word| word.strip_prefix("OAUTH_CLIENT_SECRET_REF=")).unwrap();
+    let reference: Value = serde_json::from_str(reference).expect("the agent gets JSON");
+    assert_eq!(reference, json!({"secretType": "google_secret_manager", "secretName": "millrace-north"}));
+    assert!(by_secret[7].contains("chown 65532 /var/millrace'"), "its user may write there: {}", by_secret[7]);
 
     let mut pod = rule("pod");
     pod["audience"] = json!("https://hub.example.com");
