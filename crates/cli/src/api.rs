@@ -3,7 +3,7 @@
 #![expect(clippy::indexing_slicing, reason = "JSON answers null for what it lacks")]
 
 use millrace_model::{Fault, Refusal};
-use reqwest::{Client, Method, StatusCode};
+use reqwest::{Client, Method, Response, StatusCode};
 use serde_json::Value;
 
 use crate::args::ApiArguments;
@@ -54,8 +54,8 @@ impl Api {
                 "copy its id and secret",
             ));
         }
-        let body: Value = answer.json().await.map_err(no_answer)?;
-        let token = body["access_token"].as_str().unwrap_or_default().to_owned();
+        let (status, body) = read(answer).await?;
+        let token = body["access_token"].as_str().ok_or_else(|| said_no(status, &body))?.to_owned();
         Ok(Self { http, url, token })
     }
 
@@ -66,27 +66,8 @@ impl Api {
             Some(body) => request.json(body),
             None => request,
         };
-        let answer = request.send().await.map_err(no_answer)?;
-        let status = answer.status();
-        let text = answer.text().await.map_err(no_answer)?;
-        let body: Value = serde_json::from_str(&text).unwrap_or(Value::Null);
-        if status.is_success() {
-            return Ok(body);
-        }
-        let mut message = body["detail"].as_str().map_or_else(|| status.to_string(), str::to_owned);
-        for violation in body["violations"].as_array().into_iter().flatten() {
-            let text = |name: &str| violation[name].as_str().unwrap_or_default().to_owned();
-            message += &format!("\n  {}: {}", text("field"), text("message"));
-        }
-        let (refusal, cure) = match status {
-            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
-                (Refusal::Permission, "use an API client that may do this")
-            }
-            StatusCode::NOT_FOUND => (Refusal::Check, "`list` shows what there is"),
-            StatusCode::BAD_REQUEST => (Refusal::Spec, "correct what is named"),
-            _ => (Refusal::Check, "the message says what is in the way"),
-        };
-        Err(refused(refusal, message, cure))
+        let (status, body) = read(request.send().await.map_err(no_answer)?).await?;
+        if status.is_success() { Ok(body) } else { Err(said_no(status, &body)) }
     }
 
     /// All of a list, page by page.
@@ -118,6 +99,30 @@ impl Api {
             )
         })
     }
+}
+
+/// What was answered; what is no JSON is null.
+async fn read(answer: Response) -> Result<(StatusCode, Value), Failure> {
+    let status = answer.status();
+    let text = answer.text().await.map_err(no_answer)?;
+    Ok((status, serde_json::from_str(&text).unwrap_or(Value::Null)))
+}
+
+/// A refusal in the hub's own words.
+fn said_no(status: StatusCode, body: &Value) -> Failure {
+    let mut message = body["detail"].as_str().map_or_else(|| format!("the hub answers {status}"), str::to_owned);
+    for violation in body["violations"].as_array().into_iter().flatten() {
+        let text = |name: &str| violation[name].as_str().unwrap_or_default().to_owned();
+        message += &format!("\n  {}: {}", text("field"), text("message"));
+    }
+    let (refusal, cure) = match status {
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => (Refusal::Permission, "use an API client that may do this"),
+        StatusCode::NOT_FOUND => (Refusal::Check, "`list` shows what there is"),
+        StatusCode::BAD_REQUEST => (Refusal::Spec, "correct what is named"),
+        StatusCode::TOO_MANY_REQUESTS => (Refusal::Check, "wait a minute, then try again"),
+        _ => (Refusal::Check, "the message says what is in the way"),
+    };
+    refused(refusal, message, cure)
 }
 
 /// The hub's address without a slash at its end.

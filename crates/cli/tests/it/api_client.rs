@@ -55,6 +55,23 @@ fn agents_and_pipelines_are_made_and_unmade_from_the_command_line() {
 }
 
 #[test]
+fn whoever_guesses_a_secret_is_told_to_wait_and_not_to_send_a_token() {
+    let folder = tempfile::tempdir().unwrap();
+    let hub = Hub::start(MILLRACE.as_ref(), folder.path()).unwrap();
+    let ask = || {
+        let asked = hub.client(&["agents", "list"]).env("API_CLIENT_SECRET", "wrong").allow("CL-011");
+        let ended = asked.complete(PATIENCE).unwrap();
+        (ended.code, format!("{:?}", ended.lines))
+    };
+    for _ in 0..10 {
+        assert_eq!(ask().0, Some(77));
+    }
+    let (code, said) = ask();
+    assert!(code == Some(1) && said.contains("too many requests") && said.contains("wait a minute"), "{said}");
+    hub.stop().unwrap();
+}
+
+#[test]
 fn a_file_goes_to_its_own_project_and_keeps_its_agent() {
     let folder = tempfile::tempdir().unwrap();
     let hub = Hub::start(MILLRACE.as_ref(), folder.path()).unwrap();
