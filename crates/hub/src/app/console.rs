@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
+use super::recipients::shown;
 use super::status::{self, PipelineStatus};
 use super::{App, require};
 use crate::auth::{Caller, Principal, Role};
@@ -112,7 +113,11 @@ impl App {
 
     /// What people call those that the audit log names.
     pub(crate) async fn names(&self, caller: &Caller) -> Result<HashMap<String, String>, Refused> {
-        Ok(audit::names(self.db.pool(), &caller.account_id).await?.into_iter().collect())
+        let named = |(what, name): (String, String)| {
+            let name = if what.starts_with("recipient:") { shown(&name).to_owned() } else { name };
+            (what, name)
+        };
+        Ok(audit::names(self.db.pool(), &caller.account_id).await?.into_iter().map(named).collect())
     }
 
     /// A question and, where it has come, its answer.

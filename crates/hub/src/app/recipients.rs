@@ -122,7 +122,7 @@ impl App {
         self.note_done(&mut writing, caller, once, &id).await?;
         let action = format!("{}.create", recipient.kind);
         // A webhook's path may be a secret of its receiver.
-        self.audit(&mut writing, caller, (&action, &format!("recipient:{id}"), shown(&recipient))).await?;
+        self.audit(&mut writing, caller, (&action, &format!("recipient:{id}"), shown(&recipient.address))).await?;
         writing.commit().await?;
         Ok((id, secret))
     }
@@ -138,7 +138,7 @@ impl App {
         recipients::choose(writing.on(), id, (&new.address, &new.events)).await?;
         let action = format!("{}.update", before.kind);
         let after = Recipient { address: new.address, ..before };
-        self.audit(&mut writing, caller, (&action, &format!("recipient:{id}"), shown(&after))).await?;
+        self.audit(&mut writing, caller, (&action, &format!("recipient:{id}"), shown(&after.address))).await?;
         writing.commit().await
     }
 
@@ -148,7 +148,7 @@ impl App {
         let mut writing = self.db.write().await?;
         recipients::remove(writing.on(), id, self.now()).await?;
         let action = format!("{}.remove", recipient.kind);
-        self.audit(&mut writing, caller, (&action, &format!("recipient:{id}"), shown(&recipient))).await?;
+        self.audit(&mut writing, caller, (&action, &format!("recipient:{id}"), shown(&recipient.address))).await?;
         writing.commit().await
     }
 
@@ -175,8 +175,8 @@ pub(super) fn bytes_of(secret: &str) -> Vec<u8> {
     BASE64.decode(secret.trim_start_matches(PREFIX)).unwrap_or_default()
 }
 
-/// A recipient as lists and logs show it: of a webhook the host alone.
-pub(crate) fn shown(recipient: &Recipient) -> &str {
-    let rest = recipient.address.split_once("://").map_or(recipient.address.as_str(), |(_, rest)| rest);
+/// A recipient's address as lists and logs show it: of a webhook the host alone.
+pub(crate) fn shown(address: &str) -> &str {
+    let rest = address.split_once("://").map_or(address, |(_, rest)| rest);
     rest.split(['/', '?', '#']).next().unwrap_or(rest)
 }

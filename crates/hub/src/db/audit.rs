@@ -145,7 +145,10 @@ pub(crate) async fn names<'e>(
         "SELECT 'person' AS kind, p.id AS id, p.email AS name FROM people p JOIN memberships m ON m.person_id = p.id \
          WHERE m.account_id = $1 UNION ALL SELECT 'client', id, name FROM api_clients WHERE account_id = $1 \
          UNION ALL SELECT 'agent', id, name FROM agents WHERE account_id = $1 \
-         UNION ALL SELECT 'pipeline', id, name FROM pipelines WHERE account_id = $1",
+         UNION ALL SELECT 'pipeline', id, name FROM pipelines WHERE account_id = $1 \
+         UNION ALL SELECT 'project', id, name FROM projects WHERE account_id = $1 \
+         UNION ALL SELECT 'recipient', id, address FROM recipients WHERE account_id = $1 \
+         UNION ALL SELECT 'account', id, name FROM accounts WHERE id = $1",
     )
     .bind(account_id)
     .fetch_all(on)

@@ -1,9 +1,10 @@
 //! People of an account: roles, sessions, disabled, removed, and the owner who stays.
 
+use millrace_hub::Smtp;
 use reqwest::{Method, StatusCode};
 use serde_json::json;
 
-use crate::house::{House, OWNER, PASSWORD, on_both_databases};
+use crate::house::{House, Kind, OWNER, PASSWORD, on_both_databases};
 use crate::visitor::{OTHER, Visitor, joined, user};
 
 on_both_databases!(
@@ -225,6 +226,36 @@ async fn a_viewer_sees_what_was_done_to_agents_and_not_to_people(house: House) {
     let owner = Visitor::owner(&house).await;
     let (_, page) = owner.see("/activity").await;
     assert!(page.contains("Join") && page.contains("127.0.0.1"), "{page}");
+}
+
+#[tokio::test]
+async fn activity_calls_what_was_done_by_its_name() {
+    for kind in [Kind::Sqlite, Kind::Postgres] {
+        let smtp = Smtp { url: "smtp://127.0.0.1:1".into(), from: "Millrace <millrace@example.com>".into() };
+        named_in_activity(House::set(kind, |settings| settings.smtp = Some(smtp)).await).await;
+    }
+}
+
+async fn named_in_activity(house: House) {
+    house.expect(201, Method::POST, "/projects", Some(json!({"name": "Finance"}))).await;
+    let hook = json!({"url": "https://hooks.example.com/path-that-is-a-secret", "events": ["recovered"]});
+    house.expect(201, Method::POST, "/webhooks", Some(hook)).await;
+    let mail = json!({"email": "ops@example.com", "events": ["recovered"]});
+    house.expect(201, Method::POST, "/email-recipients", Some(mail)).await;
+    house.expect(200, Method::PATCH, "/settings", Some(json!({"accountName": "Acme and sons"}))).await;
+    let owner = Visitor::owner(&house).await;
+    for (kind, shown, name) in [
+        ("project", "Projects", "Finance"),
+        ("webhook", "Webhooks", "hooks.example.com"),
+        ("email", "E-mail recipients", "ops@example.com"),
+        ("account", "Account", "Acme and sons"),
+    ] {
+        let (_, page) = owner.see(&format!("/activity?action={kind}")).await;
+        let body = page.split_once("<tbody>").expect("something was done").1;
+        assert!(body.contains(&format!(">{name}</td>")), "{kind}: {body}");
+        assert!(!page.contains("path-that-is-a-secret"), "{page}");
+        assert!(page.contains(&format!("selected>{shown}<")), "{page}");
+    }
 }
 
 async fn activity_is_filtered_and_leaves_out_tokens_that_were_given(house: House) {

@@ -41,7 +41,7 @@ const SIZE: i64 = 50;
 /// Also the tokens that were given.
 const ALL: &str = "all";
 /// What can be chosen, and whether it is for owners alone: first words of actions.
-const KINDS: [(&str, &str, bool); 12] = [
+const KINDS: [(&str, &str, bool); 14] = [
     ("", "Everything but tokens given", false),
     (ALL, "Everything", true),
     ("agent", "Agents", false),
@@ -53,7 +53,9 @@ const KINDS: [(&str, &str, bool); 12] = [
     ("account", "Account", true),
     ("project", "Projects", true),
     ("webhook", "Webhooks", true),
+    ("email", "E-mail recipients", true),
     ("access", "Refused by role", true),
+    ("address", "Refused by address", true),
 ];
 
 /// What the query asks for. A token is given to every caller once an hour and more: who wants to see that says so.

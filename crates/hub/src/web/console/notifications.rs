@@ -59,7 +59,7 @@ fn row(app: &App, recipient: Recipient) -> Row {
         (None, None) => (Badge::new(Shape::Ring, "quiet", "None yet"), None),
     };
     Row {
-        host: shown(&recipient).to_owned(),
+        host: shown(&recipient.address).to_owned(),
         kind: if recipient.kind == "webhook" { "Webhook" } else { "E-mail" },
         events: recipient.events.iter().map(|word| briefly(word)).collect(),
         badge,
@@ -121,7 +121,7 @@ pub(crate) async fn add(State(app): State<Arc<App>>, Sent(visitor, fields): Sent
     };
     match added {
         Ok((id, Some(secret))) => {
-            let made = Some((shown(&app.recipient(&visitor.caller, &id).await?).to_owned(), secret));
+            let made = Some((shown(&app.recipient(&visitor.caller, &id).await?.address).to_owned(), secret));
             let said = (Wrong::default(), Said { made, tested: None });
             Ok(page(&notifications(&app, &visitor, &Fields::default(), said).await?))
         }
@@ -143,7 +143,7 @@ pub(crate) async fn test(
     Path(id): Path<String>,
     Sent(visitor, _): Sent,
 ) -> Result<Response, Mishap> {
-    let host = shown(&app.recipient(&visitor.caller, &id).await?).to_owned();
+    let host = shown(&app.recipient(&visitor.caller, &id).await?.address).to_owned();
     let why = app.test_recipient(&visitor.caller, &id).await?.err().unwrap_or_default();
     let said = (Wrong::default(), Said { made: None, tested: Some((host, why)) });
     Ok(page(&notifications(&app, &visitor, &Fields::default(), said).await?))
