@@ -12,11 +12,17 @@ const browser = await launch();
 const wrong = [];
 if (SHOTS) mkdirSync(SHOTS, { recursive: true });
 
+const LISTS = ["agents", "pipelines"];
+
 async function look(page, name, theme, width) {
   const where = `${name} ${theme} ${width}`;
   for (const found of await breaches(page)) wrong.push(`${where}: ${found}`);
   const spill = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
   if (spill > 0) wrong.push(`${where}: is ${spill} px wider than the window`);
+  // The two lists show all their columns in the usual window, however long the names.
+  const hidden = LISTS.includes(name) && width === 1280 &&
+    await page.evaluate(() => Math.max(0, ...[...document.querySelectorAll(".scroll")].map((box) => box.scrollWidth - box.clientWidth)));
+  if (hidden > 0) wrong.push(`${where}: ${hidden} px of its table are out of sight`);
   if (SHOTS) await page.screenshot({ path: `${SHOTS}/${name}-${theme}-${width}.png`, fullPage: true });
 }
 
