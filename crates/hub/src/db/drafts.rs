@@ -36,8 +36,8 @@ fn draft(row: &AnyRow) -> Draft {
 pub(crate) async fn keep<'e>(on: impl Executor<'e, Database = Any>, draft: &Draft) -> Result<(), Refused> {
     sqlx::query(
         "INSERT INTO drafts (id, account_id, project_id, person_id, body, notes, updated_at) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (id) DO UPDATE SET body = excluded.body, \
-         notes = excluded.notes, updated_at = excluded.updated_at",
+         VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (id) DO UPDATE SET \
+         project_id = excluded.project_id, body = excluded.body, notes = excluded.notes, updated_at = excluded.updated_at",
     )
     .bind(&draft.id)
     .bind(&draft.account_id)

@@ -19,6 +19,7 @@ mod console;
 mod docs;
 mod document;
 mod doors;
+mod drafts;
 mod figures;
 mod gateway;
 mod guards;

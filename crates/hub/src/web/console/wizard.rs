@@ -6,6 +6,7 @@ mod form;
 mod howto;
 mod lines;
 mod picker;
+mod project;
 mod refusals;
 mod review;
 mod secret;
@@ -120,7 +121,7 @@ async fn name_page(
     app: &App,
     visitor: &Visitor,
     (draft, name, agent, replaced): (&str, &str, &str, Option<&str>),
-    wrong: Wrong,
+    (project, wrong): (&str, Wrong),
 ) -> Result<FormPage, Mishap> {
     let (picks, any) = agents(app, visitor, (agent, replaced)).await?;
     let hint = if any { String::new() } else { "An agent must be running, and have no pipeline yet.".into() };
@@ -128,18 +129,21 @@ async fn name_page(
         .help("Up to 255 characters. Slot and publication in the source are named after the first one.");
     let agent_field = Choice::of("agentId", "Agent", picks, &wrong)
         .help("It runs this pipeline in your network. Only agents that are running and free can be chosen.");
+    // An edited one stays in its project.
+    let project = if replaced.is_none() { project::choice(app, visitor, project, &wrong).await? } else { None };
+    let fields = [form::Part::Field(name_field)].into_iter().chain(project).chain([form::Part::Choice(agent_field)]);
     Ok(FormPage {
         shell: visitor.shell("Create pipeline", "pipelines"),
         trail: Trail::new(draft, "name", name),
         summary: Summary(wrong),
         lead: "Which agent shall carry the changes?",
-        fields: vec![form::Part::Field(name_field), form::Part::Choice(agent_field)],
+        fields: fields.collect(),
         hint,
     })
 }
 
 pub(crate) async fn begin(State(app): State<Arc<App>>, visitor: Visitor) -> Result<Response, Mishap> {
-    Ok(page(&name_page(&app, &visitor, ("", "", "", None), Wrong::default()).await?))
+    Ok(page(&name_page(&app, &visitor, ("", "", "", None), ("", Wrong::default())).await?))
 }
 
 /// What is wrong with name and agent.
@@ -160,11 +164,11 @@ pub(crate) async fn create_draft(State(app): State<Arc<App>>, Sent(visitor, fiel
     let wrong = name_wrong(&app, &visitor, &fields, None).await?;
     if wrong.any() {
         let typed = ("", fields.get("name"), fields.get("agentId"), None);
-        return Ok(with_status(StatusCode::BAD_REQUEST, &name_page(&app, &visitor, typed, wrong).await?));
+        let project = fields.get("projectId");
+        return Ok(with_status(StatusCode::BAD_REQUEST, &name_page(&app, &visitor, typed, (project, wrong)).await?));
     }
-    let projects = app.all_projects(&visitor.caller).await?;
-    let project = projects.first().ok_or(Refused::NotFound("a project"))?;
-    let mut draft = app.new_draft(&visitor.caller, &project.id).await?;
+    let project = project::chosen(&app, &visitor, &fields).await?;
+    let mut draft = app.new_draft(&visitor.caller, &project).await?;
     form::put_name(&mut draft, &fields);
     let next = format!("/pipelines/new/{}/source", draft.id);
     app.keep_draft(draft).await?;
@@ -189,7 +193,7 @@ async fn step_page(
         "name" => {
             let replaced = draft.note(OF);
             let typed = (draft.id.as_str(), text("name"), text("agentId"), replaced.as_deref());
-            let page = name_page(app, visitor, typed, wrong).await?;
+            let page = name_page(app, visitor, typed, (&draft.project_id, wrong)).await?;
             Ok(with_status(status, &FormPage { trail: Trail::of(draft, "name"), ..page }))
         }
         "test" => Ok(with_status(status, &test_page(app, visitor, draft).await?)),
@@ -218,7 +222,7 @@ pub(crate) async fn step(
     visitor: Visitor,
     query: Fields,
 ) -> Result<Response, Mishap> {
-    let draft = app.draft(&visitor.caller, &draft).await?;
+    let draft = review::draft(&app, &visitor, &draft).await?;
     step_page(&app, &visitor, (&draft, step_of(&step)?), (&query, Wrong::default())).await
 }
 
@@ -228,7 +232,7 @@ pub(crate) async fn keep(
     Sent(visitor, fields): Sent,
 ) -> Result<Response, Mishap> {
     let step = step_of(&step)?;
-    let mut draft = app.draft(&visitor.caller, &id).await?;
+    let mut draft = review::draft(&app, &visitor, &id).await?;
     let (before, mut refused) = (draft.spec(), Vec::new());
     if fields.get("go") == "discard" {
         app.discard_draft(&visitor.caller, &id).await?;
@@ -241,6 +245,7 @@ pub(crate) async fn keep(
     let wrong = match step {
         "name" => {
             form::put_name(&mut draft, &fields);
+            project::put(&app, &visitor, &mut draft, &fields).await?;
             name_wrong(&app, &visitor, &fields, draft.note(OF).as_deref()).await?
         }
         "test" => return test(&app, &visitor, draft, &fields).await,

@@ -13,6 +13,7 @@ use crate::app::App;
 use crate::app::pipelines::PipelineCommand;
 use crate::db::drafts::Draft;
 use crate::db::pipelines::Pipeline;
+use crate::fault::Refused;
 use crate::web::api::pipelines::checked;
 use crate::web::console::diff::{Line, diff};
 use crate::web::console::page::{Mishap, Shell, Wrong, with_status};
@@ -22,6 +23,8 @@ use crate::web::console::yaml;
 
 /// The note that says which revision an edit began with.
 const REVISION: &str = "revision";
+/// The note that says which pipeline it was that an edit began with, and that is deleted.
+const GONE: &str = "gone";
 
 #[derive(Template)]
 #[template(path = "wizard_review.html")]
@@ -36,6 +39,8 @@ pub(super) struct ReviewPage {
     changes: Vec<Line>,
     moves: bool,
     is_wanted: bool,
+    /// The one that it was to replace is deleted.
+    is_gone: bool,
 }
 
 pub(super) async fn review_page(
@@ -69,8 +74,25 @@ pub(super) async fn review_page(
         moves: before.is_some() && crate::app::status::root(&old) != crate::app::status::root(&spec),
         is_wanted: before.as_ref().is_some_and(|before| before.wanted == "running"),
         is_edit: before.is_some(),
+        is_gone: draft.note(GONE).is_some(),
         yaml: written,
     })
+}
+
+/// A draft as it is now. The pipeline that it was to change may be deleted by now: then it is one of a new pipeline, so that nothing
+/// that somebody has typed is out of reach.
+pub(super) async fn draft(app: &App, visitor: &Visitor, id: &str) -> Result<Draft, Mishap> {
+    let mut draft = app.draft(&visitor.caller, id).await?;
+    if let Some(of) = draft.note(OF) {
+        match app.placed(&visitor.caller, &of).await {
+            Err(Refused::NotFound(_)) => {
+                draft.forget(&[OF, REVISION]);
+                draft.remember(GONE, &of);
+            }
+            found => drop(found?),
+        }
+    }
+    Ok(draft)
 }
 
 /// A draft of what is there already; its last step replaces it.
