@@ -101,3 +101,19 @@ document.addEventListener("htmx:beforeRequest", (event) => {
     || (!marked.isCollapsed && place.contains(marked.anchorNode));
   if (busy) event.preventDefault();
 });
+
+// What has come stands where the old part stood: scrolled as far, and with the focus where that was on what scrolls. Whatever has
+// an id keeps its focus by itself.
+const scrollers = (place) => [...place.querySelectorAll(".scroll, pre")];
+let places = [];
+document.addEventListener("htmx:beforeSwap", (event) => {
+  places = scrollers(event.detail.target)
+    .map((box) => ({ left: box.scrollLeft, top: box.scrollTop, focused: box === document.activeElement }));
+});
+document.addEventListener("htmx:afterSwap", (event) => {
+  for (const [at, box] of scrollers(event.target).entries()) {
+    const { left, top, focused } = places[at] ?? {};
+    box.scrollTo({ left, top, behavior: "instant" });
+    if (focused) box.focus({ preventScroll: true });
+  }
+});

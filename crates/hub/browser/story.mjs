@@ -133,6 +133,19 @@ if (javaScriptEnabled) {
   assert.equal(await page.locator("[hx-trigger]").count(), 0, "a paused page asks for nothing");
   await button("Resume updates").click();
 }
+if (javaScriptEnabled) {
+  // A table that renews itself stays where it was scrolled to, and keeps the focus.
+  const [here, wide] = [page.url(), page.viewportSize()];
+  await page.setViewportSize({ width: 320, height: 640 });
+  await page.goto(`${HUB_URL}/agents`);
+  const table = page.getByRole("region", { name: "Table of agents" });
+  await table.focus();
+  await table.evaluate((box) => { box.scrollLeft = 120; box.dataset.old = "yes"; });
+  await page.waitForFunction(() => !document.querySelector(".scroll").dataset.old);
+  assert.deepEqual(await table.evaluate((box) => [box.scrollLeft, box === document.activeElement]), [120, true]);
+  await page.setViewportSize(wide);
+  await page.goto(here);
+}
 // A code leads to the page about it.
 await page.goto(`${HUB_URL}/docs/errors/PG-012`);
 await page.getByRole("heading", { name: "PG-012: The slot is in use" }).waitFor();
