@@ -58,7 +58,7 @@ async function screens(page, where) {
     ["agent-install", `/agents/${agents["orders-eu"]}/install`], ["agent-allowlist", `/agents/${agents["orders-eu"]}/allowlist`],
     ["agent-instances", `/agents/${agents.warehouse}/instances`], ["agent-commands", `/agents/${agents["orders-eu"]}/commands`],
     ["pipeline-restart", `/pipelines/${eu}/restart`], ["pipeline-revisions", `/pipelines/${eu}/revisions`],
-    ["pipeline-commands", `/pipelines/${eu}/commands`],
+    ["pipeline-commands", `/pipelines/${eu}/commands`], ["pipeline-activity", `/pipelines/${eu}/activity`],
     ["lost", "/no/such/page"], ["docs", "/docs"], ["docs-error", "/docs/errors/PG-012"],
     ["docs-codes", "/docs/reference/codes"], ["docs-cli", "/docs/reference/cli"],
     ["times", `/pipelines/${pipelines.returns}/times`], ["times-none", `/pipelines/${eu}/times`],

@@ -68,6 +68,8 @@ pub(crate) struct Wanted {
     pub(crate) action: String,
     /// As a line has it. Empty: anyone.
     pub(crate) actor: String,
+    /// What it was done to, as a line has it. Empty: anything.
+    pub(crate) object: String,
     /// Without the tokens that were given, of which every caller leaves one an hour. Those that were refused stay.
     pub(crate) quiet: bool,
     /// Only what was done to agents and pipelines.
@@ -81,7 +83,8 @@ macro_rules! wanted {
             $select,
             " FROM audit_log WHERE account_id = $1 AND ($2 = '' OR action = $2 OR action LIKE $3) \
              AND ($4 = '' OR actor = $4) AND ($5 = '' OR NOT (action = 'token.issue' AND outcome = 'done')) \
-             AND ($6 = '' OR action LIKE 'agent.%' OR action LIKE 'pipeline.%' OR action LIKE 'credentials.%') ",
+             AND ($6 = '' OR action LIKE 'agent.%' OR action LIKE 'pipeline.%' OR action LIKE 'credentials.%') \
+             AND ($7 = '' OR object = $7) ",
             $then
         )
     };
@@ -89,7 +92,7 @@ macro_rules! wanted {
 
 const LINES: &str = wanted!(
     "SELECT id, at, actor, address, action, object, detail, outcome",
-    "AND id < $7 ORDER BY id DESC LIMIT $8 OFFSET $9"
+    "AND id < $8 ORDER BY id DESC LIMIT $9 OFFSET $10"
 );
 const COUNT: &str = wanted!("SELECT COUNT(*) AS total", "");
 
@@ -104,6 +107,7 @@ fn bound(sql: &'static str, account_id: &str, wanted: &Wanted) -> Bound {
         .bind(wanted.actor.clone())
         .bind(switch(wanted.quiet))
         .bind(switch(wanted.of_work))
+        .bind(wanted.object.clone())
 }
 
 /// The account's lines that are wanted, the newest first.

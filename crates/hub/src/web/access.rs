@@ -201,6 +201,7 @@ pub(crate) const DOORS: &[Door] = &[
     door("GET", "/pipelines/{id}/configuration", VIEWER),
     door("GET", "/pipelines/{id}/revisions", VIEWER),
     door("GET", "/pipelines/{id}/commands", VIEWER),
+    door("GET", "/pipelines/{id}/activity", VIEWER),
     door("GET", "/pipelines/{id}/times", VIEWER),
     door("POST", "/pipelines/{id}/times", EDITOR),
     door("GET", "/pipelines/{id}/restart", EDITOR),

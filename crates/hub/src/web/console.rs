@@ -93,6 +93,7 @@ pub(crate) fn routes(app: &Arc<App>) -> Router<Arc<App>> {
         .route("/pipelines/{id}/revisions", get(revisions::list))
         .route("/pipelines/{id}/rollback", post(revisions::roll_back))
         .route("/pipelines/{id}/commands", get(revisions::commands))
+        .route("/pipelines/{id}/activity", get(activity::of_pipeline))
         .route("/pipelines/{id}/delete", get(pipeline::deletion).post(pipeline::delete))
         .route("/docs", get(docs::contents))
         .route("/docs/{*place}", get(docs::document))

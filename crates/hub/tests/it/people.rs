@@ -20,6 +20,7 @@ on_both_databases!(
     the_newest_invitation_counts_and_can_be_withdrawn,
     a_viewer_sees_what_was_done_to_agents_and_not_to_people,
     activity_is_filtered_and_leaves_out_tokens_that_were_given,
+    a_pipeline_lists_what_was_done_to_it_and_to_nothing_else,
 );
 
 async fn a_role_is_changed_and_holds_at_once(house: House) {
@@ -226,6 +227,32 @@ async fn a_viewer_sees_what_was_done_to_agents_and_not_to_people(house: House) {
     let owner = Visitor::owner(&house).await;
     let (_, page) = owner.see("/activity").await;
     assert!(page.contains("Join") && page.contains("127.0.0.1"), "{page}");
+}
+
+async fn a_pipeline_lists_what_was_done_to_it_and_to_nothing_else(house: House) {
+    let (north, south) = (house.new_agent("north").await, house.new_agent("south").await);
+    let path = house.new_pipeline("shop", &north).await;
+    house.new_pipeline("other", &south).await;
+    house.command(&path, "START").await;
+    for _ in 0..25 {
+        house.command(&path, "STOP").await;
+        house.command(&path, "START").await;
+    }
+    let of = format!("/pipelines/{}/activity", path.rsplit('/').next().unwrap());
+    let owner = Visitor::owner(&house).await;
+    let body = |page: &str| page.split_once("<tbody>").unwrap().1.split_once("</tbody>").unwrap().0.to_owned();
+    let (_, newest) = owner.see(&of).await;
+    let (before, _) = newest.split_once("\">Earlier</a>").expect("52 lines are two pages");
+    let link = before.rsplit_once("href=\"").unwrap().1;
+    let (_, earlier) = owner.see(&format!("{of}{link}")).await;
+    let all = format!("{}{}", body(&newest), body(&earlier));
+    let counted = ["Create pipeline", "Start pipeline", "Stop pipeline", "<tr>"].map(|word| all.matches(word).count());
+    assert_eq!(counted, [1, 26, 25, 52], "{all}");
+    assert!(all.contains("(API client)") && all.contains("127.0.0.1"), "{all}");
+    // Whoever only looks is told who, and not from where.
+    let (vera, _) = joined(&house, "vera@example.com", "viewer").await;
+    let (_, page) = vera.see(&of).await;
+    assert!(body(&page).contains("Start pipeline") && !body(&page).contains("127.0.0.1"), "{page}");
 }
 
 #[tokio::test]

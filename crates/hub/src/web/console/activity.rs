@@ -1,18 +1,21 @@
 //! Who did what: the account's audit log.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use askama::Template;
-use axum::extract::State;
+use axum::extract::{Path, State};
 use axum::response::Response;
+use millrace_model::Timestamp;
 
 use super::page::{Mishap, Shell, page};
 use super::pager::Earlier;
+use super::pipeline::{Head, head};
 use super::show::{Pick, When, filters};
 use super::visitor::{Fields, Visitor};
 use crate::app::App;
 use crate::auth::Role;
-use crate::db::audit::Wanted;
+use crate::db::audit::{Line, Wanted};
 
 struct Row {
     when: When,
@@ -66,7 +69,7 @@ fn wanted(query: &Fields) -> Wanted {
         action: if is_kind { action.to_owned() } else { String::new() },
         actor: query.get("actor").to_owned(),
         quiet: action.is_empty(),
-        of_work: false,
+        ..Wanted::default()
     }
 }
 
@@ -109,8 +112,15 @@ pub(crate) async fn list(State(app): State<Arc<App>>, visitor: Visitor, query: F
     // Who is no owner is shown nobody but those whose deeds are.
     let known = names.iter().filter(|(who, _)| is_owner || deeds.iter().any(|deed| deed.actor == **who));
     let who = picks(actors(known), query.get("actor"), str::to_owned);
+    let rows = deeds.into_iter().map(|deed| row(deed, &names, is_owner, now));
+    let shell = visitor.shell("Activity", "activity");
+    let is_filtered = !query.get("action").is_empty() || !query.get("actor").is_empty();
+    Ok(page(&ActivityPage { shell, rows: rows.collect(), what, who, is_filtered, earlier }))
+}
+
+fn row(deed: Line, names: &HashMap<String, String>, is_owner: bool, now: Timestamp) -> Row {
     let called = |what: &str| names.get(what).cloned().unwrap_or_else(|| what.to_owned());
-    let rows = deeds.into_iter().map(|deed| Row {
+    Row {
         when: When::new(deed.at, now),
         who: match deed.actor.split_once(':') {
             Some(("client", _)) => format!("{} (API client)", called(&deed.actor)),
@@ -127,10 +137,36 @@ pub(crate) async fn list(State(app): State<Arc<App>>, visitor: Visitor, query: F
         address: deed.address,
         why: if deed.outcome == "done" { String::new() } else { deed.detail },
         outcome: deed.outcome,
-    });
-    let shell = visitor.shell("Activity", "activity");
-    let is_filtered = !query.get("action").is_empty() || !query.get("actor").is_empty();
-    Ok(page(&ActivityPage { shell, rows: rows.collect(), what, who, is_filtered, earlier }))
+    }
+}
+
+#[derive(Template)]
+#[template(path = "pipeline_activity.html")]
+struct OfPipelinePage {
+    shell: Shell,
+    head: Head,
+    rows: Vec<Row>,
+    earlier: Earlier,
+}
+
+/// Who did what to one pipeline.
+pub(crate) async fn of_pipeline(
+    State(app): State<Arc<App>>,
+    Path(id): Path<String>,
+    visitor: Visitor,
+    query: Fields,
+) -> Result<Response, Mishap> {
+    let (placed, now) = (app.placed(&visitor.caller, &id).await?, app.now());
+    let wanted = Wanted { object: format!("pipeline:{id}"), ..Wanted::default() };
+    let found = app.activity(&visitor.caller, wanted, &Earlier::part(&query, SIZE)).await?;
+    let names = app.names(&visitor.caller).await?;
+    let is_owner = visitor.caller.role >= Role::Owner;
+    Ok(page(&OfPipelinePage {
+        shell: visitor.shell(&placed.pipeline.name, "pipelines"),
+        head: head(&placed, "activity", now),
+        earlier: Earlier::new(&query, found.next.as_ref()),
+        rows: found.rows.into_iter().map(|deed| row(deed, &names, is_owner, now)).collect(),
+    }))
 }
 
 /// `agent.create` as one would say it.
