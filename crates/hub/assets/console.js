@@ -24,6 +24,27 @@ function copyButton(block) {
   block.append(button);
 }
 
+// The rule of a field, told while one types and no later than the hub would say it.
+function tellRule(input) {
+  const rule = new RegExp(input.dataset.rule, "v");
+  const field = input.closest(".field");
+  let told = field.querySelector(".error");
+  if (!told) {
+    told = document.createElement("p");
+    told.className = "error";
+    told.id = `e-${input.name}`;
+    input.after(told);
+    input.setAttribute("aria-describedby", `${told.id} ${input.getAttribute("aria-describedby")}`);
+  }
+  told.setAttribute("role", "status");
+  input.addEventListener("input", () => {
+    const isWrong = !rule.test(input.value);
+    field.classList.toggle("wrong", isWrong);
+    input.setAttribute("aria-invalid", String(isWrong));
+    told.textContent = isWrong ? input.dataset.words : "";
+  });
+}
+
 function fitDeployments(form) {
   const cloud = form.elements.cloudProvider;
   const deployment = form.elements.deployment;
@@ -90,6 +111,7 @@ if (!document.cookie.split("; ").includes(`offset=${offset}`)) {
 for (const button of document.querySelectorAll("[data-script]")) button.hidden = false;
 for (const block of document.querySelectorAll("[data-copy]")) copyButton(block);
 for (const form of document.querySelectorAll('[data-form="agent"]')) fitDeployments(form);
+for (const input of document.querySelectorAll("[data-rule]")) tellRule(input);
 document.addEventListener("toggle", placeMenu, true);
 document.getElementById("summary")?.focus();
 

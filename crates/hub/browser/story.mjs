@@ -3,7 +3,7 @@
 
 import assert from "node:assert/strict";
 import { ANSWERS, Hub } from "./hub.mjs";
-import { launch, signIn } from "./browse.mjs";
+import { breaches, launch, signIn } from "./browse.mjs";
 
 const { HUB_URL, CLIENT_ID, CLIENT_SECRET, PROJECT_ID, EMAIL, PASSWORD, HUB_SCRIPT } = process.env;
 const hub = new Hub(HUB_URL, CLIENT_ID, CLIENT_SECRET, PROJECT_ID);
@@ -36,6 +36,15 @@ await signIn(page, hub, EMAIL, PASSWORD);
 await button("Add agent").click();
 await button("Streaming").click();
 await page.getByLabel("Agent name").fill("bad/name");
+// The rule is told before anything is sent, and taken back when it is kept.
+const told = page.getByText("May hold letters A to Z, digits", { exact: false });
+if (javaScriptEnabled) {
+  for (const [name, times] of [["bad/name", 1], ["good name", 0], [" no", 1], ["", 0], ["bad/name", 1]]) {
+    await page.getByLabel("Agent name").fill(name);
+    assert.equal(await told.count(), times, `"${name}"`);
+  }
+  assert.deepEqual(await breaches(page), []);
+}
 await page.getByLabel("Cloud provider").selectOption({ label: "AWS" });
 await page.getByLabel("Deployment").selectOption({ label: "Fargate" });
 await button("Create agent").click();

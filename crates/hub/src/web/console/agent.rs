@@ -7,6 +7,7 @@ use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Redirect, Response};
 
+use super::agents::NAME_RULE;
 use super::page::{Mishap, Shell, Wrong, page, with_status};
 use super::pager::Earlier;
 use super::pipeline::{EVENTS, EventRow};
@@ -187,7 +188,8 @@ fn edit_page(visitor: &Visitor, agent: &Agent, (name, description): (&str, &str)
         platform: format!("{} · {}", spelled(&agent.cloud_provider), spelled(&agent.deployment)),
         name: Field::text("name", "Agent name", name, &wrong)
             .help("1 to 30 characters: letters A to Z, digits, spaces, - and _.")
-            .most(30),
+            .most(30)
+            .rule(NAME_RULE.0, NAME_RULE.1),
         description: Field::text("description", "Description", description, &wrong)
             .kind("area", "off")
             .most(500)

@@ -50,6 +50,10 @@ impl AgentsPage {
     }
 }
 
+/// The rule of `app::agents` for names, as a field has it.
+pub(super) const NAME_RULE: (&str, &str) =
+    (r"^(?!\s)[A-Za-z0-9\s_\-]*$", "May hold letters A to Z, digits, spaces, - and _ only, and begin with no space.");
+
 const STATUSES: [&str; 4] = ["Pending", "Running", "Stopped", "Unknown"];
 
 fn row(app: &App, agent: Agent, own: Option<&Placed>) -> Row {
@@ -133,7 +137,8 @@ impl AddPage {
             shell: visitor.shell("Add agent", "agents"),
             name: Field::text("name", "Agent name", fields.get("name"), &wrong)
                 .help("1 to 30 characters: letters A to Z, digits, spaces, - and _. You can change it later.")
-                .most(30),
+                .most(30)
+                .rule(NAME_RULE.0, NAME_RULE.1),
             description: Field::text("description", "Description", fields.get("description"), &wrong)
                 .kind("area", "off")
                 .most(500)

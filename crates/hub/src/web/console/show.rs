@@ -251,6 +251,8 @@ pub(crate) struct Field {
     pub(crate) complete: &'static str,
     pub(crate) most: u32,
     pub(crate) is_needed: bool,
+    /// What a script tells while one types, as a regular expression of scripts, and in words; the hub itself holds it in any case.
+    pub(crate) rule: Option<(&'static str, &'static str)>,
 }
 
 impl HtmlSafe for Field {}
@@ -268,7 +270,13 @@ impl Field {
             complete: "off",
             most: 255,
             is_needed: true,
+            rule: None,
         }
+    }
+
+    /// With a rule that is told while one types, in words that begin with a capital letter.
+    pub(crate) fn rule(self, expression: &'static str, words: &'static str) -> Self {
+        Self { rule: Some((expression, words)), ..self }
     }
 
     /// With a sentence below.
