@@ -3,6 +3,7 @@
 //! Nothing of a pipeline is decided here: `commands` holds one file a command, `wiring` puts source, target and engine
 //! together, `console` owns the terminal.
 
+mod allocator;
 mod api;
 mod args;
 mod commands;
@@ -28,6 +29,7 @@ use console::Console;
 use fault::{Cause, Failure};
 
 fn main() -> ExitCode {
+    allocator::bound();
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         // `--help` and `--version` are answers, not mistakes.

@@ -182,6 +182,8 @@ pub struct Changes {
     wire_bytes: u64,
     /// The part of `wire_bytes` that has not been taken.
     held_bytes: u64,
+    /// `wire_bytes` when the last transaction began.
+    bytes_at_begin: u64,
     batch_limit: ByteSize,
     batch_ready: bool,
     /// Asked for by the engine: `read` returns at the next boundary.
@@ -204,6 +206,7 @@ impl Changes {
             position: None,
             wire_bytes: 0,
             held_bytes: 0,
+            bytes_at_begin: 0,
             batch_limit,
             batch_ready: false,
             pause: false,
@@ -237,6 +240,7 @@ impl Changes {
             return;
         }
         self.in_transaction = true;
+        self.bytes_at_begin = self.wire_bytes;
         self.transactions.push(Transaction { base: self.last_sequence, end: None });
     }
 
@@ -346,6 +350,11 @@ impl Changes {
     /// The part of it that still lies in the builders.
     pub fn held_bytes(&self) -> u64 {
         self.held_bytes
+    }
+
+    /// Bytes read into the open transaction so far, whether or not they were taken since.
+    pub fn open_bytes(&self) -> u64 {
+        if self.in_transaction { self.wire_bytes.saturating_sub(self.bytes_at_begin) } else { 0 }
     }
 
     /// At a boundary: the batches of the tables that have grown large enough, oldest rows first.

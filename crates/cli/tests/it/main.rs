@@ -13,6 +13,7 @@ mod disk;
 mod durable;
 mod files;
 mod formats;
+mod heaps;
 mod hub;
 mod hub_canary;
 mod hub_commands;

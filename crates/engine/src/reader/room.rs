@@ -94,7 +94,8 @@ impl Reader<'_> {
         self.spilled.in_progress.retain(|&id, _| self.changes.is_in_progress(id));
         let limit = self.settings.open_limit().get();
         let mut fits = true;
-        if self.changes.in_transaction() && self.changes.held_bytes() >= limit {
+        // What has ended needs no disk, however much of it there is: its round closes at the next boundary.
+        if self.changes.open_bytes() >= limit && self.changes.held_bytes() >= limit {
             // What belongs to ended transactions goes to the writer.
             let (ended, open) = self.changes.take_open().map_err(unbuilt)?;
             self.hand_over(ended).await?;

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, Once};
 use std::time::Duration;
 
 use millrace_engine::{Observer, observed};
+use millrace_model::ByteSize;
 use millrace_testkit::fuse::{Blow, Fuse};
 use millrace_testkit::scripted_source::ScriptedRow;
 use tracing::field::{Field, Visit};
@@ -189,4 +190,31 @@ fn a_life_that_ends_leaves_nothing_on_disk_and_says_so() {
         assert!(spilled.last().is_none_or(|&bytes| bytes == 0), "at {step}: {spilled:?}");
     }
     assert!(waited > 10, "only {waited} lives had something on disk");
+}
+
+#[test]
+fn small_transactions_do_not_wait_on_disk_however_many_they_are() {
+    let (lines, seen) = listening(|| {
+        let seen = Arc::new(Seen::default());
+        block_on(async {
+            // Each read ends inside a transaction, with more in memory than one may take: fifty have ended.
+            let stage = Stage { memory: Some(24 << 10), ..Stage::default() };
+            assert_eq!(stage.run(&Fuse::never(), "zero").await.code(), 0);
+            let row = |id| ScriptedRow::create(if id % 2 == 0 { "a" } else { "b" }, id, "x");
+            for number in 0..400 {
+                stage.world.append((0..6).map(|id| row(10 * number + id)));
+            }
+            let mut engine = stage.engine(&Fuse::never(), "one");
+            engine.settings.commit_bytes = ByteSize::mib(1);
+            engine.settings.commit_interval = Duration::from_secs(100);
+            let ended = observed(seen.clone(), Box::pin(stage.run_engine(engine, &Fuse::never()))).await;
+            assert_eq!(ended.code(), 0, "{ended:?}");
+            stage.assert_whole("many small transactions");
+        });
+        seen
+    });
+    assert!(lines.iter().any(|line| line.get("code") == "committed"), "nothing was heard");
+    assert!(!lines.iter().any(|line| line.get("code") == "spilling"), "{lines:?}");
+    assert_eq!(*seen.spilled.lock().unwrap(), Vec::<u64>::new());
+    assert_eq!(seen.commits.lock().unwrap().len(), 400);
 }
