@@ -18,15 +18,25 @@ fn threads_share_two_heaps() {
     load.stop().unwrap();
     running.stop(PATIENCE).unwrap();
     assert!(maps.contains("[heap]"), "{maps}");
-    let threads_heaps = maps.lines().filter(|line| begins_heap(line)).count();
-    assert_eq!(threads_heaps, 1, "beside the first\n{maps}");
+    assert_eq!(heaps(&maps), 1, "beside the first\n{maps}");
 }
 
-/// `7f0000000000-7f0000021000 rw-p 00000000 00:00 0`.
-fn begins_heap(line: &str) -> bool {
-    let mut words = line.split_whitespace();
-    let (Some(range), Some("rw-p")) = (words.next(), words.next()) else { return false };
-    let start = range.split('-').next().and_then(|start| u64::from_str_radix(start, 16).ok());
-    // Nothing follows the inode: it is no file.
-    words.count() == 3 && start.is_some_and(|start| start % HEAP == 0)
+/// Counts the heaps of threads: memory in use across a multiple of [`HEAP`], and directly behind it the rest of the reserve,
+/// which nobody may touch. Whatever else lies beside the two is one mapping with them, so that neither begins or ends by itself.
+fn heaps(maps: &str) -> usize {
+    let mappings: Vec<_> = maps.lines().filter_map(mapping).collect();
+    let is_heap = |two: &&[(u64, u64, &str)]| {
+        let [(start, end, used), (rest, last, reserved)] = **two else { return false };
+        let heap = start.next_multiple_of(HEAP);
+        (used, reserved) == ("rw-p", "---p") && heap < end && end == rest && last >= heap + HEAP
+    };
+    mappings.windows(2).filter(is_heap).count()
+}
+
+/// Start, end and rights in a line as `7f0000000000-7f0000021000 rw-p 00000000 00:00 0`.
+fn mapping(line: &str) -> Option<(u64, u64, &str)> {
+    let (range, rest) = line.split_once(' ')?;
+    let (start, end) = range.split_once('-')?;
+    let number = |text| u64::from_str_radix(text, 16).ok();
+    Some((number(start)?, number(end)?, rest.get(..4)?))
 }
