@@ -16,9 +16,11 @@ impl Snapshotter<'_> {
     pub(super) async fn pass(&mut self, known: &Known, due: &[&Member], joining: &[TableName]) -> Result<(), Fault> {
         let names: Vec<String> = due.iter().map(|member| member.schema.table.to_string()).collect();
         if !self.engine.settings.snapshot {
-            let position = self.engine.source.end().await?;
             let past = self.past(known, &names).await?;
             let tables = due.iter().map(|member| counting(member, &past)).collect();
+            self.hold().await?;
+            // The stream stands, so that it cannot have passed this one.
+            let position = self.engine.source.end().await?;
             self.join(position, tables).await?;
             return Ok(());
         }
@@ -58,8 +60,7 @@ impl Snapshotter<'_> {
     /// and has joined, or goes on as far as the source is sure that C lies beyond: were it to pass C, changes of a joining
     /// table would be lost, and the anchor would be too high.
     async fn caught_up(&self) -> Result<Arc<dyn Snapshot>, Fault> {
-        let position = self.engine.source.end().await?;
-        self.requests.ask(|reply| Request::Hold { position, reply }).await?;
+        self.hold().await?;
         let (bounds, mut bound) = tokio::sync::watch::channel(None);
         let tell = |position| {
             bounds.send_replace(Some(position));
@@ -76,6 +77,12 @@ impl Snapshotter<'_> {
             snapshot = self.engine.source.snapshot(&tell) => snapshot,
             gone = following => Err(gone.err().unwrap_or_else(|| Cause::ReaderEnded.into())),
         }
+    }
+
+    /// Has the stream come to the log's end of now, and stand there.
+    async fn hold(&self) -> Result<(), Fault> {
+        let position = self.engine.source.end().await?;
+        self.requests.ask(|reply| Request::Hold { position, reply }).await
     }
 
     /// Ends a hold that nobody else will end.
