@@ -16,6 +16,11 @@ use super::{Aside, Changes, TRANSACTION_BYTES, TableChanges, Transaction, Transa
 use crate::batch::{Batch, Origin, Run};
 use crate::schema::{Op, TableSchema};
 
+/// Memory of a part's rows of one table, beside the rows: what schemas they came under.
+const PART_BYTES: u64 = 160;
+/// Memory of a note on a part: that rows of it came between those of others, or that it was undone.
+const NOTE_BYTES: u64 = 16;
+
 /// All transactions in progress.
 #[derive(Debug, Default)]
 pub(super) struct InProgress {
@@ -173,6 +178,10 @@ impl Unended {
         }
     }
 
+    fn part_bytes(&self) -> u64 {
+        self.used.len() as u64 * PART_BYTES + (self.parts.len() + self.undone.len()) as u64 * NOTE_BYTES
+    }
+
     pub(super) fn define(&mut self, slot: usize, schema: Arc<TableSchema>) {
         if self.tables.len() <= slot {
             self.tables.resize_with(slot + 1, || None);
@@ -309,7 +318,12 @@ impl Changes {
 
     // ---- what the engine calls ----
 
-    /// Memory of transactions in progress.
+    /// Memory of what is known of the parts of transactions in progress, which stays when their rows are taken.
+    pub fn part_bytes(&self) -> u64 {
+        self.in_progress.all().map(Unended::part_bytes).sum()
+    }
+
+    /// Memory of the rows of transactions in progress.
     pub fn in_progress_bytes(&self) -> u64 {
         self.in_progress.all().map(|transaction| transaction.held_bytes).sum()
     }
