@@ -314,7 +314,7 @@ pub struct Claim {
     /// The state that it repeats or resets.
     pub standing: Standing,
     /// Files that a `restart` takes out of the lake.
-    pub removed: Vec<String>,
+    pub removed: Arc<[String]>,
 }
 
 /// A commit whose bytes are fixed but which may not have landed yet.
