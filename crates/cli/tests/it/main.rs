@@ -44,6 +44,7 @@ mod stores;
 mod strangers;
 mod trace;
 mod usage;
+mod wide;
 
 use std::path::PathBuf;
 use std::process::{Command, Output};
