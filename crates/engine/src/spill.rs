@@ -87,7 +87,7 @@ async fn blocking<T: Send + 'static>(act: impl FnOnce() -> io::Result<T> + Send 
 pub(crate) async fn try_out(folder: &Path) -> Result<(), Fault> {
     let place = folder.to_owned();
     match tokio::task::spawn_blocking(move || Spill::new(&place)).await {
-        Ok(spill) => Ok(drop(spill?)),
+        Ok(spill) => spill.map(drop).map_err(Fault::from),
         Err(_) => Err(Cause::Batch("the spill's thread ended".into()).into()),
     }
 }

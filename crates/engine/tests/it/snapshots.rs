@@ -486,7 +486,7 @@ async fn joins_unread_beside_a_stream(streamed: bool, pause: Option<usize>) -> V
     };
     let (exit, ()) = tokio::join!(stage.run(&one, "one"), meanwhile);
     assert_eq!(exit.code(), 0, "{}", one.trace().join("\n"));
-    stage.lake.verify(&stage.world, None).unwrap();
+    stage.lake.verify(&stage.world, None).expect("the lake is sound");
     one.trace()
 }
 

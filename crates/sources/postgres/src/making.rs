@@ -31,7 +31,6 @@ pub(crate) struct Wait {
 
 impl Wait {
     /// Gives the making up where its answer is long overdue. The next attempt asks on another connection.
-    #[expect(clippy::disallowed_methods, reason = "how long this process waits for an answer")]
     pub(crate) fn see(&mut self, shown: Shown) -> Result<(), Cause> {
         self.see_at(shown, Instant::now())
     }
