@@ -22,3 +22,5 @@ mod snapshots;
 mod stage;
 mod starts_anew;
 mod takeover;
+mod unread;
+mod unreadable;
