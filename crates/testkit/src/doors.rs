@@ -151,6 +151,11 @@ impl Door {
         self.asked.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// Whether something like this was asked for.
+    pub fn has_asked(&self, like: impl Fn(&str) -> bool) -> bool {
+        self.asked.lock().unwrap_or_else(PoisonError::into_inner).iter().any(|asked| like(asked))
+    }
+
     fn open<F, A>(answer: F) -> Result<Self>
     where
         F: Fn(TcpStream, Asked) -> A + Send + 'static,
