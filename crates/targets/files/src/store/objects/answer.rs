@@ -110,10 +110,7 @@ impl Answer {
 
     /// The permission that the service itself names.
     pub(crate) fn permission(&self) -> Option<&str> {
-        match self {
-            Self::Denied { permission, .. } => permission.as_deref(),
-            _ => None,
-        }
+        if let Self::Denied { permission, .. } = self { permission.as_deref() } else { None }
     }
 
     /// What it means that this was answered when something was to be done at `path`; `grant` is what is missing where
