@@ -53,10 +53,8 @@ pub(crate) enum Cause {
     SpillFull { limit: ByteSize },
     #[error("the lake has no table `{table}`, and nothing was restarted")]
     NoSuchTable { table: String },
-    #[error(
-        "transactions in progress need more than {limit} on disk: from here on the source keeps them until they end"
-    )]
-    SpillDeclined { limit: ByteSize },
+    #[error("{why}; from here on the source keeps transactions in progress until they end")]
+    Declined { why: String },
     #[error(
         "the columns of table {} have changed ({}); everything before that is in the lake, up to {position}",
         .change.table, differences(.change)
@@ -145,8 +143,9 @@ impl From<Cause> for Fault {
                 message,
                 "`millrace status` lists the tables; write `schema.table`, a dot inside a name as %2E",
             ),
-            Cause::SpillDeclined { .. } => Fault::retry("EN-019", message)
-                .cure("nothing: the log is opened anew without them; a larger `spill.limit` avoids the reconnect"),
+            Cause::Declined { .. } => Fault::retry("EN-019", message).cure(
+                "nothing: the log is opened anew without them; a larger `spill.limit`, with room for it in `spill.directory`, avoids the reconnect, and is needed where one transaction alone is larger (`EN-018`)",
+            ),
             Cause::SchemaChanged { .. } => Fault::refused(
                 "EN-021",
                 Refusal::SchemaChange,
@@ -159,6 +158,15 @@ impl From<Cause> for Fault {
             ),
             Cause::Batch(_) => Fault::defect("EN-011", message),
         }
+    }
+}
+
+impl Cause {
+    /// Whether transactions had no room on disk that have not ended.
+    pub(crate) fn is_lack_of_room(&self) -> bool {
+        let is_full =
+            |error: &io::Error| matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
+        matches!(self, Self::SpillFull { .. }) || matches!(self, Self::Spill { error, .. } if is_full(error))
     }
 }
 
@@ -239,7 +247,7 @@ mod tests {
             Cause::Spill { folder: text(), error: io::ErrorKind::StorageFull.into() },
             Cause::SpillFull { limit },
             Cause::NoSuchTable { table: text() },
-            Cause::SpillDeclined { limit },
+            Cause::Declined { why: text() },
             Cause::SchemaChanged {
                 change: Box::new(SchemaChange {
                     table: TableName::new(["d", "s", "t"]),

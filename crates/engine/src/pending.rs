@@ -129,7 +129,6 @@ impl Pending {
     /// After a close: finished entries have stood in their commit.
     pub(crate) fn closed(&mut self) {
         self.snapshots.retain(|snapshot| !snapshot.finished);
-        self.removed.clear();
     }
 }
 

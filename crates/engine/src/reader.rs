@@ -443,7 +443,7 @@ impl Reader<'_> {
             source: self.source.clone(),
             registry: self.pending.registry.clone(),
             snapshots: self.pending.snapshots.clone(),
-            removed: self.pending.removed.clone(),
+            removed: std::mem::take(&mut self.pending.removed),
             commits,
             files,
             chunks,

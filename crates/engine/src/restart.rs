@@ -108,10 +108,10 @@ impl Engine {
             let answers = taken.identity.identity.clone();
             return if adopt { Ok(true) } else { Err(Cause::OtherSource { found, answers }.into()) };
         }
-        match &standing.checkpoint.position {
-            None => Ok(matches!(taken.slot, Slot::Lost { .. })),
-            position => Ok(judge::continues(&taken.slot, position.as_ref(), &standing.source).is_err()),
-        }
+        let position = standing.checkpoint.position.as_ref();
+        // A slot that was never made is none that was lost.
+        let is_due = position.is_none() && matches!(taken.slot, Slot::Missing);
+        Ok(!is_due && judge::continues(&taken.slot, position, &standing.source).is_err())
     }
 
     fn restarted_standing(

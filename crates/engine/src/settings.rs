@@ -70,6 +70,11 @@ impl Settings {
         ByteSize::bytes(self.memory_limit.get() / 8)
     }
 
+    /// So much may be known of the parts (subtransactions) of transactions in progress, which no disk can take over.
+    pub(crate) fn parts_limit(&self) -> ByteSize {
+        ByteSize::bytes((self.memory_limit.get() / 16).max(64 << 10))
+    }
+
     /// So many bytes may lie in the builders inside a transaction before they go to disk: a copy of them is made on the way.
     pub(crate) fn open_limit(&self) -> ByteSize {
         ByteSize::bytes(self.memory_limit.get() / 24)

@@ -35,26 +35,25 @@ struct Entry {
     offset: u64,
     length: u64,
     base: i64,
-    wire_bytes: u64,
 }
 
 impl Spill {
     /// An empty spill in `folder`.
-    pub(crate) fn new(folder: &Path) -> Result<Self, Fault> {
+    pub(crate) fn new(folder: &Path) -> Result<Self, Cause> {
         let file = tempfile::tempfile_in(folder).map_err(|source| unusable(folder, source))?;
         Ok(Self { file: Arc::new(file), entries: Vec::new(), bytes: 0 })
     }
 
     /// Adds a batch of the transaction.
-    pub(crate) async fn push(&mut self, batch: Batch) -> Result<(), Fault> {
-        let (schema, wire_bytes) = (Arc::clone(&batch.schema), batch.wire_bytes);
+    pub(crate) async fn push(&mut self, batch: Batch) -> Result<(), Cause> {
+        let schema = Arc::clone(&batch.schema);
         let base = match &batch.origin {
             Origin::Stream { runs, .. } => runs.first().map_or(0, |run| run.base),
             Origin::Snapshot { .. } => 0,
         };
         let (file, offset) = (Arc::clone(&self.file), self.bytes);
         let length = blocking(move || write(&file, offset, &batch)).await?;
-        self.entries.push(Entry { schema, offset, length, base, wire_bytes });
+        self.entries.push(Entry { schema, offset, length, base });
         self.bytes += length;
         Ok(())
     }
@@ -73,14 +72,14 @@ impl Spill {
     pub(crate) async fn get(&self, number: usize) -> Result<Option<Batch>, Fault> {
         let Some(entry) = self.entries.get(number).cloned() else { return Ok(None) };
         let file = Arc::clone(&self.file);
-        blocking(move || read(&file, &entry)).await.map(Some)
+        Ok(Some(blocking(move || read(&file, &entry)).await?))
     }
 }
 
-async fn blocking<T: Send + 'static>(act: impl FnOnce() -> io::Result<T> + Send + 'static) -> Result<T, Fault> {
+async fn blocking<T: Send + 'static>(act: impl FnOnce() -> io::Result<T> + Send + 'static) -> Result<T, Cause> {
     match tokio::task::spawn_blocking(act).await {
         Ok(result) => result.map_err(|source| unusable(Path::new("spill.directory"), source)),
-        Err(_) => Err(Cause::Batch("the spill's thread ended".into()).into()),
+        Err(_) => Err(Cause::Batch("the spill's thread ended".into())),
     }
 }
 
@@ -88,22 +87,22 @@ async fn blocking<T: Send + 'static>(act: impl FnOnce() -> io::Result<T> + Send 
 pub(crate) async fn try_out(folder: &Path) -> Result<(), Fault> {
     let place = folder.to_owned();
     match tokio::task::spawn_blocking(move || Spill::new(&place)).await {
-        Ok(spill) => spill.map(drop),
+        Ok(spill) => Ok(drop(spill?)),
         Err(_) => Err(Cause::Batch("the spill's thread ended".into()).into()),
     }
 }
 
-fn unusable(folder: &Path, source: io::Error) -> Fault {
-    Cause::Spill { folder: folder.display().to_string(), error: source }.into()
+fn unusable(folder: &Path, source: io::Error) -> Cause {
+    Cause::Spill { folder: folder.display().to_string(), error: source }
 }
 
 /// Writes a batch at `offset`; returns its length there.
 fn write(mut file: &File, offset: u64, batch: &Batch) -> io::Result<u64> {
     file.seek(SeekFrom::Start(offset))?;
     let mut out = zstd::stream::write::Encoder::new(Counted { file, bytes: 0 }, LEVEL)?;
-    let records = to_records(batch).map_err(io::Error::other)?;
-    let mut writer = StreamWriter::try_new(&mut out, &records.schema()).map_err(io::Error::other)?;
-    writer.write(&records).and_then(|()| writer.finish()).map_err(io::Error::other)?;
+    let records = to_records(batch).map_err(of_arrow)?;
+    let mut writer = StreamWriter::try_new(&mut out, &records.schema()).map_err(of_arrow)?;
+    writer.write(&records).and_then(|()| writer.finish()).map_err(of_arrow)?;
     drop(writer);
     out.write_all(&(batch.unavailable.len() as u64).to_le_bytes())?;
     for (row, column) in &batch.unavailable {
@@ -124,9 +123,9 @@ fn write(mut file: &File, offset: u64, batch: &Batch) -> io::Result<u64> {
     }
     out.write_all(&[u8::from(!batch.old.is_empty())])?;
     if !batch.old.is_empty() {
-        let records = records_of(&batch.old).map_err(io::Error::other)?;
-        let mut writer = StreamWriter::try_new(&mut out, &records.schema()).map_err(io::Error::other)?;
-        writer.write(&records).and_then(|()| writer.finish()).map_err(io::Error::other)?;
+        let records = records_of(&batch.old).map_err(of_arrow)?;
+        let mut writer = StreamWriter::try_new(&mut out, &records.schema()).map_err(of_arrow)?;
+        writer.write(&records).and_then(|()| writer.finish()).map_err(of_arrow)?;
     }
     Ok(out.finish()?.bytes)
 }
@@ -157,15 +156,20 @@ fn read(mut file: &File, entry: &Entry) -> io::Result<Batch> {
     let (columns, ops, sequences) = from_records(&records).ok_or(io::ErrorKind::InvalidData)?;
     let origin = Origin::Stream { sequences, runs: vec![Run::open(entry.base)] };
     let schema = Arc::clone(&entry.schema);
-    Ok(Batch { schema, columns, ops, unavailable, exact, images, old, origin, wire_bytes: entry.wire_bytes })
+    Ok(Batch { schema, columns, ops, unavailable, exact, images, old, origin })
 }
 
 fn read_records(input: &mut impl Read) -> io::Result<RecordBatch> {
-    let mut reader = StreamReader::try_new(input, None).map_err(io::Error::other)?;
-    let records = reader.next().ok_or(io::ErrorKind::UnexpectedEof)?.map_err(io::Error::other)?;
+    let mut reader = StreamReader::try_new(input, None).map_err(of_arrow)?;
+    let records = reader.next().ok_or(io::ErrorKind::UnexpectedEof)?.map_err(of_arrow)?;
     // The end of the stream is read, too, so that what follows begins where it should.
     let None = reader.next() else { return Err(io::ErrorKind::InvalidData.into()) };
     Ok(records)
+}
+
+/// A full disk stays what it is.
+fn of_arrow(error: ArrowError) -> io::Error {
+    if let ArrowError::IoError(_, cause) = error { cause } else { io::Error::other(error) }
 }
 
 fn bytes<const N: usize>(input: &mut impl Read) -> io::Result<[u8; N]> {
@@ -283,8 +287,9 @@ mod tests {
                 "{fault}"
             );
         }
-        assert_eq!(unusable(folder.path(), io::ErrorKind::ReadOnlyFilesystem.into()).exit_code(), 77);
-        assert!(unusable(folder.path(), io::ErrorKind::StorageFull.into()).is_retry());
+        let of = |kind: io::ErrorKind| Fault::from(unusable(folder.path(), kind.into()));
+        assert_eq!(of(io::ErrorKind::ReadOnlyFilesystem).exit_code(), 77);
+        assert!(of(io::ErrorKind::StorageFull).is_retry());
     }
 
     #[tokio::test]

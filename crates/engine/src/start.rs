@@ -120,7 +120,7 @@ impl Busy {
 /// S3: creates the claim after `head`; `None` where another commit has its number.
 async fn claim(engine: &Engine, head: &Head, taken: &Taken, stop: &mut Stop) -> Result<Option<Writing>, Halt> {
     let standing = claimed_standing(engine, head, &taken.identity);
-    let claim = Claim { standing, removed: Vec::new() };
+    let claim = Claim { standing, removed: Arc::default() };
     let prepared = engine.target.prepare_claim(head, &claim)?;
     match until_answered("claim", stop, async || engine.target.claim(&prepared).await).await? {
         Claimed::Taken => Ok(None),

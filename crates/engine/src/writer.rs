@@ -99,7 +99,7 @@ impl Writer<'_> {
             snapshots: closing.snapshots,
             transactions: closing.commits.len() as u64,
             files: staged,
-            removed: closing.removed,
+            removed: closing.removed.into(),
         };
         self.commit(&round).await?;
         if let Some(position) = &round.checkpoint.position {

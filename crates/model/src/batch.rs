@@ -31,8 +31,6 @@ pub struct Batch {
     pub old: Vec<ArrayRef>,
     /// Where the rows come from.
     pub origin: Origin,
-    /// How many bytes of the log or of the snapshot it was read from.
-    pub wire_bytes: u64,
 }
 
 /// What the log carried of a row before its change.
@@ -111,8 +109,6 @@ impl Batch {
             rest
         };
         let old = self.old.iter_mut().map(split).collect();
-        let wire_bytes = self.wire_bytes * (rows - first_row) as u64 / rows.max(1) as u64;
-        self.wire_bytes -= wire_bytes;
         Self {
             schema: Arc::clone(&self.schema),
             columns,
@@ -122,7 +118,6 @@ impl Batch {
             images: images.into_iter().map(|(row, image)| (row - first, image)).collect(),
             old,
             origin: Origin::Stream { sequences, runs: vec![run] },
-            wire_bytes,
         }
     }
 

@@ -10,6 +10,7 @@
 //!
 //! Invariant: at a boundary the round holds exactly the changes after the last taken position up to `position`.
 
+mod account;
 mod frozen;
 mod in_progress;
 mod old;
@@ -23,6 +24,7 @@ use arrow_schema::ArrowError;
 pub use frozen::{Anew, AnewReason, Barrier, SchemaChange};
 pub use in_progress::{Ended, Survivors};
 
+use account::Account;
 use frozen::Frozen;
 use in_progress::InProgress;
 
@@ -62,13 +64,14 @@ pub struct TableChanges {
     images: Vec<(u32, Image)>,
     /// Old rows, apart from the new ones; made with the first.
     old: Option<Box<Self>>,
-    wire_bytes: u64,
+    account: Account,
 }
 
 impl TableChanges {
     /// No rows of a table yet.
     pub fn new(schema: Arc<TableSchema>) -> Self {
         let columns = schema.columns.iter().map(|column| ColumnBuilder::new(column.kind)).collect();
+        let account = Account::new(&schema);
         Self {
             schema,
             columns,
@@ -79,7 +82,7 @@ impl TableChanges {
             exact: Vec::new(),
             images: Vec::new(),
             old: None,
-            wire_bytes: 0,
+            account,
         }
     }
 
@@ -93,20 +96,16 @@ impl TableChanges {
         self.ops.len()
     }
 
-    /// Bytes they were read from.
-    pub fn wire_bytes(&self) -> u64 {
-        self.wire_bytes
-    }
-
     /// Starts a row that a snapshot saw, read from `wire_bytes` bytes.
     pub fn begin_read(&mut self, wire_bytes: usize) {
         self.ops.push(Op::Read);
-        self.wire_bytes += wire_bytes as u64;
+        self.account.row(wire_bytes as u64);
     }
 
     /// Appends null to a column of the current row because the log did not carry its value.
     pub fn append_unavailable(&mut self, column: usize) {
         self.unavailable.push((self.current_row(), column as u16));
+        self.account.unavailable();
         if let Some(builder) = self.columns.get_mut(column) {
             builder.append_null();
         }
@@ -114,7 +113,9 @@ impl TableChanges {
 
     /// Appends null to a column of the current row because its type cannot hold the value, and keeps the source's text.
     pub fn append_exact(&mut self, column: usize, text: impl Into<Box<str>>) {
-        self.exact.push((self.current_row(), column as u16, text.into()));
+        let text = text.into();
+        self.account.exact(&text);
+        self.exact.push((self.current_row(), column as u16, text));
         if let Some(builder) = self.columns.get_mut(column) {
             builder.append_null();
         }
@@ -131,6 +132,7 @@ impl TableChanges {
 
     fn take(&mut self, origin: Origin) -> Result<Batch, ArrowError> {
         self.runs.clear();
+        self.account.take();
         let old = self.take_old()?;
         Ok(Batch {
             schema: Arc::clone(&self.schema),
@@ -141,7 +143,6 @@ impl TableChanges {
             images: std::mem::take(&mut self.images),
             old,
             origin,
-            wire_bytes: std::mem::take(&mut self.wire_bytes),
         })
     }
 }
@@ -180,10 +181,10 @@ pub struct Changes {
     last_sequence: u64,
     position: Option<Position>,
     wire_bytes: u64,
-    /// The part of `wire_bytes` that has not been taken.
+    /// Memory of what has not been taken.
     held_bytes: u64,
-    /// `wire_bytes` when the last transaction began.
-    bytes_at_begin: u64,
+    /// Memory that rows of the last transaction took, whether or not they were taken since.
+    open_bytes: u64,
     batch_limit: ByteSize,
     batch_ready: bool,
     /// Asked for by the engine: `read` returns at the next boundary.
@@ -206,7 +207,7 @@ impl Changes {
             position: None,
             wire_bytes: 0,
             held_bytes: 0,
-            bytes_at_begin: 0,
+            open_bytes: 0,
             batch_limit,
             batch_ready: false,
             pause: false,
@@ -240,7 +241,7 @@ impl Changes {
             return;
         }
         self.in_transaction = true;
-        self.bytes_at_begin = self.wire_bytes;
+        self.open_bytes = 0;
         self.transactions.push(Transaction { base: self.last_sequence, end: None });
     }
 
@@ -265,10 +266,11 @@ impl Changes {
         self.last_sequence += 1;
         table.ops.push(op);
         table.sequences.push(self.last_sequence as i64);
-        table.wire_bytes += wire_bytes as u64;
+        let taken = table.account.row(wire_bytes as u64);
         self.wire_bytes += wire_bytes as u64;
-        self.held_bytes += wire_bytes as u64;
-        self.batch_ready |= table.wire_bytes >= self.batch_limit.get();
+        self.held_bytes += taken;
+        self.open_bytes += taken;
+        self.batch_ready |= table.held_bytes() >= self.batch_limit.get();
         Some(table)
     }
 
@@ -347,14 +349,14 @@ impl Changes {
         self.wire_bytes
     }
 
-    /// The part of it that still lies in the builders.
+    /// Memory that what still lies in the builders takes.
     pub fn held_bytes(&self) -> u64 {
         self.held_bytes
     }
 
-    /// Bytes read into the open transaction so far, whether or not they were taken since.
+    /// Memory that rows of the open transaction took so far, whether or not they were taken since.
     pub fn open_bytes(&self) -> u64 {
-        if self.in_transaction { self.wire_bytes.saturating_sub(self.bytes_at_begin) } else { 0 }
+        if self.in_transaction { self.open_bytes } else { 0 }
     }
 
     /// At a boundary: the batches of the tables that have grown large enough, oldest rows first.
@@ -365,18 +367,20 @@ impl Changes {
         self.batch_ready = false;
         let limit = self.batch_limit.get();
         let mut batches = Vec::new();
-        for aside in std::mem::take(&mut self.aside) {
+        let mut taken = 0;
+        for mut aside in std::mem::take(&mut self.aside) {
+            taken += aside.rows.account.take();
             batches.extend(resolve(aside, &self.transactions)?);
         }
         for slot in std::mem::take(&mut self.dirty) {
             let Some(table) = self.tables.get_mut(slot).and_then(Option::as_mut) else { continue };
-            if table.wire_bytes >= limit {
+            if table.held_bytes() >= limit {
+                taken += table.account.take();
                 batches.push(take_resolved(table, &self.transactions)?);
             } else {
                 self.dirty.push(slot);
             }
         }
-        let taken: u64 = batches.iter().map(|batch| batch.wire_bytes).sum();
         self.held_bytes = self.held_bytes.saturating_sub(taken);
         Ok(batches)
     }

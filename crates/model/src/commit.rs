@@ -1,5 +1,7 @@
 //! What is committed: rounds, the files they name, and the head of the chain as a start finds it.
 
+use std::sync::Arc;
+
 use crate::batch::Batch;
 use crate::position::{Checkpoint, Sequence};
 use crate::registry::Registry;
@@ -154,5 +156,5 @@ pub struct Round {
     /// Its files, durable already.
     pub files: Vec<StagedFile>,
     /// Paths of files of earlier commits that leave the lake.
-    pub removed: Vec<String>,
+    pub removed: Arc<[String]>,
 }

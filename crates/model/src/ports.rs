@@ -260,7 +260,7 @@ pub trait ChunkReader: Send {
     /// Begins a chunk.
     async fn begin(&mut self, plan: &Plan, chunk: &Chunk) -> Result<(), Fault>;
 
-    /// Appends rows of the chunk until `limit` bytes were read into `rows`, or it ends.
+    /// Appends rows of the chunk until `rows` hold `limit` bytes of memory, or it ends.
     async fn fill(&mut self, rows: &mut TableChanges, limit: ByteSize) -> Result<Filled, Fault>;
 }
 
@@ -314,7 +314,7 @@ pub struct Claim {
     /// The state that it repeats or resets.
     pub standing: Standing,
     /// Files that a `restart` takes out of the lake.
-    pub removed: Vec<String>,
+    pub removed: Arc<[String]>,
 }
 
 /// A commit whose bytes are fixed but which may not have landed yet.

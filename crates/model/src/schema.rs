@@ -137,6 +137,28 @@ impl Kind {
         }
     }
 
+    /// Bits that a column takes for each row, whatever the row holds: the value, or of text and bytes the place where it
+    /// ends, and whether it is null.
+    pub(crate) fn builder_bits(self) -> u64 {
+        let value = match self {
+            Self::Bool => 1,
+            Self::Text | Self::Interval | Self::Uuid | Self::Json | Self::Bytes => i32::BITS as usize,
+            Self::Int8
+            | Self::Int16
+            | Self::Int32
+            | Self::Int64
+            | Self::UInt64
+            | Self::Float32
+            | Self::Float64
+            | Self::Decimal { .. }
+            | Self::Date
+            | Self::Time
+            | Self::Timestamp
+            | Self::TimestampTz => self.data_type().primitive_width().unwrap_or_default() * 8,
+        };
+        value as u64 + 1
+    }
+
     /// Whether equal values of both kinds are written alike, so that a key of one finds the rows of the other.
     pub fn compares_with(self, other: Self) -> bool {
         let is_integer = |kind| matches!(kind, Self::Int8 | Self::Int16 | Self::Int32 | Self::Int64 | Self::UInt64);

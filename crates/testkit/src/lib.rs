@@ -7,6 +7,7 @@
 pub mod backlog;
 pub mod clouds;
 pub mod crowd;
+pub mod disk;
 pub mod doors;
 pub mod fault;
 pub mod flaky;

@@ -243,7 +243,9 @@ impl ScriptedSource {
         let confirmed =
             self.fuse.step("note the confirmed position", move || world.confirmed()).await.map_err(unanswered)?;
         let confirmed = confirmed.ok_or_else(|| Fault::retry("TK-006", "the slot is gone"))?;
-        let state = SlotState { confirmed: position(confirmed), default_name: self.default_name, unreadable: None };
+        let is_unreadable = self.world.state().slot.as_ref().is_some_and(|slot| slot.unreadable);
+        let unreadable = is_unreadable.then(|| "its publication is missing".to_owned());
+        let state = SlotState { confirmed: position(confirmed), default_name: self.default_name, unreadable };
         let end = self.world.end();
         Ok(ScriptedHeld { source: self.clone(), identity: self.identity(), grip, state, end, exported: None })
     }

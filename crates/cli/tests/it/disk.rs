@@ -2,12 +2,11 @@
 //! cure, and nothing is lost by it.
 
 use std::fs;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 
+use millrace_testkit::disk::{SmallDisk, is_root};
 use millrace_testkit::process::Invocation;
-use millrace_testkit::spawn;
 
 use crate::shop::{MILLRACE, PATIENCE, Shop, wait};
 use crate::trace;
@@ -15,7 +14,7 @@ use crate::trace;
 #[test]
 fn a_full_disk_is_waited_for_and_loses_nothing() {
     let shop = Shop::open();
-    let disk = Disk::mount(&shop.pipeline.lake, "16m");
+    let disk = SmallDisk::mount(&shop.pipeline.lake, "16m").unwrap();
     let mut running = shop.streaming();
     let load = shop.load(0);
     running
@@ -23,7 +22,7 @@ fn a_full_disk_is_waited_for_and_loses_nothing() {
             (lines.iter().filter(|line| line.code == "committed").count() > 3).then_some(())
         })
         .unwrap();
-    let ballast = disk.path.join("ballast");
+    let ballast = disk.path().join("ballast");
     fill(&ballast);
     let full = |line: &millrace_testkit::process::Line| line.fields.get("fault").is_some_and(|fault| fault == "FL-002");
     let line = running.wait_until("a word about the full disk", PATIENCE, full).unwrap();
@@ -46,7 +45,7 @@ fn a_full_disk_is_waited_for_and_loses_nothing() {
 #[test]
 fn a_disk_that_becomes_read_only_ends_a_run_with_77_and_loses_nothing() {
     let shop = Shop::open();
-    let disk = Disk::mount(&shop.pipeline.lake, "64m");
+    let disk = SmallDisk::mount(&shop.pipeline.lake, "64m").unwrap();
     let running = shop.command("run", &[]).allow("fault").start().unwrap();
     let load = shop.load(0);
     wait("some transactions", || load.done().transactions > 100);
@@ -122,41 +121,9 @@ fn an_answer_that_is_lost_after_success_is_no_fence_and_no_loss() {
     shop.compare();
 }
 
-/// A disk of a few megabytes in memory, unmounted when dropped.
-struct Disk {
-    path: PathBuf,
-}
-
-impl Disk {
-    fn mount(path: &Path, size: &str) -> Self {
-        assert!(is_root(), "only root may mount a small disk; run the tests with: sudo -E cargo xtask test");
-        fs::create_dir(path).unwrap();
-        let options = format!("size={size}");
-        spawn::complete(Command::new("mount").args(["-t", "tmpfs", "-o", &options, "tmpfs"]).arg(path)).unwrap();
-        Self { path: path.to_owned() }
-    }
-
-    /// Changes how it is mounted, if nothing is in the way.
-    fn remount(&self, how: &str) -> bool {
-        let options = format!("remount,{how}");
-        spawn::complete(Command::new("mount").args(["-o", &options]).arg(&self.path)).is_ok()
-    }
-}
-
 /// Writes `ballast` until there is no room for anything more.
 fn fill(ballast: &Path) {
     let mut file = fs::File::create(ballast).unwrap();
     let full = std::io::copy(&mut std::io::repeat(0), &mut file).unwrap_err();
     assert_eq!(full.kind(), std::io::ErrorKind::StorageFull);
-}
-
-impl Drop for Disk {
-    fn drop(&mut self) {
-        // Also when a process still looks at it.
-        drop(spawn::complete(Command::new("umount").arg("--lazy").arg(&self.path)));
-    }
-}
-
-fn is_root() -> bool {
-    fs::metadata("/proc/self").unwrap().uid() == 0
 }

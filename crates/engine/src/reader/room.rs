@@ -56,7 +56,7 @@ impl Spilled {
     }
 
     /// Where batches of the open transaction (`None`), or of one in progress, go.
-    fn of(&mut self, id: Option<u32>, settings: &Settings) -> Result<&mut Spill, Fault> {
+    fn of(&mut self, id: Option<u32>, settings: &Settings) -> Result<&mut Spill, Cause> {
         let is_new = match id {
             None => self.open.is_none(),
             Some(id) => !self.in_progress.contains_key(&id),
@@ -75,15 +75,16 @@ impl Spilled {
             None => self.open.as_mut(),
             Some(id) => self.in_progress.get_mut(&id),
         };
-        spill.ok_or_else(|| unbuilt("a spill is gone"))
+        spill.ok_or_else(|| Cause::Batch("a spill is gone".into()))
     }
 
-    /// Adds batches. Returns whether all that waits is within the limit.
-    async fn push(&mut self, id: Option<u32>, batches: Vec<Batch>, settings: &Settings) -> Result<bool, Fault> {
+    /// Adds batches. Fails also where all that waits is more than the limit allows.
+    async fn push(&mut self, id: Option<u32>, batches: Vec<Batch>, settings: &Settings) -> Result<(), Cause> {
         for batch in batches {
             self.of(id, settings)?.push(batch).await?;
         }
-        Ok(self.bytes() <= settings.spill_limit.get())
+        let limit = settings.spill_limit;
+        if self.bytes() <= limit.get() { Ok(()) } else { Err(Cause::SpillFull { limit }) }
     }
 }
 
@@ -93,24 +94,32 @@ impl Reader<'_> {
         // Those that were undone meanwhile need no file any more.
         self.spilled.in_progress.retain(|&id, _| self.changes.is_in_progress(id));
         let limit = self.settings.open_limit().get();
-        let mut fits = true;
         // What has ended needs no disk, however much of it there is: its round closes at the next boundary.
         if self.changes.open_bytes() >= limit && self.changes.held_bytes() >= limit {
             // What belongs to ended transactions goes to the writer.
             let (ended, open) = self.changes.take_open().map_err(unbuilt)?;
             self.hand_over(ended).await?;
-            fits &= self.spilled.push(None, open, self.settings).await?;
+            self.keep(None, open, log).await?;
         }
         while self.changes.in_progress_bytes() >= limit {
             let Some((id, batches)) = self.changes.take_largest().map_err(unbuilt)? else { break };
-            fits &= self.spilled.push(Some(id), batches, self.settings).await?;
+            self.keep(Some(id), batches, log).await?;
         }
         self.spilled.tell();
-        let limit = self.settings.spill_limit;
-        match fits {
-            true => Ok(()),
-            false if log.decline_in_progress() => Err(Cause::SpillDeclined { limit }.into()),
-            false => Err(Cause::SpillFull { limit }.into()),
+        if self.changes.part_bytes() >= self.settings.parts_limit().get() && log.decline_in_progress() {
+            let why = "transactions in progress have more subtransactions than memory has room for".into();
+            return Err(Cause::Declined { why }.into());
+        }
+        Ok(())
+    }
+
+    /// Puts rows on disk. Where that has no room for them, the source keeps what is in progress, if it has handed any over.
+    async fn keep(&mut self, id: Option<u32>, batches: Vec<Batch>, log: &mut dyn Log) -> Result<(), Fault> {
+        match self.spilled.push(id, batches, self.settings).await {
+            Err(cause) if cause.is_lack_of_room() && log.decline_in_progress() => {
+                Err(Cause::Declined { why: cause.to_string() }.into())
+            }
+            kept => Ok(kept?),
         }
     }
 

@@ -16,13 +16,15 @@ impl Snapshotter<'_> {
     pub(super) async fn pass(&mut self, known: &Known, due: &[&Member], joining: &[TableName]) -> Result<(), Fault> {
         let names: Vec<String> = due.iter().map(|member| member.schema.table.to_string()).collect();
         if !self.engine.settings.snapshot {
+            let mut past = self.past(known, &names).await?;
+            let tables = due.iter().map(|member| counting(member, past.remove(&member.schema.table))).collect();
+            self.hold().await?;
+            // The stream stands, so that it cannot have passed this one.
             let position = self.engine.source.end().await?;
-            let past = self.past(known, &names).await?;
-            let tables = due.iter().map(|member| counting(member, &past)).collect();
             self.join(position, tables).await?;
             return Ok(());
         }
-        let (snapshot, past) = match self.exported.take().filter(|_| joining.is_empty()) {
+        let (snapshot, mut past) = match self.exported.take().filter(|_| joining.is_empty()) {
             // The slot was made by this process, just now: nothing has been read before.
             Some(snapshot) => (snapshot, HashMap::new()),
             // Before the stream is held, and the snapshot open: a long chain takes its time. No commit since then names
@@ -38,8 +40,7 @@ impl Snapshotter<'_> {
             let table = &member.schema.table;
             let before = known.snapshots.iter().find(|snapshot| snapshot.table == *table);
             let plan = snapshot.plan(table, before.map_or(&[], |before| &before.done)).await?;
-            let past = past.get(table).map_or(&[][..], Vec::as_slice);
-            tables.push(table_joining(&plan, before, past, joining.contains(table)));
+            tables.push(table_joining(&plan, before, past.remove(table), joining.contains(table)));
             plans.push(plan);
         }
         let joined = self.join(snapshot.position().clone(), tables).await?;
@@ -58,8 +59,7 @@ impl Snapshotter<'_> {
     /// and has joined, or goes on as far as the source is sure that C lies beyond: were it to pass C, changes of a joining
     /// table would be lost, and the anchor would be too high.
     async fn caught_up(&self) -> Result<Arc<dyn Snapshot>, Fault> {
-        let position = self.engine.source.end().await?;
-        self.requests.ask(|reply| Request::Hold { position, reply }).await?;
+        self.hold().await?;
         let (bounds, mut bound) = tokio::sync::watch::channel(None);
         let tell = |position| {
             bounds.send_replace(Some(position));
@@ -76,6 +76,12 @@ impl Snapshotter<'_> {
             snapshot = self.engine.source.snapshot(&tell) => snapshot,
             gone = following => Err(gone.err().unwrap_or_else(|| Cause::ReaderEnded.into())),
         }
+    }
+
+    /// Has the stream come to the log's end of now, and stand there.
+    async fn hold(&self) -> Result<(), Fault> {
+        let position = self.engine.source.end().await?;
+        self.requests.ask(|reply| Request::Hold { position, reply }).await
     }
 
     /// Ends a hold that nobody else will end.
@@ -117,18 +123,19 @@ impl Snapshotter<'_> {
 pub(super) const EMPTY: &str = "-";
 
 /// A table that begins to count and is not read.
-fn counting(member: &Member, past: &HashMap<TableName, Vec<PastFile>>) -> Joining {
-    let past = past.get(&member.schema.table).map_or(&[][..], Vec::as_slice);
-    let stale = past.iter().filter(|file| !file.removed).map(|file| file.path.clone()).collect();
+fn counting(member: &Member, past: Option<Vec<PastFile>>) -> Joining {
+    let stale = past.into_iter().flatten().filter(|file| !file.removed).map(|file| file.path).collect();
     Joining { schema: Arc::clone(&member.schema), is_new: true, read: None, stale }
 }
 
-fn table_joining(plan: &Plan, before: Option<&SnapshotProgress>, past: &[PastFile], is_new: bool) -> Joining {
+/// Of a long history `past` is most of the memory: it is gone when this returns.
+fn table_joining(plan: &Plan, before: Option<&SnapshotProgress>, past: Option<Vec<PastFile>>, is_new: bool) -> Joining {
+    let past = past.unwrap_or_default();
+    let highest = past.iter().filter_map(|file| file.snapshot).chain(before.map(|before| before.id)).max();
     // A table that joins starts without any of its earlier files; one whose snapshot starts again without those of that
     // snapshot (it has no finished one, so these are all of its snapshot files).
-    let stale = past.iter().filter(|file| !file.removed && (is_new || file.snapshot.is_some()));
-    let stale = stale.map(|file| file.path.clone()).collect();
-    let highest = past.iter().filter_map(|file| file.snapshot).chain(before.map(|before| before.id)).max();
+    let stale = past.into_iter().filter(|file| !file.removed && (is_new || file.snapshot.is_some()));
+    let stale = stale.map(|file| file.path).collect();
     let may_resume = !plan.schema.key.is_empty()
         && before.is_some_and(|before| before.relation == plan.relation && before.split == plan.split);
     let read = Reading {

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use millrace_engine::{Engine, Stop};
 use millrace_model::ByteSize;
+use millrace_testkit::disk::SmallDisk;
 use millrace_testkit::fuse::{Blow, Fuse};
 use millrace_testkit::scripted_source::ScriptedRow;
 
@@ -163,6 +164,48 @@ fn a_full_disk_ends_the_streaming_of_transactions_in_progress_and_not_the_pipeli
         let opened = fuse.trace().iter().filter(|step| step.contains("open the log")).count();
         assert_eq!(opened, 2, "{}", fuse.trace().join("\n"));
     });
+}
+
+#[test]
+fn a_disk_without_room_ends_the_streaming_of_transactions_in_progress_and_not_the_pipeline() {
+    let folder = tempfile::tempdir().unwrap();
+    // Two pages: each file takes one at least, and several transactions are in progress at once.
+    let disk = SmallDisk::mount(&folder.path().join("spill"), "8k").unwrap();
+    block_on(async {
+        let stage = Stage { streamed: true, memory: Some(600), ..Stage::default() };
+        assert_eq!(stage.run(&Fuse::never(), "zero").await.code(), 0);
+        for transaction in 0..9 {
+            stage.world.append((0..12).map(|id| ScriptedRow::create("a", 100 * transaction + id, "x")));
+        }
+        let fuse = Fuse::never();
+        let mut engine = stage.engine(&fuse, "one");
+        engine.settings.spill_directory = disk.path().to_owned();
+        let ended = tokio::time::timeout(Duration::from_hours(1), stage.run_engine(engine, &fuse)).await;
+        assert!(matches!(ended, Ok(Exit::Ended(Ok(())))), "{ended:?}\n{}", fuse.trace().join("\n"));
+        stage.assert_whole("with a full disk");
+        let opened = fuse.trace().iter().filter(|step| step.contains("open the log")).count();
+        assert_eq!(opened, 2, "{}", fuse.trace().join("\n"));
+    });
+}
+
+#[test]
+fn subtransactions_beyond_memory_end_the_streaming_of_transactions_in_progress_and_not_the_pipeline() {
+    for (rows, opened) in [(500, 1), (6_000, 2)] {
+        block_on(async {
+            let stage = Stage { streamed: true, memory: Some(1 << 20), ..Stage::default() };
+            assert_eq!(stage.run(&Fuse::never(), "zero").await.code(), 0);
+            stage.append(1);
+            // One of two transactions in a row comes in pieces, some of them of parts of their own.
+            for transaction in 0..2 {
+                stage.world.append((0..rows).map(|id| ScriptedRow::create("a", 100_000 * transaction + id, "x")));
+            }
+            let fuse = Fuse::never();
+            assert_eq!(stage.run(&fuse, "one").await.code(), 0);
+            stage.assert_whole("with many subtransactions");
+            let found = fuse.trace().iter().filter(|step| step.contains("open the log")).count();
+            assert_eq!(found, opened, "with {rows} rows");
+        });
+    }
 }
 
 #[test]

@@ -469,6 +469,39 @@ fn a_restart_of_a_table_that_is_not_there_claims_nothing() {
     });
 }
 
+/// A table joins without being read, while the log goes on at every step of its joining.
+async fn joins_unread_beside_a_stream(streamed: bool, pause: Option<usize>) -> Vec<String> {
+    let mut stage = Stage { tables: Some(&["a"]), streamed, ..Stage::default() };
+    stage.append(3);
+    assert_eq!(stage.run(&Fuse::never(), "zero").await.code(), 0);
+    stage.tables = None;
+    let one = Fuse::new(pause.map(|step| (step as u64, Blow::Pause)));
+    let meanwhile = async {
+        if pause.is_some() {
+            one.halted().await;
+            stage.append(5);
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            one.resume();
+        }
+    };
+    let (exit, ()) = tokio::join!(stage.run(&one, "one"), meanwhile);
+    assert_eq!(exit.code(), 0, "{}", one.trace().join("\n"));
+    stage.lake.verify(&stage.world, None).unwrap();
+    one.trace()
+}
+
+#[test]
+fn the_log_stands_while_a_table_joins_unread() {
+    for streamed in [false, true] {
+        let steps = block_on(joins_unread_beside_a_stream(streamed, None));
+        for step in 0..steps.len() {
+            let trace = block_on(joins_unread_beside_a_stream(streamed, Some(step)));
+            let opened = trace.iter().filter(|line| line.contains("open the log")).count();
+            assert_eq!(opened, 1, "the stream passed the table that joins, at {step}\n{}", trace.join("\n"));
+        }
+    }
+}
+
 #[test]
 fn a_table_that_joins_without_a_snapshot_counts_from_its_joining_on() {
     block_on(async {

@@ -93,6 +93,11 @@ impl Used {
         }
     }
 
+    /// How many parts have rows of a table, over all tables.
+    pub(super) fn len(&self) -> usize {
+        self.all.len()
+    }
+
     pub(super) fn survived<'a>(&'a self, undone: &'a HashSet<u32>) -> impl Iterator<Item = &'a Arc<TableSchema>> {
         self.all.iter().filter(|((_, part), _)| !undone.contains(part)).flat_map(|(_, used)| used)
     }

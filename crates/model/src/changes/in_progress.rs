@@ -16,6 +16,11 @@ use super::{Aside, Changes, TRANSACTION_BYTES, TableChanges, Transaction, Transa
 use crate::batch::{Batch, Origin, Run};
 use crate::schema::{Op, TableSchema};
 
+/// Memory of a part's rows of one table, beside the rows: what schemas they came under.
+const PART_BYTES: u64 = 160;
+/// Memory of a note on a part: that rows of it came between those of others, or that it was undone.
+const NOTE_BYTES: u64 = 16;
+
 /// All transactions in progress.
 #[derive(Debug, Default)]
 pub(super) struct InProgress {
@@ -173,6 +178,10 @@ impl Unended {
         }
     }
 
+    fn part_bytes(&self) -> u64 {
+        self.used.len() as u64 * PART_BYTES + (self.parts.len() + self.undone.len()) as u64 * NOTE_BYTES
+    }
+
     pub(super) fn define(&mut self, slot: usize, schema: Arc<TableSchema>) {
         if self.tables.len() <= slot {
             self.tables.resize_with(slot + 1, || None);
@@ -195,9 +204,8 @@ impl Unended {
         }
         table.ops.push(op);
         table.sequences.push(self.places as i64);
-        table.wire_bytes += wire_bytes as u64;
         self.wire_bytes += wire_bytes as u64;
-        self.held_bytes += wire_bytes as u64;
+        self.held_bytes += table.account.row(wire_bytes as u64);
         Some(table)
     }
 
@@ -285,7 +293,7 @@ impl Changes {
             self.ended.push_back((self.aside.len(), id, Arc::clone(&survivors)));
         }
         for rows in transaction.take_rows() {
-            self.batch_ready |= rows.wire_bytes >= self.batch_limit.get();
+            self.batch_ready |= rows.held_bytes() >= self.batch_limit.get();
             self.aside.push(Aside { rows, survivors: Some(Arc::clone(&survivors)) });
         }
     }
@@ -310,7 +318,12 @@ impl Changes {
 
     // ---- what the engine calls ----
 
-    /// Bytes of transactions in progress that lie in builders.
+    /// Memory of what is known of the parts of transactions in progress, which stays when their rows are taken.
+    pub fn part_bytes(&self) -> u64 {
+        self.in_progress.all().map(Unended::part_bytes).sum()
+    }
+
+    /// Memory of the rows of transactions in progress.
     pub fn in_progress_bytes(&self) -> u64 {
         self.in_progress.all().map(|transaction| transaction.held_bytes).sum()
     }
@@ -335,14 +348,14 @@ impl Changes {
     /// At a boundary, before anything else is taken: a transaction that has ended and of which rows were taken before.
     pub fn take_ended(&mut self) -> Result<Option<Ended>, ArrowError> {
         let Some((count, id, survivors)) = self.ended.pop_front() else { return Ok(None) };
-        let mut before = Vec::new();
-        for aside in self.aside.drain(..count.min(self.aside.len())) {
+        let (mut before, mut taken) = (Vec::new(), 0);
+        for mut aside in self.aside.drain(..count.min(self.aside.len())) {
+            taken += aside.rows.account.take();
             before.extend(resolve(aside, &self.transactions)?);
         }
         for (later, ..) in &mut self.ended {
             *later = later.saturating_sub(count);
         }
-        let taken: u64 = before.iter().map(|batch| batch.wire_bytes).sum();
         self.held_bytes = self.held_bytes.saturating_sub(taken);
         // What is left in memory may be taken at once.
         self.batch_ready = true;

@@ -18,6 +18,7 @@ impl TableChanges {
     /// Starts the row before the current change, which is no delete; it is whole when each column has been appended to once.
     pub fn begin_old(&mut self, image: Image) -> &mut Self {
         self.note_image(image);
+        self.account.old();
         let old = self.old.get_or_insert_with(|| Box::new(Self::new(Arc::clone(&self.schema))));
         old.ops.push(Op::Update);
         old

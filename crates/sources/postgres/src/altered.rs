@@ -9,6 +9,7 @@ use std::sync::{Mutex, PoisonError};
 
 use crate::client::session::Row;
 use crate::fault::{Cause, cure};
+use crate::publication::Candidate;
 use crate::relation::membership_mark;
 use crate::settings::Settings;
 
@@ -51,14 +52,17 @@ impl LastSeen {
 
 /// Refuses a publication that hands out a table of ours, and not all that happens to it. `row` is one of
 /// `queries::memberships`.
-pub(crate) fn judge(settings: &Settings, oid: u32, table: &str, row: &Row) -> Result<(), Cause> {
-    if membership_mark(oid, row).is_none() {
+pub(crate) fn judge(settings: &Settings, candidate: &Candidate, row: &Row) -> Result<(), Cause> {
+    if membership_mark(candidate.oid, row).is_none() {
         return Ok(());
     }
-    let publication = settings.publication.clone();
+    let (publication, table) = (settings.publication.clone(), candidate.full_name());
     if !row.truth(8) {
         let why = format!("it leaves out a kind of change of table {table}, or has them under its partitions' names");
         return Err(Cause::NarrowedPublication { publication, why });
+    }
+    if let Some(why) = row.get(7).and_then(|_filter| candidate.filter_obstacle()) {
+        return Err(Cause::UnfitPublication { publication, why });
     }
     match row.get(11) {
         Some(columns) => {

@@ -14,6 +14,7 @@ mod discover;
 mod fault;
 mod held;
 mod log;
+mod making;
 mod members;
 mod partitions;
 mod password;
@@ -120,7 +121,7 @@ impl Shared {
             match self.look(&mut session, relation, with_all).await {
                 Ok((description, bulk)) => return Ok((session, description, bulk)),
                 // An idle session may have been cut by something in between.
-                Err(Cause::Lost { .. } | Cause::Ended | Cause::NotReady(_)) => {}
+                Err(Cause::Lost { .. } | Cause::Ended | Cause::Silent { .. } | Cause::NotReady(_)) => {}
                 Err(cause) => return Err(cause),
             }
         }

@@ -92,7 +92,7 @@ pub(crate) async fn memberships(
     let rows = rows.into_iter().map(|row| Ok((row.number(6)?, row))).collect::<Result<HashMap<u32, Row>, Cause>>()?;
     for candidate in candidates {
         if let Some(row) = rows.get(&candidate.oid) {
-            altered::judge(settings, candidate.oid, &candidate.full_name(), row)?;
+            altered::judge(settings, candidate, row)?;
         }
     }
     Ok(rows)

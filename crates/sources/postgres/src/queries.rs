@@ -360,17 +360,18 @@ pub(crate) fn end_temporary_slots(prefix: &str) -> String {
     )
 }
 
-/// Three lists: the end of the log being written, the transactions that the making of a slot waits for, and the
-/// transactions that run. What is read later is the newer.
+/// Four lists: whether the slot, if it stands, is complete; the end of the log being written; the transactions that the making
+/// of the slot waits for; and the transactions that run. What is read later is the newer.
 ///
 /// A snapshot lists the running transactions below its `xmax` only, which is the one behind the newest that has *ended*:
 /// on a quiet server the only one that runs is not among them. Those at or above it have not ended either; their locks
 /// name them.
 pub(crate) fn running(slot: &str) -> String {
     format!(
-        "SELECT pg_current_wal_insert_lsn(); \
+        "SELECT confirmed_flush_lsn IS NOT NULL FROM pg_replication_slots WHERE slot_name = {0}; \
+         SELECT pg_current_wal_insert_lsn(); \
          SELECT l.transactionid FROM pg_replication_slots s JOIN pg_locks l ON l.pid = s.active_pid \
-         WHERE s.slot_name = {} AND l.locktype = 'transactionid' AND NOT l.granted; \
+         WHERE s.slot_name = {0} AND l.locktype = 'transactionid' AND NOT l.granted; \
          SELECT x::text::bigint % 4294967296 FROM pg_snapshot_xip(pg_current_snapshot()) x UNION \
          SELECT l.transactionid::text::bigint FROM pg_locks l \
          WHERE l.locktype = 'transactionid' AND l.mode = 'ExclusiveLock' AND l.granted \

@@ -22,6 +22,7 @@ use crate::client::replies::Replier;
 use crate::client::server_error::state;
 use crate::client::session::{Row, Session};
 use crate::fault::Cause;
+use crate::making::{Shown, Wait};
 use crate::past::Past;
 use crate::position::Lsn;
 use crate::settings::{Binary, Settings};
@@ -97,6 +98,10 @@ impl Standing {
     /// Whether its making waits for running transactions: it has no position yet. Its maker may be a process that is gone.
     pub(crate) fn is_in_the_making(&self) -> bool {
         self.confirmed.is_none() && !self.is_lost
+    }
+
+    fn shown(&self) -> Shown {
+        if self.is_in_the_making() { Shown::InTheMaking } else { Shown::Complete }
     }
 }
 
@@ -352,10 +357,15 @@ async fn make(session: &mut Session, settings: &Settings, export: bool) -> Resul
     let sql = queries::create_slot(&settings.slot, export);
     let mut rows = {
         let mut making = std::pin::pin!(sender.batch_or_cancel(&sql));
+        let mut wait = Wait::default();
         loop {
             match tokio::time::timeout(REMIND, &mut making).await {
                 Ok(rows) => break rows,
-                Err(_) => remind(session, settings).await?,
+                Err(_) => {
+                    let standing = look(session, settings).await?;
+                    wait.see(standing.as_ref().map_or(Shown::Absent, Standing::shown))?;
+                    remind(session, settings).await?;
+                }
             }
         }
     };

@@ -25,6 +25,7 @@ use crate::client::connect::{Purpose, connect};
 use crate::client::server_error::state;
 use crate::client::session::Session;
 use crate::fault::Cause;
+use crate::making::{Shown, Wait};
 use crate::position::Lsn;
 use crate::slot::Exported;
 use crate::{Shared, queries, slot, types};
@@ -170,12 +171,13 @@ pub(crate) async fn make(shared: &Arc<Shared>, bound: &(dyn Fn(Position) + Sync)
     let mut blockers = running(&mut session, &name).await?.transactions;
     let sender = connect(settings, Purpose::Replication).await?;
     let mut making = std::pin::pin!(slot::make_temporary(sender, &name));
-    let mut looks = 0u32;
+    let (mut looks, mut wait) = (0u32, Wait::default());
     let exported = loop {
         match tokio::time::timeout(LOOK, &mut making).await {
             Ok(exported) => break exported?,
             Err(_) => {
                 let now = running(&mut session, &name).await?;
+                wait.see(now.slot)?;
                 blockers.extend(now.awaited);
                 blockers.retain(|transaction| now.transactions.contains(transaction));
                 if let Some(end) = now.end.filter(|_| !blockers.is_empty()) {
@@ -196,6 +198,8 @@ pub(crate) async fn make(shared: &Arc<Shared>, bound: &(dyn Fn(Position) + Sync)
 
 /// What runs on the server.
 struct Running {
+    /// The slot.
+    slot: Shown,
     end: Option<Lsn>,
     /// What the making of the slot waits for.
     awaited: Vec<u32>,
@@ -204,8 +208,13 @@ struct Running {
 
 async fn running(session: &mut Session, slot: &str) -> Result<Running, Cause> {
     let lists = session.batch(&queries::running(slot)).await?;
-    let [end, awaited, transactions] = lists.as_slice() else { return Err(Cause::Answer("the running transactions")) };
+    let [slot, end, awaited, transactions] = lists.as_slice() else {
+        return Err(Cause::Answer("the running transactions"));
+    };
+    let slot =
+        slot.first().map_or(Shown::Absent, |row| if row.truth(0) { Shown::Complete } else { Shown::InTheMaking });
     Ok(Running {
+        slot,
         end: end.first().and_then(|row| row.get(0)).and_then(Lsn::parse),
         awaited: awaited.iter().map(|row| row.number(0)).collect::<Result<_, _>>()?,
         transactions: transactions.iter().map(|row| row.number(0)).collect::<Result<_, _>>()?,

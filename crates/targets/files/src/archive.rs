@@ -15,7 +15,7 @@ use flate2::write::GzEncoder;
 use millrace_model::Fault;
 use serde::{Deserialize, Serialize};
 
-use crate::commit_json::{CommitJson, FileJson};
+use crate::commit_json::{CommitJson, FileJson, shared};
 use crate::fault::{damaged, lost_task, of_io, rule};
 use crate::names::{ARCHIVE_FOLDER, ARCHIVED, archive_first, archive_path, commit_path};
 use crate::store::{EntryKind, Store, Upload};
@@ -28,7 +28,8 @@ pub(crate) struct Deed {
     /// The files that it names.
     pub(crate) files: Vec<FileJson>,
     /// Files of earlier commits that it takes out.
-    pub(crate) removed: Vec<String>,
+    #[serde(with = "shared")]
+    pub(crate) removed: Arc<[String]>,
 }
 
 impl Deed {

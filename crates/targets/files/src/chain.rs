@@ -12,6 +12,7 @@ use millrace_model::{
     Chain, Claim, Claimed, CommitKind, Committed, Fault, Head, Prepared, Registry, Round, RoundWriter, Sequence,
     Stager, Standing, Sweeper, Timestamp,
 };
+use serde::Deserialize;
 
 use crate::Lake;
 use crate::commit_json::{CommitJson, FORMAT, FileJson, PreviousJson, SourceJson, StateRef, WriterJson};
@@ -60,14 +61,14 @@ struct Confirmed {
 }
 
 /// What a commit says beyond what it repeats.
-struct Said<'a> {
+struct Said {
     kind: CommitKind,
     claim: u64,
     round: u64,
     previous: Option<PreviousJson>,
     transactions: u64,
     files: Vec<FileJson>,
-    removed: &'a [String],
+    removed: Arc<[String]>,
 }
 
 /// The bytes of a claim after `head`.
@@ -84,7 +85,7 @@ pub(crate) fn prepare_claim(lake: &Lake, head: &Head, claim: &Claim) -> Result<P
         previous,
         transactions: 0,
         files: Vec::new(),
-        removed: &claim.removed,
+        removed: Arc::clone(&claim.removed),
     };
     let state = match &claim.standing.registry {
         Some(registry) => lake.states.describe(registry)?,
@@ -137,7 +138,7 @@ impl Chain for FilesChain {
             previous: Some(PreviousJson { commit: self.confirmed.commit, sha256: self.confirmed.sha256.clone() }),
             transactions: round.transactions,
             files: round.files.iter().map(FileJson::from).collect(),
-            removed: &round.removed,
+            removed: Arc::clone(&round.removed),
         };
         let standing = Standing {
             pipeline: self.lake.settings.pipeline.clone(),
@@ -158,8 +159,7 @@ impl Chain for FilesChain {
         }
         let committed = land(&self.lake, prepared).await?;
         if committed == Committed::Done {
-            let round = CommitJson::parse(prepared.commit, &prepared.bytes)?.writer.round;
-            self.confirmed = Confirmed::after(prepared, round);
+            self.confirmed = Confirmed::after(prepared, round_of(prepared)?);
             self.sweeper.confirmed(prepared.commit);
             self.hint().await;
         }
@@ -222,8 +222,19 @@ impl Confirmed {
     }
 }
 
+/// The round of a commit of ours. Nothing else of it is read: it may name the files of a long history.
+fn round_of(prepared: &Prepared) -> Result<u64, Fault> {
+    #[derive(Deserialize)]
+    struct Written {
+        writer: WriterJson,
+    }
+    let written: Written = serde_json::from_slice(&prepared.bytes)
+        .map_err(|error| rule(format!("commit {} has no writer", prepared.commit)).because(error))?;
+    Ok(written.writer.round)
+}
+
 /// Fixes the bytes of a commit. What stands in `standing` of pipeline, epoch and time is replaced by the writer's own.
-fn prepare(lake: &Lake, number: u64, said: Said<'_>, state: StateFiles, standing: Standing) -> Result<Prepared, Fault> {
+fn prepare(lake: &Lake, number: u64, said: Said, state: StateFiles, standing: Standing) -> Result<Prepared, Fault> {
     let settings = &lake.settings;
     let standing = Standing {
         pipeline: settings.pipeline.clone(),
@@ -252,7 +263,7 @@ fn prepare(lake: &Lake, number: u64, said: Said<'_>, state: StateFiles, standing
         snapshots: standing.snapshots.iter().map(Into::into).collect(),
         transactions: said.transactions,
         files: said.files,
-        removed: said.removed.to_vec(),
+        removed: said.removed,
     };
     Ok(Prepared { commit: number, bytes: json.to_bytes()?.into(), state: state.missing, standing })
 }

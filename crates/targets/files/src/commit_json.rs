@@ -3,6 +3,8 @@
 //! Readers ignore fields that they do not know; nobody reads a newer `format`, because a writer that did would go on from
 //! something that it has not understood.
 
+use std::sync::Arc;
+
 use millrace_model::{
     Checkpoint, Fault, OpCounts, Position, Sequence, SnapshotProgress, StagedFile, TableName, Timestamp,
 };
@@ -47,7 +49,8 @@ pub struct CommitJson {
     /// Its files.
     pub files: Vec<FileJson>,
     /// Files of earlier commits that leave the lake.
-    pub removed: Vec<String>,
+    #[serde(with = "shared")]
+    pub removed: Arc<[String]>,
 }
 
 /// Who wrote a commit.
@@ -329,6 +332,21 @@ mod time_or_null {
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Timestamp>, D::Error> {
         let Some(text) = Option::<String>::deserialize(from)? else { return Ok(None) };
         Timestamp::parse(&text).map(Some).ok_or_else(|| de::Error::custom("a time is not RFC 3339 with Z"))
+    }
+}
+
+/// A list that may be a long one, and of which there is only one.
+pub(crate) mod shared {
+    use std::sync::Arc;
+
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub(crate) fn serialize<S: Serializer>(list: &Arc<[String]>, to: S) -> Result<S::Ok, S::Error> {
+        list.as_ref().serialize(to)
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Arc<[String]>, D::Error> {
+        Vec::deserialize(from).map(Arc::from)
     }
 }
 

@@ -215,6 +215,8 @@ pub(crate) async fn past_files(
     };
     let archives = Archives::find(&**store).await?;
     let (mut past, mut removed) = (Vec::new(), HashSet::new());
+    // One name for all files of a table.
+    let mut names: HashSet<TableName> = HashSet::new();
     // Snapshots of which a newer file has been seen: one that stands, or the newest of those that have gone.
     let mut seen: HashSet<(TableName, u64)> = HashSet::new();
     let mut commits = Deeds::backwards(store, &archives, 1..=last, pick);
@@ -225,6 +227,10 @@ pub(crate) async fn past_files(
                 file.removed = removed.contains(&short_hash(&file.path));
                 let is_first = file.snapshot.is_some_and(|id| seen.insert((file.table.clone(), id)));
                 if is_first || !file.removed {
+                    match names.get(&file.table) {
+                        Some(name) => file.table = name.clone(),
+                        None => drop(names.insert(file.table.clone())),
+                    }
                     past.push(file);
                 }
             }

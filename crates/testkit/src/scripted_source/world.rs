@@ -63,6 +63,8 @@ pub enum Alter {
 pub(super) struct SlotRow {
     pub(super) confirmed: u64,
     pub(super) lost: bool,
+    /// Its publication is missing.
+    pub(super) unreadable: bool,
     pub(super) holder: Option<u64>,
     pub(super) generation: u64,
 }
@@ -349,7 +351,7 @@ impl World {
         state.generation += 1;
         let generation = state.generation;
         state.began.get_or_insert(confirmed);
-        state.slot = Some(SlotRow { confirmed, lost: false, holder: None, generation });
+        state.slot = Some(SlotRow { confirmed, lost: false, unreadable: false, holder: None, generation });
         drop(state);
         self.changed.notify_waiters();
     }
@@ -361,6 +363,13 @@ impl World {
             slot.holder = None;
         }
         self.changed.notify_waiters();
+    }
+
+    /// Somebody drops the publication; one that is made again does not help the slot that stands.
+    pub fn drop_publication(&self) {
+        if let Some(slot) = &mut self.state().slot {
+            slot.unreadable = true;
+        }
     }
 
     /// A stranger moves the slot's confirmed position.

@@ -8,6 +8,7 @@ use millrace_model::SecretValue;
 use postgres_protocol::authentication::md5_hash;
 use postgres_protocol::authentication::sasl::{ChannelBinding, SCRAM_SHA_256, ScramSha256};
 use postgres_protocol::message::frontend;
+use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 use tracing::info;
@@ -21,6 +22,17 @@ use crate::settings::Settings;
 
 /// A server that takes longer than this to let us in is taken for dead.
 const CONNECT_DEADLINE: Duration = Duration::from_secs(20);
+
+/// A way that is cut without a word (by a firewall, a router, a load balancer that has forgotten the connection) looks like a
+/// server that works in silence, for as long as a statement may take. So the system asks the other end for a sign of life
+/// after so much silence,
+const SILENCE: Duration = Duration::from_secs(30);
+/// then each
+const PROBE_INTERVAL: Duration = Duration::from_secs(10);
+/// so many times,
+const PROBES: u32 = 3;
+/// and gives up what was sent and not acknowledged as soon.
+const UNACKNOWLEDGED: Duration = Duration::from_mins(1);
 
 /// What every session sets, of snapshot and log alike, so that the same value always has the same text. A startup option
 /// beats what was set for the role or the database. `search_path` is empty: only `pg_catalog` is searched. Without
@@ -89,19 +101,29 @@ async fn attempt(settings: &Settings, purpose: Purpose, password: Option<&Secret
 }
 
 /// Connects to the first address that answers.
-async fn open(settings: &Settings, purpose: Purpose) -> io::Result<TcpStream> {
+async fn open(place: (&str, u16), purpose: Purpose) -> io::Result<TcpStream> {
     let mut refused = io::Error::new(io::ErrorKind::NotFound, "the host has no address");
-    for address in tokio::net::lookup_host((settings.host.as_str(), settings.port)).await? {
+    for address in tokio::net::lookup_host(place).await? {
         let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
         if purpose == Purpose::Replication {
             socket.set_recv_buffer_size(RECEIVE_BUFFER)?;
         }
         match socket.connect(address).await {
-            Ok(stream) => return Ok(stream),
+            Ok(stream) => {
+                notice_silence(&stream)?;
+                return Ok(stream);
+            }
             Err(error) => refused = error,
         }
     }
     Err(refused)
+}
+
+fn notice_silence(stream: &TcpStream) -> io::Result<()> {
+    let probes = TcpKeepalive::new().with_time(SILENCE).with_interval(PROBE_INTERVAL).with_retries(PROBES);
+    let socket = SockRef::from(stream);
+    socket.set_tcp_keepalive(&probes)?;
+    socket.set_tcp_user_timeout(Some(UNACKNOWLEDGED))
 }
 
 async fn connect_at_leisure(
@@ -109,7 +131,7 @@ async fn connect_at_leisure(
     purpose: Purpose,
     password: Option<&SecretValue>,
 ) -> Result<Session, Cause> {
-    let stream = open(settings, purpose).await.map_err(lost)?;
+    let stream = open((settings.host.as_str(), settings.port), purpose).await.map_err(lost)?;
     stream.set_nodelay(true).map_err(lost)?;
     let mut session = Session::new(stream);
     let mut parameters = vec![
@@ -236,6 +258,25 @@ async fn next_request(session: &mut Session, settings: &Settings) -> Result<(u32
             }
             b'E' => return Err(refusal(Cause::of(ServerError::parse(body)), settings)),
             _ => session.consume(&frame),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_way_that_is_cut_without_a_word_is_noticed_within_a_minute() {
+        let server = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = server.local_addr().unwrap().port();
+        for purpose in [Purpose::Queries, Purpose::Replication] {
+            let stream = open(("127.0.0.1", port), purpose).await.unwrap();
+            let socket = SockRef::from(&stream);
+            assert!(socket.keepalive().unwrap());
+            let probes = socket.tcp_keepalive_interval().unwrap() * socket.tcp_keepalive_retries().unwrap();
+            assert!(socket.tcp_keepalive_time().unwrap() + probes <= Duration::from_mins(1));
+            assert_eq!(socket.tcp_user_timeout().unwrap(), Some(Duration::from_mins(1)));
         }
     }
 }

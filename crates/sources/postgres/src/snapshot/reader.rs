@@ -102,10 +102,10 @@ impl BlockReader {
         }
     }
 
-    /// Appends rows until `limit` bytes were read, or the copy ends. Returns whether it has ended.
+    /// Appends rows until they hold `limit` bytes of memory, or the copy ends. Returns whether it has ended.
     async fn append(&mut self, rows: &mut TableChanges, limit: ByteSize) -> Result<bool, Cause> {
         let Some(Reading { table, copying: Some(copying), .. }) = &mut self.reading else { return Ok(true) };
-        while rows.wire_bytes() < limit.get() {
+        while rows.held_bytes() < limit.get() {
             let Some(frame) = self.session.copied().await? else { return Ok(true) };
             let body = self.session.body(&frame);
             append_row(rows, copying, body, &mut self.scratch)

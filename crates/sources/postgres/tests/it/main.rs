@@ -15,6 +15,7 @@ mod heard;
 mod joins;
 mod making;
 mod many;
+mod mute;
 mod partitions;
 mod positions;
 mod publications;

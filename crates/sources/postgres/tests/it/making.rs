@@ -1,7 +1,11 @@
 //! A slot whose making waits for a running transaction: given up, met by another start, and cleaned away.
 
-use millrace_model::{Severity, Slot, Source};
+use std::time::Duration;
 
+use millrace_model::{Severity, Slot, Source};
+use millrace_postgres::{Postgres, Settings};
+
+use crate::mute::Way;
 use crate::server::{Database, Server};
 
 const TABLE: &str = "CREATE TABLE t (id int PRIMARY KEY)";
@@ -59,4 +63,35 @@ async fn a_slot_that_is_being_made_for_nobody_is_told_from_one_in_use_and_waited
     open.sql("COMMIT;");
     until(&database, "SELECT count(confirmed_flush_lsn) FROM pg_replication_slots WHERE NOT active", "1").await;
     assert!(matches!(source.take().await.unwrap().slot, Slot::Held(_)));
+}
+
+#[tokio::test]
+async fn a_slot_whose_answer_got_lost_on_its_way_is_asked_for_anew() {
+    let server = Server::start("mute", "");
+    let database = Database::new(&server, TABLE);
+    // A temporary one beside a stream, then the pipeline's own.
+    drop(database.source().create().await.unwrap());
+    for is_own in [false, true] {
+        let way = Way::to(server.port);
+        let settings = database.settings();
+        let slot = if is_own { "another".to_owned() } else { settings.slot.clone() };
+        let source = Postgres::new(Settings { port: way.port, slot, ..settings });
+        let mut open = database.session();
+        open.sql("BEGIN; INSERT INTO t VALUES (1);");
+        let bound = |_| {};
+        let mut making = std::pin::pin!(async {
+            if is_own { source.create().await.map(drop) } else { source.snapshot(&bound).await.map(drop) }
+        });
+        tokio::select! {
+            made = &mut making => panic!("it did not wait: {made:?}"),
+            () = until(&database, WAITS, "1") => {}
+        }
+        way.fall_mute();
+        open.sql("ROLLBACK;");
+        let fault = tokio::time::timeout(Duration::from_mins(1), making).await.expect("it is given up").unwrap_err();
+        assert_eq!((fault.code, fault.is_retry()), ("PG-001", true), "{fault}");
+        // A temporary slot is gone with whoever asked for it; the own one stands and is taken by the next attempt.
+        let stands = "SELECT count(*) FROM pg_replication_slots WHERE temporary OR slot_name = 'another'";
+        until(&database, stands, if is_own { "1" } else { "0" }).await;
+    }
 }

@@ -125,3 +125,24 @@ async fn a_column_list_without_a_column_of_the_key_is_refused() {
     assert!(errors(&source).await.is_empty());
     drop(create(&source).await);
 }
+
+#[tokio::test]
+async fn a_filter_of_rows_without_full_images_is_refused_while_a_pipeline_runs_too() {
+    let database = Server::shared().database("CREATE TABLE t (id int PRIMARY KEY, v int)");
+    let source = database.source();
+    create(&source).await.log.close().await;
+    source.members().await.unwrap();
+    let refused = async |source: &Postgres| {
+        let fault = source.members().await.unwrap_err();
+        assert_eq!((fault.code, fault.exit_code()), ("PG-015", 64), "{fault}");
+        assert!(fault.message.contains("filters rows of table \"public\".\"t\""), "{fault}");
+    };
+    database.sql("ALTER PUBLICATION millrace SET TABLE t WHERE (id > 1)");
+    refused(&source).await;
+    database.sql("ALTER TABLE t REPLICA IDENTITY FULL");
+    assert_eq!(source.members().await.unwrap().len(), 1);
+    assert!(errors(&source).await.is_empty());
+    // Nor may they end later.
+    database.sql("ALTER TABLE t REPLICA IDENTITY DEFAULT");
+    refused(&source).await;
+}

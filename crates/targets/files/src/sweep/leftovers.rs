@@ -33,7 +33,8 @@ pub(super) struct Leftovers {
 struct EarlierWriter {
     claim: u64,
     last_commit: u64,
-    /// The hour before the one in which its last committed round, else its claim, opened.
+    /// The hour before the one in which its last committed round, else its claim, opened; while a snapshot was under way, its
+    /// claim's: a chunk can be a whole table, and take longer than many rounds.
     since: i64,
 }
 
@@ -83,7 +84,11 @@ impl Leftovers {
         while self.next > 0 {
             let newest = read_commit(store, self.next).await?.commit;
             let claim = newest.writer.claim;
-            self.writers.push(EarlierWriter { claim, last_commit: self.next, since: hour_before(&newest) });
+            let mut since = hour_before(&newest);
+            if newest.snapshots.iter().any(|snapshot| !snapshot.finished) {
+                since = since.min(hour_before(&read_commit(store, claim).await?.commit));
+            }
+            self.writers.push(EarlierWriter { claim, last_commit: self.next, since });
             // A claim is never above its commits; were it, this must end all the same.
             self.next = claim.min(self.next).saturating_sub(1);
             pace.step().await;

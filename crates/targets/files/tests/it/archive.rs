@@ -1,5 +1,6 @@
 //! Archives: what they say, who writes them when, and that reading them is reading the commits.
 
+use std::collections::BTreeSet;
 use std::io::Read;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -37,7 +38,7 @@ impl Long {
         one.commit(&table("orders"), ROW).await;
         one.round += 1;
         let mut round = one.round_of(Vec::new());
-        (round.kind, round.removed) = (CommitKind::Changes, vec![gone.path.clone()]);
+        (round.kind, round.removed) = (CommitKind::Changes, [gone.path.clone()].into());
         one.commit_round(&round).await;
         heartbeats_to(&mut one, 10_001).await;
         one.commit(&table("orders"), ROW).await;
@@ -120,6 +121,19 @@ async fn a_sweep_writes_the_archives_that_are_due_and_readers_read_them_instead_
     assert_eq!(said(&reader).await, before);
     assert!(commits_read.load(Ordering::Relaxed) < 100, "{commits_read:?}");
     assert!(fsck(&long.one.files).await.unwrap().ok);
+}
+
+#[tokio::test]
+async fn files_of_a_table_share_its_name() {
+    let (store, clock) = (MemoryStore::new(), SetClock::new());
+    let mut one = Writer::over(writer_at(&store, "one", &clock), clock).await;
+    for _ in 0..200 {
+        one.commit(&table("orders"), ROW).await;
+    }
+    let head = one.files.head().await.unwrap().commit;
+    let files = one.files.files_of(head, None).await.unwrap();
+    let names: BTreeSet<*const String> = files.iter().map(|file| file.table.parts().as_ptr()).collect();
+    assert_eq!((files.len(), names.len()), (200, 1));
 }
 
 #[tokio::test]

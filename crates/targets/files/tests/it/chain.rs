@@ -389,7 +389,7 @@ async fn what_would_break_the_chain_is_refused_as_a_defect() {
     let head = one.files.head().await.unwrap();
     let mut standing = head.standing.clone().unwrap();
     standing.checkpoint.sequence = Sequence(1);
-    let back = one.files.prepare_claim(&head, &Claim { standing, removed: Vec::new() });
+    let back = one.files.prepare_claim(&head, &Claim { standing, removed: Arc::default() });
     assert_eq!(back.map(drop).unwrap_err().remedy, Remedy::Defect);
 }
 

@@ -219,7 +219,7 @@ async fn i3_sequences_that_lack_or_come_twice_are_found() {
 async fn i3_sequences_of_removed_files_may_lack_and_no_others() {
     let store = sound_lake().await;
     let file = first_file(&store, 3);
-    rewrite(&store, 6, |commit| commit.removed.push(file.path.clone()));
+    rewrite(&store, 6, |commit| commit.removed = [file.path.clone()].into());
     assert!(check(&store).await.ok, "still there");
     store.remove(&file.path);
     let report = check(&store).await;

@@ -68,7 +68,7 @@ async fn five_thousand_tables_are_read_after_the_claim_and_not_written_again() {
         registry.version_of(&table(&format!("t{number}")));
     }
     let standing = millrace_model::Standing { registry: Some(registry.clone()), ..nothing_yet() };
-    let first = millrace_model::Claim { standing, removed: Vec::new() };
+    let first = millrace_model::Claim { standing, removed: Arc::default() };
     let prepared = one.prepare_claim(&one.head().await.unwrap(), &first).unwrap();
     assert!(matches!(one.claim(&prepared).await.unwrap(), Claimed::Mine(_)));
 

@@ -82,7 +82,7 @@ pub(crate) fn nothing_yet() -> Standing {
 
 pub(crate) fn prepare_claim(files: &Files, head: &Head) -> Prepared {
     let standing = head.standing.clone().unwrap_or_else(nothing_yet);
-    files.prepare_claim(head, &Claim { standing, removed: Vec::new() }).unwrap()
+    files.prepare_claim(head, &Claim { standing, removed: Arc::default() }).unwrap()
 }
 
 /// S2 and S3, alone.
@@ -168,7 +168,7 @@ pub(crate) fn empty_round(number: u64) -> Round {
         snapshots: Vec::new(),
         transactions: 0,
         files: Vec::new(),
-        removed: Vec::new(),
+        removed: Arc::default(),
     }
 }
 
@@ -230,7 +230,7 @@ impl Writer {
             snapshots: Vec::new(),
             transactions: 1,
             files,
-            removed: Vec::new(),
+            removed: Arc::default(),
         }
     }
 

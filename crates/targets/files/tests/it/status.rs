@@ -25,7 +25,7 @@ async fn rows_are_those_of_files_that_are_not_removed() {
     one.round += 1;
     let mut round = one.round_of(Vec::new());
     round.kind = millrace_model::CommitKind::Changes;
-    round.removed = vec![gone[0].path.clone()];
+    round.removed = [gone[0].path.clone()].into();
     round.snapshots = vec![SnapshotProgress {
         id: 1,
         table: table("orders").table.clone(),

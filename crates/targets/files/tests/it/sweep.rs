@@ -7,9 +7,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use millrace_files::names::commit_path;
 use millrace_files::store::memory::{Answer, Moment, Step};
 use millrace_files::{Files, LocalStore, MemoryStore, Store, fsck};
-use millrace_model::{CommitKind, Fault, Op, Round, Target};
+use millrace_model::{CommitKind, Fault, Op, Round, Sequence, SnapshotProgress, Target};
 
-use crate::lake::{SetClock, Writer, settings, table, writer_at};
+use crate::lake::{SetClock, Writer, end_of, settings, table, writer_at};
 
 const ROW: &[&[(Op, i64, Option<&str>)]] = &[&[(Op::Create, 1, Some("a"))]];
 
@@ -98,6 +98,35 @@ async fn a_chunk_that_was_read_while_a_round_of_a_lower_number_was_open_is_never
 }
 
 #[tokio::test]
+async fn a_chunk_that_was_read_for_hours_when_its_writer_died_is_swept_however_many_rounds_followed() {
+    for (finished, swept) in [(false, 1), (true, 0)] {
+        let store = MemoryStore::new();
+        let mut one = Writer::start(&store, "one").await;
+        let chunk = one.stage(&table("orders"), ROW).await;
+        one.clock.forward(5 * 3600);
+        one.round += 1;
+        let mut round = one.round_of(Vec::new());
+        round.snapshots = vec![SnapshotProgress {
+            id: 1,
+            table: table("orders").table.clone(),
+            position: end_of(1).position,
+            sequence: Sequence(0),
+            relation: "1".into(),
+            moved: false,
+            split: "ctid".into(),
+            done: Vec::new(),
+            rows: 0,
+            finished,
+        }];
+        one.commit_round(&round).await;
+        let mut two = Writer::start(&store, "two").await;
+        // Of a writer without a snapshot under way only the last hours are looked at.
+        assert_eq!(sweep(&mut two).await.unwrap(), swept);
+        assert_eq!(store.contents().contains_key(&chunk[0].path), finished);
+    }
+}
+
+#[tokio::test]
 async fn leftovers_of_a_writer_that_never_committed_are_swept() {
     let store = MemoryStore::new();
     let mut one = Writer::start(&store, "one").await;
@@ -129,7 +158,7 @@ async fn removed_files_go_a_day_after_the_commit_that_removed_them() {
     let gone = one.commit(&table("orders"), ROW).await;
     one.round += 1;
     let mut round = one.round_of(Vec::new());
-    (round.kind, round.removed) = (CommitKind::Changes, vec![gone[0].path.clone(), commit_path(1)]);
+    (round.kind, round.removed) = (CommitKind::Changes, [gone[0].path.clone(), commit_path(1)].into());
     one.commit_round(&round).await;
     clock.forward(24 * 3600);
     assert_eq!(sweep(&mut one).await.unwrap(), 0);
@@ -246,7 +275,7 @@ async fn a_sweep_that_was_cut_off_goes_on_where_it_was() {
     }
     one.round += 1;
     let mut round = one.round_of(Vec::new());
-    (round.kind, round.removed) = (CommitKind::Changes, vec![gone[0].path.clone()]);
+    (round.kind, round.removed) = (CommitKind::Changes, [gone[0].path.clone()].into());
     one.commit_round(&round).await;
     clock.forward(25 * 3600);
     let spoilt = Arc::new(AtomicBool::new(true));
