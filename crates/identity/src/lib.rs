@@ -20,7 +20,7 @@ mod token;
 mod vault;
 mod workload;
 
-pub use aws::call::{AwsClient, Refusal, domain};
+pub use aws::call::{AwsClient, Refusal, domain, is_region};
 pub use aws::sign::{Signed, encoded, sign};
 pub use aws::{AwsCredentials, AwsIdentity, AwsSettings, aws, region};
 pub use azure::azure;

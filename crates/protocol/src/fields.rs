@@ -1,7 +1,9 @@
 //! The fields of the pipeline file: the table that `shape` describes.
 
-use crate::fault::Wrong;
-use crate::shape::{Case, Field, Shape, TextRule, Word, now};
+use crate::rules::{
+    ACCOUNT_NAME, ANY, BUCKET_NAME, CONTAINER_NAME, FILLED, FOLDER, HOST_NAME, NAME, PATH, REGION_NAME, SCHEMA,
+};
+use crate::shape::{Case, Field, Shape, Word, now};
 
 /// The whole file.
 pub(crate) const FILE: Shape = Shape::Map(&[
@@ -131,7 +133,7 @@ const TARGETS: &[Case] = &[
             LAYOUT,
             COMPRESSION,
             DECIMALS,
-            Field::optional("region", Shape::Text(FILLED), "region of the bucket; left out: `AWS_REGION`"),
+            Field::optional("region", Shape::Text(REGION_NAME), "region of the bucket; left out: `AWS_REGION`"),
             ENDPOINT,
             Field::optional(
                 "pathStyle",
@@ -150,8 +152,8 @@ const TARGETS: &[Case] = &[
         word: "abs",
         built: true,
         fields: &[
-            Field::required("container", Shape::Text(FILLED), "name of the container"),
-            Field::required("accountName", Shape::Text(FILLED), "storage account"),
+            Field::required("container", Shape::Text(CONTAINER_NAME), "name of the container"),
+            Field::required("accountName", Shape::Text(ACCOUNT_NAME), "storage account"),
             Field::optional("accountKey", Shape::Secret, "reference to its key; left out: the platform's identity"),
             PREFIX,
             FORMAT,
@@ -224,7 +226,7 @@ const AUTHENTICATIONS: &[Case] = &[Case {
     ],
 }];
 
-const BUCKET: Field = Field::required("bucket", Shape::Text(FILLED), "name of the bucket");
+const BUCKET: Field = Field::required("bucket", Shape::Text(BUCKET_NAME), "name of the bucket");
 const PREFIX: Field = Field::optional("prefix", Shape::Text(FOLDER), "folder inside; empty for the root");
 const ENDPOINT: Field = Field::optional("endpoint", Shape::Text(FILLED), "address of the store, if not the usual one");
 const STORAGE_CLASS: Field = Field::optional("storageClass", Shape::Text(FILLED), "storage class of data files");
@@ -267,76 +269,3 @@ const SECRET_TYPES: &[Word] = &[
     now("google_secret_manager"),
     now("hashicorp_vault"),
 ];
-
-const ANY: TextRule = TextRule { refuse: |_| None, least: 0, most: None, pattern: None, never: None };
-const FILLED: TextRule = TextRule { refuse: refuse_empty, least: 1, ..ANY };
-const PATH: TextRule = TextRule { refuse: refuse_path, least: 1, never: Some(r"^~(/|$)"), ..ANY };
-const NAME: TextRule = TextRule { refuse: refuse_name, least: 1, most: Some(LONGEST_NAME), ..ANY };
-/// White space is written out: what `\s` holds depends on who reads the pattern.
-const HOST_PATTERN: &str = r"^[^\t\n\x0b\f\r \x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000/@]+$";
-const HOST_NAME: TextRule = TextRule { refuse: refuse_host, least: 1, pattern: Some(HOST_PATTERN), ..ANY };
-const SCHEMA: TextRule = TextRule { refuse: refuse_schema, least: 1, never: Some(r"^\*$"), ..ANY };
-const FOLDER: TextRule = TextRule { refuse: refuse_prefix, never: Some(r"(^|/)\.\.?(/|$)"), ..ANY };
-
-const LONGEST_NAME: usize = 255;
-
-fn refuse_empty(text: &str) -> Option<Wrong> {
-    text.is_empty().then(|| Wrong::new("must not be empty", "write a value, or leave the field out if it may be"))
-}
-
-fn refuse_path(text: &str) -> Option<Wrong> {
-    match text {
-        "" => refuse_empty(text),
-        "~" => Some(of_a_shell()),
-        _ => text.starts_with("~/").then(of_a_shell),
-    }
-}
-
-fn of_a_shell() -> Wrong {
-    Wrong::new(
-        "must not begin with `~`, which means a home folder to shells only",
-        "write the whole path, for example `path: /var/lib/millrace/lake`",
-    )
-}
-
-fn refuse_name(text: &str) -> Option<Wrong> {
-    let length = text.chars().count();
-    (length == 0 || length > LONGEST_NAME).then(|| {
-        Wrong::new(
-            format!("must have 1 to {LONGEST_NAME} characters, not {length}"),
-            "give the pipeline a short name, for example `name: shop`",
-        )
-    })
-}
-
-fn refuse_host(text: &str) -> Option<Wrong> {
-    let no_host = |c: char| c.is_whitespace() || c == '/' || c == '@';
-    let wrong = match text {
-        "" => "must not be empty",
-        _ if text.starts_with('/') => {
-            "must be the server's name or address: connections are made by TCP, not by a socket"
-        }
-        _ if text.contains(no_host) => "must be the server's name or address alone, no URL",
-        _ => return None,
-    };
-    // Not quoted: a pasted URL may hold a password.
-    let cure = "write for example `host: db.example.com`; port, database and user are fields of their own";
-    Some(Wrong::new(wrong, cure))
-}
-
-fn refuse_schema(text: &str) -> Option<Wrong> {
-    match text {
-        "" => refuse_empty(text),
-        "*" => Some(Wrong::new(
-            "must be the name of one schema",
-            "write one entry for each schema: `{schema: public, table: \"*\"}`",
-        )),
-        _ => None,
-    }
-}
-
-fn refuse_prefix(text: &str) -> Option<Wrong> {
-    text.split('/').any(|part| part == "." || part == "..").then(|| {
-        Wrong::new("must not contain `.` or `..` as a part", "write the folder's path below the root: `raw/shop`")
-    })
-}

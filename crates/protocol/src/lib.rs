@@ -14,6 +14,7 @@ mod name;
 mod plain_secret;
 mod properties;
 mod question;
+mod rules;
 mod schema;
 mod shape;
 mod spec;

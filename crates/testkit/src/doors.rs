@@ -134,9 +134,26 @@ impl Door {
         })
     }
 
+    /// A way to the HTTP service at `port` of this machine that sends each request to it twice, and tells the second answer: as
+    /// gateways do that ask again by themselves.
+    pub fn repeating(port: u16) -> Result<Self> {
+        Self::open(move |mut client, asked| async move {
+            let Some(request) = request(&mut client).await? else { return Ok(()) };
+            note(&asked, &String::from_utf8_lossy(&request));
+            forward(port, &request).await?;
+            let reply = forward(port, &request).await?;
+            client.write_all(&reply).await
+        })
+    }
+
     /// What was asked for so far: of a proxy `host:port`, of a service the whole requests.
     pub fn asked(&self) -> Vec<String> {
         self.asked.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Whether something like this was asked for.
+    pub fn has_asked(&self, like: impl Fn(&str) -> bool) -> bool {
+        self.asked.lock().unwrap_or_else(PoisonError::into_inner).iter().any(|asked| like(asked))
     }
 
     fn open<F, A>(answer: F) -> Result<Self>

@@ -195,6 +195,21 @@ fn an_endpoint_is_a_host_and_has_to_be_listed_unless_it_is_the_clouds_own() {
     }
 }
 
+/// A hub's question is read as a file is: what is no name never comes to a policy.
+#[test]
+fn no_name_in_a_question_leads_to_another_host() {
+    let asked =
+        |target: serde_json::Value| millrace_protocol::Question::parse(&serde_json::json!({"streamingTarget": target}));
+    assert!(asked(serde_json::json!({"type": "s3", "bucket": "lake", "region": "eu-west-1"})).is_ok());
+    for target in [
+        serde_json::json!({"type": "s3", "bucket": "lake", "region": "x.evil.example/"}),
+        serde_json::json!({"type": "s3", "bucket": "134744072/"}),
+        serde_json::json!({"type": "abs", "container": "lake", "accountName": "evil.example/x"}),
+    ] {
+        assert!(asked(target).is_err());
+    }
+}
+
 #[test]
 fn a_container_is_listed_with_its_account_or_is_that_of_the_first_one() {
     let abs = |account: &str| format!("type: abs, container: lake, accountName: {account}");

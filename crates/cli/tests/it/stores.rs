@@ -11,7 +11,7 @@ use millrace_testkit::stores::{Program, StoreServer};
 use millrace_testkit::workload::{self, Random};
 use serde_json::Value;
 
-use crate::shop::{PATIENCE, Shop, is_long};
+use crate::shop::{PATIENCE, Shop, is_long, wait};
 
 /// The exit codes of a writer that finds another in its place.
 const ANOTHER_HAS_IT: [i32; 2] = [75, 76];
@@ -130,6 +130,11 @@ fn paused_writers_on_a_failing_way_to_s3_leave_and_add_nothing() {
 }
 
 #[test]
+fn paused_writers_on_a_failing_way_to_another_s3_leave_and_add_nothing() {
+    pauses(Program::SeaweedFs);
+}
+
+#[test]
 fn paused_writers_on_a_failing_way_to_azure_leave_and_add_nothing() {
     pauses(Program::Azurite);
 }
@@ -169,4 +174,43 @@ fn pauses(program: Program) {
     let report: Value = shop.fsck();
     assert_eq!(report["ok"], true);
     shop.compare();
+}
+
+/// The next writer's sweep gives up the upload in which the first one was paused.
+#[test]
+fn a_writer_that_was_paused_in_an_upload_is_told_of_the_other_writer() {
+    for program in [Program::VersityGw, Program::SeaweedFs] {
+        let way = Door::refusing(StoreServer::shared(program).port(), |_line| None).unwrap();
+        let shop = shop_in(program, "raw/given-up", way.port);
+        let streaming = || {
+            let mut running = shop.command("run", &[]).allow("fault").start().unwrap();
+            running.wait_for("streaming", PATIENCE).unwrap();
+            running.wait_for("committed", PATIENCE).unwrap();
+            running
+        };
+        let load = shop.load(0);
+        let first = streaming();
+        load.stop().unwrap();
+        // Some twenty megabytes that no compression makes fewer: a file in several pieces.
+        let noise = "(SELECT string_agg(md5(random()::text || line || part), '') FROM generate_series(1, 100) part)";
+        let rows = format!("SELECT 1000000 + line, {noise} FROM generate_series(1, 12000) line");
+        shop.database.sql(&format!("INSERT INTO visits (customer_id, page) {rows}")).unwrap();
+        wait("a piece of a file", || way.has_asked(|request| is_a_step(request, "PUT ")));
+        first.signal("STOP").unwrap();
+        assert!(!way.has_asked(|request| is_a_step(request, "POST ")), "it was too quick");
+        let second = streaming();
+        wait("the upload to be given up", || way.has_asked(|request| is_a_step(request, "DELETE ")));
+        first.signal("CONT").unwrap();
+        let ended = first.wait(PATIENCE).unwrap();
+        assert!(ended.code.is_some_and(|code| ANOTHER_HAS_IT.contains(&code)), "{program:?} {:#?}", ended.lines);
+        second.stop(PATIENCE).unwrap();
+        shop.catch_up();
+        shop.fsck();
+        shop.compare();
+    }
+}
+
+/// Whether a request belongs to an upload in pieces.
+fn is_a_step(request: &str, method: &str) -> bool {
+    request.starts_with(method) && request.lines().next().is_some_and(|line| line.contains("uploadId="))
 }

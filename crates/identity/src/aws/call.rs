@@ -160,6 +160,11 @@ pub(crate) fn endpoint(around: &Surroundings, service: &str, region: &str) -> St
     format!("https://{service}{fips}.{region}.{}", domain(region))
 }
 
+/// Whether a text can be a region's name. It becomes a part of hosts: a dot or a slash in it would lead to another one.
+pub fn is_region(text: &str) -> bool {
+    !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_')
+}
+
 /// The domain of the partition that a region lies in.
 pub fn domain(region: &str) -> &'static str {
     match region.split('-').next().unwrap_or_default() {
@@ -242,6 +247,10 @@ mod tests {
             ("eusc-de-east-1", ".eusc-de-east-1.amazonaws.eu"),
         ] {
             assert!(format!("{region}.{}", domain(region)).ends_with(ending.trim_start_matches('.')), "{region}");
+            assert!(is_region(region));
+        }
+        for other in ["", "x.evil.example/", "evil.example#", "a@b", "eu west"] {
+            assert!(!is_region(other), "{other}");
         }
     }
 

@@ -1,5 +1,7 @@
 //! Credentials that a service beside the process hands out: for a container (ECS, EKS Pod Identity) or a machine (IMDSv2).
 
+use std::net::IpAddr;
+
 use async_trait::async_trait;
 use millrace_model::SecretValue;
 use reqwest::{Method, Url};
@@ -100,7 +102,8 @@ fn may_be_asked(variable: &str, address: &str) -> Result<(), Cause> {
     };
     let url = Url::parse(address).map_err(|error| wrong(&error.to_string()))?;
     let host = url.host_str().unwrap_or_default();
-    let is_beside = BESIDE.contains(&host) || host == "localhost" || host == "[::1]" || host.starts_with("127.");
+    let is_loopback = host.trim_matches(['[', ']']).parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
+    let is_beside = BESIDE.contains(&host) || host == "localhost" || is_loopback;
     if url.scheme() == "https" || (url.scheme() == "http" && is_beside) {
         return Ok(());
     }
@@ -215,6 +218,8 @@ mod tests {
             ("https://anywhere.example/x", true),
             ("http://anywhere.example/x", false),
             ("http://169.254.170.2.example/x", false),
+            ("http://127.evil.example/x", false),
+            ("http://[::1]:99/x", true),
             ("ftp://127.0.0.1/x", false),
             ("x", false),
         ] {

@@ -6,7 +6,7 @@ use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
 use reqwest::{Method, Url};
 use zeroize::Zeroizing;
 
-use crate::aws::call::{AwsClient, Place, Refusal, element, endpoint};
+use crate::aws::call::{AwsClient, Place, Refusal, element, endpoint, is_region};
 use crate::aws::{AwsCredentials, Step};
 use crate::fault::{Cause, Nothing};
 use crate::http::{Answer, send};
@@ -182,11 +182,16 @@ async fn needed_region(around: &Surroundings, own: Option<&str>) -> Result<Strin
         Some(own) => Some(own.to_owned()),
         None => super::region(around).await,
     };
-    known.ok_or_else(|| Cause::Wrong {
+    let wrong = |reason: String| Cause::Wrong {
         place: "the token service of AWS".into(),
-        reason: "its region is not known".into(),
-        cure: "set AWS_REGION".into(),
-    })
+        reason,
+        cure: "set AWS_REGION, as in `eu-west-1`".into(),
+    };
+    match known {
+        Some(region) if is_region(&region) => Ok(region),
+        Some(other) => Err(wrong(format!("`{other}` is no region"))),
+        None => Err(wrong("its region is not known".into())),
+    }
 }
 
 /// The credentials in an answer.

@@ -63,6 +63,36 @@ fn what_is_wrong_with_an_address_a_port_or_a_path_is_said_with_what_to_write() {
 }
 
 #[test]
+fn a_name_that_becomes_part_of_a_host_is_a_name() {
+    for (target, path) in [
+        ("type: s3, bucket: lake, region: x.evil.example/", "region"),
+        ("type: s3, bucket: lake, region: 'evil.example#'", "region"),
+        ("type: s3, bucket: 134744072/", "bucket"),
+        ("type: s3, bucket: 's3://lake'", "bucket"),
+        ("type: gcs, bucket: ..", "bucket"),
+        ("type: abs, container: lake, accountName: evil.example/x", "accountName"),
+        ("type: abs, container: ../x, accountName: acme", "container"),
+    ] {
+        let refused = parse(&into(target)).unwrap_err().0;
+        let [problem] = refused.as_slice() else { panic!("{target}: {refused:#?}") };
+        assert_eq!(problem.path, format!("streamingTarget.{path}"), "{target}");
+    }
+    for target in [
+        "type: s3, bucket: my.Lake_1, region: us-gov-east-1",
+        "type: gcs, bucket: lake.example.com",
+        "type: abs, container: $root, accountName: acme",
+    ] {
+        assert!(parse(&into(target)).is_ok(), "{target}");
+    }
+}
+
+/// The example with another target.
+fn into(target: &str) -> String {
+    let (before, _) = SHOP.split_once("streamingTarget:").unwrap();
+    format!("{before}streamingTarget: {{{target}}}\n")
+}
+
+#[test]
 fn a_duration_or_size_out_of_its_range_is_refused_with_the_range_and_an_example() {
     for (written, wrong, cure) in [
         ("memory.limit: 63MiB", "a size from 64MiB to 1TiB, not `63MiB`", "`memory.limit: \"200MiB\"`"),

@@ -131,7 +131,7 @@ pub enum Cause {
         /// The store's name of the permission.
         permission: String,
         /// How to grant it.
-        line: String,
+        cure: String,
         /// The store's own words.
         said: String,
     },
@@ -265,7 +265,7 @@ impl From<Cause> for Fault {
                 fault.cause = Some(Box::new(cause));
             }
             Cause::Encode { cause, .. } => fault.cause = Some(cause),
-            Cause::Denied { permission, line, .. } => fault.cure = format!("grant {permission}: {line}"),
+            Cause::Denied { cure, .. } => fault.cure = cure,
             Cause::NoFolder { .. }
             | Cause::Newer { .. }
             | Cause::OtherShape { .. }

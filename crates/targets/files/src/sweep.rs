@@ -26,7 +26,7 @@ use crate::ahead::SPAN;
 use crate::archive::{Archives, Writing};
 use crate::fault::{damaged, rule};
 use crate::head::{highest, read_commit};
-use crate::names::{ARCHIVED, DataName, TMP_FOLDER, commit_path};
+use crate::names::{ARCHIVE_FOLDER, ARCHIVED, DataName, TMP_FOLDER, archive_first, commit_path};
 use crate::store::{EntryKind, Store};
 use leftovers::Leftovers;
 use removed::Removed;
@@ -110,9 +110,18 @@ impl Sweeper for FilesSweeper {
         let confirmed = *self.confirmed.borrow();
         let deleted = deleted + removed.sweep(store, confirmed, now, &mut pace).await?;
         sweep_unfinished(store, now).await?;
-        // Nothing that an earlier writer uploads can be named any more.
-        store.give_up(&|path| DataName::parse(path).is_some_and(|name| name.claim < self.claim)).await?;
+        store.give_up(&|path| is_over(path, self.claim, confirmed)).await?;
         Ok(deleted)
+    }
+}
+
+/// Whether nobody needs an upload under this name any more: of rows, where an earlier writer has begun it, which can name
+/// nothing now; of an archive, where that is there already.
+fn is_over(path: &str, claim: u64, confirmed: u64) -> bool {
+    let of_archive = || archive_first(path.strip_prefix(ARCHIVE_FOLDER)?.strip_prefix('/')?);
+    match DataName::parse(path) {
+        Some(name) => name.claim < claim,
+        None => of_archive().is_some_and(|first| first + ARCHIVED - 1 <= confirmed),
     }
 }
 
@@ -162,4 +171,19 @@ async fn sweep_unfinished(store: &dyn Store, now: Timestamp) -> Result<(), Fault
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::names::archive_path;
+
+    #[test]
+    fn an_upload_is_over_where_nothing_can_need_it_any_more() {
+        let of_rows = "shop/public/orders/v0001/2026-01-02/03/000000000007-000001-0000.parquet";
+        assert!(is_over(of_rows, 8, 0) && !is_over(of_rows, 7, u64::MAX));
+        let archive = archive_path(ARCHIVED + 1);
+        assert!(is_over(&archive, 0, 2 * ARCHIVED) && !is_over(&archive, u64::MAX, 2 * ARCHIVED - 1));
+        assert!(!is_over("_millrace/commits/00000000/000000000001.json", u64::MAX, u64::MAX));
+    }
 }

@@ -7,16 +7,17 @@ mod said;
 mod sign;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 
 use async_trait::async_trait;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
-use millrace_identity::{Surroundings, encoded};
-use millrace_model::{ByteSize, Fault};
+use millrace_identity::{Surroundings, encoded, http_date as read_date};
+use millrace_model::{ByteSize, Fault, Timestamp};
 use reqwest::Method;
 
-use super::objects::address::{path, query};
+use super::objects::address::{path, query, whole_origin};
 use super::objects::http::{Reply, headers, send};
 use super::objects::{
     Answer, Deed, Endpoint, Grant, ObjectStore, Objects, Page, Piece, Pieces, Proof, Prover, Purpose, Unfinished, When,
@@ -28,6 +29,8 @@ use sign::{http_date, sign};
 const PIECE: usize = 5 << 20;
 /// One connection seldom gives more than a tenth of what a machine can send.
 const AT_ONCE: usize = 4;
+/// A clock that is off by less is not what a signature was refused for, in microseconds: Azure takes one of fifteen minutes.
+const SKEW: i64 = 5 * 60 * 1_000_000;
 /// The version of the service that the requests are written for.
 const VERSION: &str = "2023-11-03";
 
@@ -50,6 +53,8 @@ struct Abs {
     origin: String,
     /// Path of the container.
     base: String,
+    /// How far the service's clock is ahead of ours, in microseconds, where a signature was refused for it.
+    ahead: AtomicI64,
 }
 
 impl ObjectStore {
@@ -60,12 +65,16 @@ impl ObjectStore {
         around: &Surroundings,
         memory: ByteSize,
     ) -> Result<Self, Fault> {
-        let usual = || format!("https://{}.blob.core.windows.net", settings.account);
-        let endpoint = Endpoint::parse(&settings.endpoint.clone().unwrap_or_else(usual))?;
+        let address = match &settings.endpoint {
+            Some(endpoint) => endpoint.clone(),
+            None => whole_origin("https", &format!("{}.blob.core.windows.net", settings.account))?,
+        };
+        let endpoint = Endpoint::parse(&address)?;
         // An emulator has the account in the path.
         let base = format!("{}/{}", endpoint.path, encoded(&settings.container));
         let origin = endpoint.origin();
-        Ok(Self::new(Abs { around: around.clone(), settings, prover, origin, base }, memory))
+        let ahead = AtomicI64::new(0);
+        Ok(Self::new(Abs { around: around.clone(), settings, prover, origin, base, ahead }, memory))
     }
 }
 
@@ -79,7 +88,7 @@ struct Request<'a> {
 }
 
 impl Abs {
-    /// Asks once; a second time only where the service did not take the proof, because then nothing has happened.
+    /// Asks once; again only where the clock was wrong or the service did not take the proof, because then nothing has happened.
     async fn ask(
         &self,
         method: Method,
@@ -90,7 +99,10 @@ impl Abs {
     ) -> Result<Reply, Answer> {
         let request = Request { method: &method, key, parts, headers };
         let proof = self.prover.proof().await?;
-        let reply = self.ask_once(request, &proof, body.clone()).await?;
+        let mut reply = self.ask_once(request, &proof, body.clone()).await?;
+        if said::is_about_proof(&reply) && matches!(proof, Proof::Key(_)) && self.set_clock(&reply) {
+            reply = self.ask_once(request, &proof, body.clone()).await?;
+        }
         if matches!(reply.status, 401 | 403)
             && matches!(said::answer(&reply), Answer::Unknown(_))
             && let Some(proof) = self.prover.another(&proof).await?
@@ -100,12 +112,28 @@ impl Abs {
         Ok(reply)
     }
 
+    /// The service's time, as far as it is known.
+    fn now(&self) -> Timestamp {
+        Timestamp(self.around.now().0 + self.ahead.load(Ordering::Relaxed))
+    }
+
+    /// After a signature that was refused: takes the service's time, if ours is so far from it that this was why. Azure has one
+    /// code for a wrong key and a wrong time.
+    fn set_clock(&self, reply: &Reply) -> bool {
+        let Some(theirs) = reply.header("date").and_then(read_date) else { return false };
+        let is_off = (theirs.0 - self.now().0).abs() > SKEW;
+        if is_off {
+            self.ahead.store(theirs.0 - self.around.now().0, Ordering::Relaxed);
+        }
+        is_off
+    }
+
     async fn ask_once(&self, request: Request<'_>, proof: &Proof, body: Bytes) -> Result<Reply, Answer> {
         let Request { method, key, parts, headers: own } = request;
         let path = key.map_or_else(|| self.base.clone(), |key| format!("{}/{}", self.base, path(key)));
         let mut all: Vec<(String, String)> =
             own.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        all.push(("x-ms-date".into(), http_date(self.around.now())));
+        all.push(("x-ms-date".into(), http_date(self.now())));
         all.push(("x-ms-version".into(), VERSION.into()));
         let authorization = match proof {
             Proof::Token(_) | Proof::Nothing => proof.bearer(),
@@ -208,19 +236,23 @@ impl Objects for Abs {
         Ok(Vec::new())
     }
 
-    fn grant(&self, deed: Deed, _key: &str) -> Grant {
+    fn grant(&self, deed: Deed, key: &str) -> Grant {
         let blobs = "Microsoft.Storage/storageAccounts/blobServices/containers/blobs";
         let permission = match deed {
             Deed::Create | Deed::Write | Deed::Replace | Deed::Abort => format!("{blobs}/write"),
             Deed::Read | Deed::Size | Deed::List | Deed::ListUploads => format!("{blobs}/read"),
             Deed::Delete => format!("{blobs}/delete"),
         };
+        let line = self.line(&permission, key);
+        Grant { permission, line }
+    }
+
+    fn line(&self, _permission: &str, _key: &str) -> String {
         let AbsSettings { account, container, .. } = &self.settings;
-        let line = format!(
+        format!(
             "a role with it on the container, for example: az role assignment create --assignee IDENTITY --role \
              \"Storage Blob Data Contributor\" --scope \"/subscriptions/SUBSCRIPTION/resourceGroups/GROUP/providers/\
              Microsoft.Storage/storageAccounts/{account}/blobServices/default/containers/{container}\""
-        );
-        Grant { permission, line }
+        )
     }
 }

@@ -255,7 +255,7 @@ impl Objects for Gcs {
         Ok(Vec::new())
     }
 
-    fn grant(&self, deed: Deed, _key: &str) -> Grant {
+    fn grant(&self, deed: Deed, key: &str) -> Grant {
         let permission = match deed {
             Deed::Create | Deed::Write | Deed::Abort => "storage.objects.create",
             // To put something in the place of an object takes two: to make one, and to delete what was there.
@@ -263,12 +263,22 @@ impl Objects for Gcs {
             Deed::Read | Deed::Size => "storage.objects.get",
             Deed::List | Deed::ListUploads => "storage.objects.list",
         };
-        let bucket = &self.settings.bucket;
-        let line = format!(
+        Grant { permission: permission.into(), line: self.line(permission, key) }
+    }
+
+    fn line(&self, permission: &str, _key: &str) -> String {
+        let GcsSettings { bucket, user_project, .. } = &self.settings;
+        if permission.starts_with("serviceusage.") {
+            let project = user_project.as_deref().unwrap_or("PROJECT");
+            return format!(
+                "a role with it on the project that pays, for example: gcloud projects add-iam-policy-binding {project} \
+                 --member=MEMBER --role=roles/serviceusage.serviceUsageConsumer"
+            );
+        }
+        format!(
             "a role with {permission} on the bucket, for example: gcloud storage buckets add-iam-policy-binding \
              gs://{bucket} --member=MEMBER --role=roles/storage.objectUser"
-        );
-        Grant { permission: permission.into(), line }
+        )
     }
 }
 

@@ -95,6 +95,11 @@ pub trait Store: Send + Sync {
     /// Deletes a file; nothing happens where there is none.
     async fn delete(&self, path: &str) -> Result<(), Fault>;
 
+    /// Proves that an upload can be begun and given up: under `path`, which gets no file.
+    async fn prove_upload(&self, _path: &str) -> Result<(), Fault> {
+        Ok(())
+    }
+
     /// Gives up uploads that were begun under a name of which `is_over` says so, and never ended; says how many. Nothing
     /// to do where an upload ends with its process.
     async fn give_up(&self, _is_over: &(dyn for<'a> Fn(&'a str) -> bool + Sync)) -> Result<u64, Fault> {

@@ -126,6 +126,9 @@ pub(crate) trait Objects: Send + Sync + 'static {
 
     /// What an identity needs to do something, and what grants it.
     fn grant(&self, deed: Deed, key: &str) -> Grant;
+
+    /// What grants a permission.
+    fn line(&self, permission: &str, key: &str) -> String;
 }
 
 /// A service for objects as a store.
@@ -165,7 +168,15 @@ impl ObjectStore {
         let may_be_listing = matches!(answer, Answer::Denied { permission: None, .. });
         let may_be_listing = may_be_listing && matches!(deed, Deed::Read | Deed::Size);
         let deed = if may_be_listing && self.may_not_list(key).await { Deed::List } else { deed };
-        answer.fault(deed, &format!("{}/{key}", self.objects.place()), &self.objects.grant(deed, key))
+        let usual = self.objects.grant(deed, key);
+        // A service may name another one: of the key that it encrypts with, of a tag.
+        let grant = match answer.permission() {
+            Some(named) if named != usual.permission => {
+                Grant { permission: named.to_owned(), line: self.objects.line(named, key) }
+            }
+            _ => usual,
+        };
+        answer.fault(deed, &format!("{}/{key}", self.objects.place()), &grant)
     }
 
     async fn may_not_list(&self, key: &str) -> bool {
@@ -289,6 +300,19 @@ impl Store for ObjectStore {
         match patiently(|| self.objects.delete(&key)).await {
             Ok(()) => Ok(()),
             Err(answer) => Err(self.fault(Deed::Delete, &key, answer).await),
+        }
+    }
+
+    async fn prove_upload(&self, path: &str) -> Result<(), Fault> {
+        let key = self.key(path);
+        let upload = match patiently(|| self.objects.begin(&key)).await {
+            Ok(upload) => upload,
+            Err(answer) => return Err(self.fault(Deed::Write, &key, answer).await),
+        };
+        match patiently(|| self.objects.abort(&key, &upload)).await {
+            // The first of two requests has done it.
+            Ok(()) | Err(Answer::Missing) => Ok(()),
+            Err(answer) => Err(self.fault(Deed::Abort, &key, answer).await),
         }
     }
 

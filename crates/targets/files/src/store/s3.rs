@@ -10,15 +10,17 @@ use std::sync::atomic::{AtomicI64, Ordering};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use millrace_identity::{AwsCredentials, AwsIdentity, Signed, Surroundings, domain, encoded, http_date, sign};
+use millrace_identity::{
+    AwsCredentials, AwsIdentity, Signed, Surroundings, domain, encoded, http_date, is_region, sign,
+};
 use millrace_model::{ByteSize, Fault, Timestamp};
 use reqwest::{Method, Url};
 
-use super::objects::address::{path, query};
+use super::objects::address::{path, query, whole_origin};
 use super::objects::http::{Reply, headers, send};
 use super::objects::{
     Answer, Deed, Endpoint, Grant, ObjectStore, Objects, Page, Piece, Pieces, Purpose, Unfinished, When,
-    absent_is_none, patiently,
+    absent_is_none, patiently, unfit,
 };
 
 /// The least that S3 takes for a piece that is not the last.
@@ -148,6 +150,16 @@ impl S3 {
         }
     }
 
+    /// The key that objects are encrypted with, as a policy names it: by its ARN, never by an alias.
+    fn kms_key(&self) -> String {
+        let id = self.settings.kms_key_id.as_deref().unwrap_or("KEY");
+        match id {
+            _ if id.starts_with("arn:") && id.contains(":key/") => id.to_owned(),
+            _ if id.contains(['/', ':']) => format!("arn:aws:kms:{}:ACCOUNT:key/KEY", self.settings.region),
+            _ => format!("arn:aws:kms:{}:ACCOUNT:key/{id}", self.settings.region),
+        }
+    }
+
     /// Headers of a new object.
     fn kept(&self, purpose: Purpose) -> Vec<(&'static str, String)> {
         let mut headers = Vec::new();
@@ -195,12 +207,18 @@ impl Objects for S3 {
     }
 
     async fn size(&self, key: &str) -> Result<Option<u64>, Answer> {
-        let reply = self.ask(Method::HEAD, Some(key), &[], Vec::new(), Bytes::new()).await?;
-        if !reply.is_success() {
-            return absent_is_none(said::answer(&reply));
+        let mut reply = self.ask(Method::HEAD, Some(key), &[], Vec::new(), Bytes::new()).await?;
+        if matches!(reply.status, 400 | 401 | 403) {
+            // A reply to HEAD has no body, and so no code: keys that have ended, a wrong clock and a missing permission look
+            // alike. One to GET has, and all is put right there that can be.
+            let first_byte = vec![("range", "bytes=0-0".to_owned())];
+            reply = self.ask(Method::GET, Some(key), &[], first_byte, Bytes::new()).await?;
         }
-        let bytes = reply.header("content-length").and_then(|length| length.parse().ok());
-        bytes.map(Some).ok_or_else(|| Answer::Refused("an object has no size".into()))
+        match said::whole_size(&reply) {
+            Some(bytes) => Ok(Some(bytes)),
+            None if reply.is_success() => Err(Answer::Refused("an object has no size".into())),
+            None => absent_is_none(said::answer(&reply)),
+        }
     }
 
     async fn list(&self, prefix: &str, after: Option<&str>) -> Result<Page, Answer> {
@@ -272,28 +290,40 @@ impl Objects for S3 {
     }
 
     fn grant(&self, deed: Deed, key: &str) -> Grant {
-        let bucket = format!("arn:aws:s3:::{}", self.settings.bucket);
-        let (permission, resource) = match deed {
-            Deed::Create | Deed::Replace | Deed::Write => ("s3:PutObject", format!("{bucket}/{}*", above(key))),
-            Deed::Read | Deed::Size => ("s3:GetObject", format!("{bucket}/{}*", above(key))),
-            Deed::Delete => ("s3:DeleteObject", format!("{bucket}/{}*", above(key))),
-            Deed::Abort => ("s3:AbortMultipartUpload", format!("{bucket}/{}*", above(key))),
-            Deed::List => ("s3:ListBucket", bucket),
-            Deed::ListUploads => ("s3:ListBucketMultipartUploads", bucket),
+        let permission = match deed {
+            Deed::Create | Deed::Replace | Deed::Write => "s3:PutObject",
+            Deed::Read | Deed::Size => "s3:GetObject",
+            Deed::Delete => "s3:DeleteObject",
+            Deed::Abort => "s3:AbortMultipartUpload",
+            Deed::List => "s3:ListBucket",
+            Deed::ListUploads => "s3:ListBucketMultipartUploads",
         };
-        let line = format!(r#"{{"Effect":"Allow","Action":"{permission}","Resource":"{resource}"}}"#);
-        Grant { permission: permission.into(), line }
+        Grant { permission: permission.into(), line: self.line(permission, key) }
+    }
+
+    fn line(&self, permission: &str, key: &str) -> String {
+        let bucket = format!("arn:aws:s3:::{}", self.settings.bucket);
+        let resource = match permission {
+            "s3:ListBucket" | "s3:ListBucketMultipartUploads" => bucket,
+            _ if permission.starts_with("kms:") => self.kms_key(),
+            _ => format!("{bucket}/{}*", above(key)),
+        };
+        format!(r#"{{"Effect":"Allow","Action":"{permission}","Resource":"{resource}"}}"#)
     }
 }
 
 /// Where the bucket is: its origin, and what comes before each key.
 fn address(settings: &S3Settings) -> Result<(String, String), Fault> {
     let S3Settings { bucket, region, .. } = settings;
+    if !is_region(region) {
+        return Err(unfit(format!("`{region}` is no region; write one as in `eu-west-1`")));
+    }
     let usual = || format!("https://s3.{region}.{}", domain(region));
     let Endpoint { scheme, host, path } = Endpoint::parse(&settings.endpoint.clone().unwrap_or_else(usual))?;
     // A dot in the bucket's name and the certificate of `*.s3.…` do not fit together.
     let in_path = settings.path_style || (bucket.contains('.') && scheme == "https");
-    let origin = if in_path { format!("{scheme}://{host}") } else { format!("{scheme}://{bucket}.{host}") };
+    let host = if in_path { host } else { format!("{bucket}.{host}") };
+    let origin = whole_origin(&scheme, &host)?;
     Ok((origin, if in_path { format!("{path}/{}", encoded(bucket)) } else { path }))
 }
 
@@ -306,15 +336,29 @@ fn above(key: &str) -> &str {
 mod tests {
     use super::*;
 
+    fn settings(bucket: &str, region: &str, endpoint: Option<&str>, path_style: bool) -> S3Settings {
+        let (bucket, region, endpoint) = (bucket.into(), region.into(), endpoint.map(str::to_owned));
+        S3Settings { bucket, region, endpoint, path_style, ..S3Settings::default() }
+    }
+
     fn at(bucket: &str, endpoint: Option<&str>, path_style: bool) -> (String, String) {
-        let settings = S3Settings {
-            bucket: bucket.into(),
-            region: "eu-west-1".into(),
-            endpoint: endpoint.map(str::to_owned),
-            path_style,
-            ..S3Settings::default()
-        };
-        address(&settings).unwrap()
+        address(&settings(bucket, "eu-west-1", endpoint, path_style)).unwrap()
+    }
+
+    #[test]
+    fn neither_bucket_nor_region_leads_to_another_host() {
+        let elsewhere = Some("http://127.0.0.1:9000");
+        for (bucket, region, endpoint) in [
+            ("lake", "x.evil.example/", None),
+            ("lake", "evil.example#", None),
+            ("134744072/", "eu-west-1", None),
+            ("evil.example/", "eu-west-1", elsewhere),
+            ("evil@", "eu-west-1", elsewhere),
+            ("evil?", "eu-west-1", None),
+        ] {
+            assert!(address(&settings(bucket, region, endpoint, false)).is_err(), "{bucket} {region}");
+        }
+        assert_eq!(at("Lake_1", None, false).0, "https://Lake_1.s3.eu-west-1.amazonaws.com");
     }
 
     #[test]

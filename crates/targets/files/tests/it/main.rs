@@ -10,6 +10,7 @@
 )]
 
 mod alike;
+mod answered;
 mod archive;
 mod chain;
 mod check;

@@ -19,7 +19,7 @@ use tokio::task::JoinSet;
 use crate::lake::{SetClock, Writer, prepare_claim, table, writer_on};
 
 /// All of them.
-const PROGRAMS: [Program; 4] = [Program::SeaweedFs, Program::VersityGw, Program::Azurite, Program::FakeGcs];
+pub(crate) const PROGRAMS: [Program; 4] = [Program::SeaweedFs, Program::VersityGw, Program::Azurite, Program::FakeGcs];
 /// For uploads under way.
 pub(crate) const MEMORY: ByteSize = ByteSize::mib(20);
 
@@ -44,7 +44,7 @@ impl Prover for Keys {
 }
 
 /// A bucket as somebody sees it, reached at `port`.
-fn bucket(program: Program, port: u16, bucket: &str, id: &str, secret: &str) -> ObjectStore {
+pub(crate) fn bucket(program: Program, port: u16, bucket: &str, id: &str, secret: &str) -> ObjectStore {
     let keys = [("AWS_ACCESS_KEY_ID", id.to_owned()), ("AWS_SECRET_ACCESS_KEY", secret.to_owned())];
     let found = move |name: &str| keys.iter().find(|(known, _)| *known == name).map(|(_, value)| value.clone());
     let around = Surroundings::new(found, Arc::new(WallClock)).unwrap();
@@ -69,7 +69,7 @@ fn bucket(program: Program, port: u16, bucket: &str, id: &str, secret: &str) -> 
     store.unwrap()
 }
 
-fn secret_of(program: Program) -> &'static str {
+pub(crate) fn secret_of(program: Program) -> &'static str {
     if program == Program::Azurite { ACCOUNT_KEY } else { SECRET_KEY }
 }
 
@@ -78,18 +78,18 @@ pub(crate) fn place_in(program: Program) -> Arc<dyn Store> {
     under(program, &new_place())
 }
 
-fn new_place() -> String {
+pub(crate) fn new_place() -> String {
     static NEXT: AtomicU64 = AtomicU64::new(0);
     format!("place-{}", NEXT.fetch_add(1, Ordering::Relaxed))
 }
 
 /// A place, by the straight way.
-fn under(program: Program, place: &str) -> Arc<dyn Store> {
+pub(crate) fn under(program: Program, place: &str) -> Arc<dyn Store> {
     let port = StoreServer::shared(program).port();
     bucket(program, port, BUCKET, ACCESS_KEY, secret_of(program)).under(place)
 }
 
-async fn check(store: ObjectStore) -> Finding {
+pub(crate) async fn check(store: ObjectStore) -> Finding {
     let mut findings = writer_on(Arc::new(store), "one").check().await.unwrap();
     assert_eq!(findings.len(), 1, "{findings:?}");
     findings.remove(0)
@@ -171,7 +171,10 @@ async fn a_check_names_the_permission_that_amazon_says_no_for() {
         (|line| line.starts_with("GET ") && line.contains("uploads="), "ListBucketMultipartUploads"),
         (|line| line.starts_with("GET ") && !line.contains('='), "GetObject"),
         (|line| line.starts_with("PUT "), "PutObject"),
-        (|line| line.starts_with("DELETE "), "DeleteObject"),
+        (|line| line.starts_with("DELETE ") && !line.contains('='), "DeleteObject"),
+        (|line| line.starts_with("DELETE ") && line.contains("uploadId="), "AbortMultipartUpload"),
+        // What a bucket's settings ask for beyond.
+        (|line| line.starts_with("PUT "), "PutObjectTagging"),
     ] {
         let permission = format!("s3:{deed}");
         let arn = "arn:aws:sts::1:assumed-role/lake/task";
@@ -225,12 +228,12 @@ async fn a_wrong_secret_is_an_answer() {
 }
 
 /// Credentials whose first secret has been rotated away.
-struct Rotated {
+pub(crate) struct Rotated {
     secret: Mutex<&'static str>,
 }
 
 impl Rotated {
-    fn new() -> Arc<Self> {
+    pub(crate) fn new() -> Arc<Self> {
         Arc::new(Self { secret: Mutex::new("d3JvbmcgYXMgY2FuIGJl") })
     }
 

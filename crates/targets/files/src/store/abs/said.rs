@@ -35,6 +35,11 @@ pub(super) fn answer(reply: &Reply) -> Answer {
     }
 }
 
+/// Whether a signature was not believed, for the key or for the time.
+pub(super) fn is_about_proof(reply: &Reply) -> bool {
+    reply.status == 403 && matches!(answer(reply), Answer::Unknown(_))
+}
+
 fn child<'a>(node: Node<'a, '_>, name: &str) -> Option<&'a str> {
     node.children().find(|child| child.tag_name().name() == name)?.text()
 }

@@ -22,9 +22,16 @@ pub(super) fn answer(reply: &Reply) -> Answer {
         408 | 429 | 500 | 502..=599 => Answer::Later(said),
         409 => Answer::Conflict,
         401 => Answer::Unknown(said),
+        403 if is_about_pace(&body) => Answer::Later(said),
         403 => Answer::Denied { permission: named(&message), said },
         _ => Answer::Refused(said),
     }
+}
+
+/// Too many requests, which some parts of Google's answer with 403: `rateLimitExceeded`, `userRateLimitExceeded`.
+fn is_about_pace(body: &Value) -> bool {
+    let reason = body.pointer("/error/errors/0/reason").and_then(Value::as_str).unwrap_or_default();
+    reason.to_lowercase().ends_with("ratelimitexceeded")
 }
 
 /// The permission that Google names: `Permission 'storage.objects.create' denied on resource …`.
@@ -100,6 +107,9 @@ mod tests {
         assert_eq!(reply(404, "No such object: lake/a"), Answer::Missing);
         assert_eq!(reply(404, "The specified bucket does not exist."), Answer::NoBucket);
         assert!(reply(503, "").is_later() && reply(429, "").is_later());
+        let body = json!({"error": {"code": 403, "errors": [{"reason": "userRateLimitExceeded"}], "message": "m"}});
+        let reply403 = Reply { status: 403, headers: HeaderMap::new(), body: Bytes::from(body.to_string()) };
+        assert!(answer(&reply403).is_later());
         let message = "u@p.iam does not have storage.objects.get access to the Google Cloud Storage object. Permission \
                        'storage.objects.get' denied on resource (or it may not exist).";
         let Answer::Denied { permission, .. } = reply(403, message) else { panic!("not denied") };

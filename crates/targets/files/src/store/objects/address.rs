@@ -32,6 +32,16 @@ impl Endpoint {
     }
 }
 
+/// The origin of a host that was put together of names; an error where a URL of it would lead to another one.
+pub(crate) fn whole_origin(scheme: &str, host: &str) -> Result<String, Fault> {
+    let origin = format!("{scheme}://{host}");
+    let read = Endpoint::parse(&origin)?;
+    if read.path.is_empty() && read.host.eq_ignore_ascii_case(host) {
+        return Ok(origin);
+    }
+    Err(unfit(format!("`{host}` is no host: a name in it holds what no name can")))
+}
+
 /// A name of several parts: its slashes stay. A `%` is encoded too: names in a lake hold `%XX`, and mean it.
 pub(crate) fn path(name: &str) -> String {
     name.split('/').map(encoded).collect::<Vec<_>>().join("/")

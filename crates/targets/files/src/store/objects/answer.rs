@@ -43,6 +43,19 @@ pub(crate) struct Grant {
     pub(crate) line: String,
 }
 
+impl Grant {
+    /// What to do after a service that has said this.
+    fn cure(&self, said: &str) -> String {
+        let Self { permission, line } = self;
+        if said.contains("explicit deny") {
+            return format!(
+                "take {permission} out of the statement that denies it; no line that allows it helps against one"
+            );
+        }
+        format!("grant {permission}: {line}")
+    }
+}
+
 /// An answer that is no yes. Texts are the service's own words, in one line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Answer {
@@ -95,23 +108,29 @@ impl Answer {
         matches!(self, Self::Later(_) | Self::Conflict)
     }
 
-    /// What it means that this was answered when something was to be done at `path`.
+    /// The permission that the service itself names.
+    pub(crate) fn permission(&self) -> Option<&str> {
+        if let Self::Denied { permission, .. } = self { permission.as_deref() } else { None }
+    }
+
+    /// What it means that this was answered when something was to be done at `path`; `grant` is what is missing where
+    /// something is.
     pub(crate) fn fault(self, deed: Deed, path: &str, grant: &Grant) -> Fault {
         let (doing, path) = (deed.doing(), path.to_owned());
         let said = |said: String| Some(std::io::Error::other(said));
         match self {
             Self::Later(text) => Cause::NoAnswer { doing, path, cause: said(text) },
             Self::Conflict => Cause::NoAnswer { doing, path, cause: said("another request was under way".into()) },
-            Self::Denied { permission, said } => Cause::Denied {
-                doing,
-                path,
-                permission: permission.unwrap_or_else(|| grant.permission.clone()),
-                line: grant.line.clone(),
-                said,
-            },
+            Self::Denied { said, .. } => {
+                Cause::Denied { doing, path, permission: grant.permission.clone(), cure: grant.cure(&said), said }
+            }
             Self::NoBucket => Cause::NoBucket { path },
             Self::Unknown(said) => Cause::Identity { path, said },
             Self::Taken => Cause::Rule { what: format!("`{path}` is the name of another data file") },
+            // Somebody, or the service itself, has given up the upload. Whoever was fenced meanwhile finds it out by asking anew.
+            Self::Missing if deed == Deed::Write => {
+                Cause::NoAnswer { doing, path, cause: said("its upload was given up".into()) }
+            }
             Self::Missing => Cause::Refused { doing, path, said: "it is not there".into() },
             Self::Refused(said) => Cause::Refused { doing, path, said },
             Self::NoCredentials(why) => return again(&why.0),

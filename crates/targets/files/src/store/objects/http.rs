@@ -15,7 +15,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const SLOWEST: u64 = 256 << 10;
 /// The client's own patience, which knows nothing of a request's size, must not come before the one here.
 const NEVER: Duration = Duration::from_hours(24);
-/// What a lake has read whole, commits and archives, stays far below.
+/// What a lake has read whole, commits and archives, stays far below; of data files all that keep to the usual
+/// `file.max.bytes`.
 const LARGEST: usize = 1 << 30;
 
 /// What came back.
@@ -42,6 +43,9 @@ pub(crate) async fn send(
     let answered = tokio::time::timeout(patience, request.send()).await;
     let response = answered.map_err(|_elapsed| late(patience))?.map_err(|error| Answer::Later(words(error)))?;
     let (status, headers) = (response.status().as_u16(), response.headers().clone());
+    if let Some(bytes) = response.content_length().filter(|bytes| *bytes > LARGEST as u64 && method != Method::HEAD) {
+        return Err(Answer::Refused(format!("it has {bytes} bytes, and at most {LARGEST} are read whole")));
+    }
     let patience = PATIENCE + Duration::from_secs(response.content_length().unwrap_or(0) / SLOWEST);
     let body = tokio::time::timeout(patience, body(response, LARGEST)).await;
     let mut body = body.map_err(|_elapsed| late(patience))?.map_err(Answer::Later)?;

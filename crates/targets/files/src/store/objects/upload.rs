@@ -5,7 +5,7 @@
 //! where encoders run.
 //!
 //! Repeating is safe although a name may be given once: no two contents ever share a data name (`names.rs`), so a name that
-//! is taken after an unanswered request is ours if it has our size.
+//! is taken is ours if it has our size: by an unanswered request of ours, or by one that something on the way has sent twice.
 
 use std::io::{self, Write};
 use std::sync::Arc;
@@ -141,7 +141,7 @@ impl Growing {
                     pause(attempt).await;
                 }
                 // The first of two requests has done it: the name is taken, or the upload is no more.
-                Err(answer @ (Answer::Taken | Answer::Missing)) if unanswered => {
+                Err(answer) if answer == Answer::Taken || (unanswered && answer == Answer::Missing) => {
                     let found = patiently(|| self.store.objects.size(&self.key)).await?;
                     return if found == Some(self.sent) { Ok(()) } else { Err(answer) };
                 }

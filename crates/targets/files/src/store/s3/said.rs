@@ -40,6 +40,17 @@ pub(super) fn answer(reply: &Reply) -> Answer {
     }
 }
 
+/// The size of the whole object, of a reply to a request for it or for its first byte: `Content-Range: bytes 0-0/42`. Only an
+/// empty one has no first byte.
+pub(super) fn whole_size(reply: &Reply) -> Option<u64> {
+    match reply.status {
+        416 => Some(0),
+        206 => reply.header("content-range")?.rsplit_once('/')?.1.parse().ok(),
+        200 => reply.header("content-length")?.parse().ok(),
+        _ => None,
+    }
+}
+
 /// The bucket's region, where the reply says it.
 fn region(reply: &Reply) -> Option<String> {
     if let Some(region) = reply.header("x-amz-bucket-region") {
