@@ -1,12 +1,11 @@
 //! The store that a target names, with the identity of this process at its cloud.
 
-use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use millrace_files::{AbsSettings, GcsSettings, LocalStore, ObjectStore, Proof, Prover, S3Settings, Store};
-use millrace_identity::{AwsSettings, Surroundings, Token, TokenIdentity};
+use millrace_identity::{AwsSettings, Surroundings, Token, TokenIdentity, is_this_machine};
 use millrace_model::{ByteSize, Fault, KeptSecret, Refusal, SecretValue, Timestamp};
 use millrace_protocol::{AbsSpec, GcsSpec, S3Spec, StoreSpec};
 use millrace_secrets::Secrets;
@@ -139,12 +138,7 @@ impl Bearer {
 
 /// Whether others can read on the way what is sent there.
 fn is_open(url: &str) -> bool {
-    let Ok(url) = Url::parse(url) else { return false };
-    let this_machine = url.host_str().is_some_and(|host| {
-        let address = host.trim_matches(['[', ']']).parse::<IpAddr>();
-        host == "localhost" || address.is_ok_and(|address| address.is_loopback())
-    });
-    url.scheme() == "http" && !this_machine
+    Url::parse(url).is_ok_and(|url| url.scheme() == "http" && !is_this_machine(&url))
 }
 
 #[async_trait]

@@ -8,7 +8,7 @@ const HEAPS: libc::c_int = 2;
 
 /// From so many bytes on a buffer lies outside the heaps, and is the system's again when it is freed. Why: left alone, the
 /// library raises its bound (up to 32 MiB) with each large buffer that is freed, so that the next ones lie in the heaps, which keep
-/// the room of all of them. A transaction of 400,000 rows of 400 columns took 227 MiB where this takes 80.
+/// the room of all of them. A transaction of 400,000 rows of 400 columns took 227 MiB where this takes 82.
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 const LARGE: libc::c_int = 4 << 20;
 

@@ -2,13 +2,14 @@
 //!
 //! Metadata services lie beside the process and are asked without a proxy, which would answer in their place.
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use millrace_model::{Fault, Timestamp};
 use reqwest::header::{HeaderMap, HeaderValue};
 use reqwest::redirect::Policy;
-use reqwest::{Certificate, Client, Method, RequestBuilder, Response};
+use reqwest::{Certificate, Client, Method, RequestBuilder, Response, Url};
 use serde::de::DeserializeOwned;
 use zeroize::Zeroizing;
 
@@ -25,6 +26,14 @@ const PATIENCE: Duration = Duration::from_secs(15);
 const IDLE: Duration = Duration::from_secs(15);
 /// No token and no secret is larger (a secret has at most 64 KiB with the clouds, 1 MiB with Vault).
 const LARGEST: usize = 4 << 20;
+
+/// Whether an address leads to this machine alone, so that nobody can read on the way what is sent there.
+pub fn is_this_machine(url: &Url) -> bool {
+    url.host_str().is_some_and(|host| {
+        let address = host.trim_matches(['[', ']']).parse::<IpAddr>();
+        host == "localhost" || address.is_ok_and(|address| address.is_loopback())
+    })
+}
 
 /// The client of a process: services outside, stores among them, and those beside it.
 #[derive(Clone)]

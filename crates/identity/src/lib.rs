@@ -27,7 +27,7 @@ pub use azure::azure;
 pub use client_key::ClientKey;
 pub use fault::bounded;
 pub use google::{CLOUD_PLATFORM, google, project};
-pub use http::{Answer, Http, body, hidden, send, words};
+pub use http::{Answer, Http, body, hidden, is_this_machine, send, words};
 pub use surroundings::{Surroundings, WallClock};
 pub use text::SecretText;
 pub use time::http_date;

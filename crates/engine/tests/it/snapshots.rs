@@ -165,20 +165,10 @@ async fn snapshot_beside_a_stream(streamed: bool, pause: Option<usize>) -> Vec<S
     stage.append(3);
     assert_eq!(stage.run(&Fuse::never(), "zero").await.code(), 0);
     let stage = Stage { snapshot: true, ..stage };
-    let one = Fuse::new(pause.map(|step| (step as u64, Blow::Pause)));
-    let meanwhile = async {
-        if pause.is_some() {
-            one.halted().await;
-            stage.append(5);
-            tokio::time::sleep(Duration::from_secs(1)).await;
-            one.resume();
-        }
-    };
-    let (exit, ()) = tokio::join!(stage.run(&one, "one"), meanwhile);
-    assert_eq!(exit.code(), 0, "{}", one.trace().join("\n"));
+    let trace = stage.run_paused(pause).await;
     assert_states(&stage, "a snapshot beside a stream");
     assert!(stage.lake.is_finished("a") && stage.lake.is_finished("b"));
-    one.trace()
+    trace
 }
 
 #[test]

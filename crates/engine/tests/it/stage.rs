@@ -109,6 +109,23 @@ impl Stage {
         }
     }
 
+    /// The process "one" to its end and what it did, step by step; with `pause` it stands still at that step while the log
+    /// goes on.
+    pub(crate) async fn run_paused(&self, pause: Option<usize>) -> Vec<String> {
+        let one = Fuse::new(pause.map(|step| (step as u64, Blow::Pause)));
+        let meanwhile = async {
+            if pause.is_some() {
+                one.halted().await;
+                self.append(5);
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                one.resume();
+            }
+        };
+        let (exit, ()) = tokio::join!(self.run(&one, "one"), meanwhile);
+        assert_eq!(exit.code(), 0, "{}", one.trace().join("\n"));
+        one.trace()
+    }
+
     /// A fresh process without faults brings everything into the lake, and the invariants hold.
     pub(crate) async fn recover(&self, what: &str) {
         let exit = self.run(&Fuse::never(), "recovery").await;

@@ -1,8 +1,6 @@
 //! `snapshot.mode: never`: tables that join and are not read.
 
-use std::time::Duration;
-
-use millrace_testkit::fuse::{Blow, Fuse};
+use millrace_testkit::fuse::Fuse;
 
 use crate::stage::{Stage, block_on};
 
@@ -12,19 +10,9 @@ async fn joins_unread_beside_a_stream(streamed: bool, pause: Option<usize>) -> V
     stage.append(3);
     assert_eq!(stage.run(&Fuse::never(), "zero").await.code(), 0);
     stage.tables = None;
-    let one = Fuse::new(pause.map(|step| (step as u64, Blow::Pause)));
-    let meanwhile = async {
-        if pause.is_some() {
-            one.halted().await;
-            stage.append(5);
-            tokio::time::sleep(Duration::from_secs(1)).await;
-            one.resume();
-        }
-    };
-    let (exit, ()) = tokio::join!(stage.run(&one, "one"), meanwhile);
-    assert_eq!(exit.code(), 0, "{}", one.trace().join("\n"));
+    let trace = stage.run_paused(pause).await;
     stage.lake.verify(&stage.world, None).expect("the lake is sound");
-    one.trace()
+    trace
 }
 
 #[test]

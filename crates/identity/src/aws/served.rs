@@ -1,7 +1,5 @@
 //! Credentials that a service beside the process hands out: for a container (ECS, EKS Pod Identity) or a machine (IMDSv2).
 
-use std::net::IpAddr;
-
 use async_trait::async_trait;
 use millrace_model::SecretValue;
 use reqwest::{Method, Url};
@@ -10,7 +8,7 @@ use zeroize::Zeroizing;
 
 use crate::aws::{AwsCredentials, Step};
 use crate::fault::{Cause, Nothing};
-use crate::http::{Answer, hidden, send};
+use crate::http::{Answer, hidden, is_this_machine, send};
 use crate::surroundings::Surroundings;
 use crate::text::SecretText;
 use crate::time::moment;
@@ -102,8 +100,7 @@ fn may_be_asked(variable: &str, address: &str) -> Result<(), Cause> {
     };
     let url = Url::parse(address).map_err(|error| wrong(&error.to_string()))?;
     let host = url.host_str().unwrap_or_default();
-    let is_loopback = host.trim_matches(['[', ']']).parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
-    let is_beside = BESIDE.contains(&host) || host == "localhost" || is_loopback;
+    let is_beside = BESIDE.contains(&host) || is_this_machine(&url);
     if url.scheme() == "https" || (url.scheme() == "http" && is_beside) {
         return Ok(());
     }

@@ -103,8 +103,7 @@ impl Abs {
         if said::is_about_proof(&reply) && matches!(proof, Proof::Key(_)) && self.set_clock(&reply) {
             reply = self.ask_once(request, &proof, body.clone()).await?;
         }
-        if matches!(reply.status, 401 | 403)
-            && matches!(said::answer(&reply), Answer::Unknown(_))
+        if said::is_about_proof(&reply)
             && let Some(proof) = self.prover.another(&proof).await?
         {
             return self.ask_once(request, &proof, body).await;

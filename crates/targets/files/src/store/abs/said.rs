@@ -35,9 +35,9 @@ pub(super) fn answer(reply: &Reply) -> Answer {
     }
 }
 
-/// Whether a signature was not believed, for the key or for the time.
+/// Whether the proof was not believed: for the key, the token or the time.
 pub(super) fn is_about_proof(reply: &Reply) -> bool {
-    reply.status == 403 && matches!(answer(reply), Answer::Unknown(_))
+    matches!(reply.status, 401 | 403) && matches!(answer(reply), Answer::Unknown(_))
 }
 
 fn child<'a>(node: Node<'a, '_>, name: &str) -> Option<&'a str> {
