@@ -30,13 +30,16 @@ pub struct Settings {
     pub sweep_interval: Duration,
     /// Read the rows that are already there (`snapshot.mode: initial`).
     pub snapshot: bool,
-    /// So many chunks are read at once.
+    /// So many chunks are read at once, where memory allows.
     pub snapshot_parallelism: usize,
     /// Stop before the first transaction that sees a table with other columns (`schema.change: stop`).
     pub stop_at_schema_change: bool,
     /// Stop when the lake has come to where the log's end was at the start.
     pub until_now: bool,
 }
+
+/// What one reader of a snapshot takes, most of it in the file that it fills.
+const SNAPSHOT_READER: u64 = 25 << 20;
 
 impl Settings {
     /// The defaults of the pipeline file.
@@ -64,6 +67,19 @@ impl Settings {
         ByteSize::bytes((self.memory_limit.get() / 32).clamp(64 << 10, 8 << 20))
     }
 
+    /// So many chunks of a snapshot are read at once: each has a file of its own that is being encoded.
+    pub(crate) fn snapshot_readers(&self) -> usize {
+        let most = usize::try_from(self.memory_limit.get() / SNAPSHOT_READER).unwrap_or(usize::MAX);
+        self.snapshot_parallelism.min(most).max(1)
+    }
+
+    /// Rows that a reader of a snapshot hands over are about so large. Builders take up to twice that while they grow, and
+    /// two batches that were handed over are not yet encoded.
+    pub(crate) fn snapshot_batch(&self) -> ByteSize {
+        let all = self.memory_limit.get() / 64;
+        ByteSize::bytes((all / self.snapshot_readers() as u64).clamp(64 << 10, 1 << 20))
+    }
+
     /// So many bytes may lie in the builders of the open round before it is closed. Builders take up to twice that while
     /// they grow.
     pub(crate) fn held_limit(&self) -> ByteSize {
@@ -78,5 +94,26 @@ impl Settings {
     /// So many bytes may lie in the builders inside a transaction before they go to disk: a copy of them is made on the way.
     pub(crate) fn open_limit(&self) -> ByteSize {
         ByteSize::bytes(self.memory_limit.get() / 24)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_allows_so_many_readers_of_a_snapshot() {
+        let readers = |parallelism: usize, limit: u64| {
+            let settings = Settings {
+                snapshot_parallelism: parallelism,
+                memory_limit: ByteSize::mib(limit),
+                ..Settings::new("shop")
+            };
+            (settings.snapshot_readers(), settings.snapshot_batch().get() >> 10)
+        };
+        assert_eq!(readers(2, 200), (2, 1024));
+        assert_eq!(readers(64, 200), (8, 400));
+        assert_eq!(readers(64, 64), (2, 512));
+        assert_eq!(readers(64, 4096), (64, 1024));
     }
 }

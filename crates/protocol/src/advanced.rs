@@ -103,8 +103,13 @@ pub(crate) const KEYS: &[Key] = &[
         "initial",
         "whether the rows that are already there are read first",
     ),
-    key("snapshot.parallelism", Rule::Count { least: 1, most: 64 }, "2", "how many connections read a snapshot")
-        .aliases(&[alias("snapshot.max.threads", Translate::Same)]),
+    key(
+        "snapshot.parallelism",
+        Rule::Count { least: 1, most: 64 },
+        "2",
+        "how many connections read a snapshot, at most one for each 25 MiB of `memory.limit`",
+    )
+    .aliases(&[alias("snapshot.max.threads", Translate::Same)]),
     key(
         "commit.interval",
         durations(Duration::from_millis(10), DAY),

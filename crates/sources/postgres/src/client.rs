@@ -12,3 +12,4 @@ pub(crate) mod pace;
 pub(crate) mod replies;
 pub(crate) mod server_error;
 pub(crate) mod session;
+mod socket;

@@ -133,7 +133,7 @@ async fn connect_at_leisure(
 ) -> Result<Session, Cause> {
     let stream = open((settings.host.as_str(), settings.port), purpose).await.map_err(lost)?;
     stream.set_nodelay(true).map_err(lost)?;
-    let mut session = Session::new(stream);
+    let mut session = Session::new(stream).map_err(lost)?;
     let mut parameters = vec![
         ("user", settings.username.as_str()),
         ("database", settings.database.as_str()),

@@ -1,18 +1,14 @@
 //! A connection in COPY BOTH: the half that reads frames of the log, and the half that replies.
-//!
-//! While the reader pauses, nothing watches the socket: a stream of many small sends would wake the process at each of
-//! them, tens of thousands of times a second, to no end.
 
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::net::TcpStream;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use tokio::io::Interest;
-
 use crate::client::input::{Frame, Input};
 use crate::client::pace::Pace;
 use crate::client::session::lost;
+use crate::client::socket;
 use crate::fault::Cause;
 use crate::position::EPOCH_MICROS;
 
@@ -42,37 +38,19 @@ pub(crate) struct Outgoing {
     socket: Arc<TcpStream>,
 }
 
-/// Watches the socket until it is ready, and no longer.
-async fn ready(socket: &TcpStream, interest: Interest) -> io::Result<()> {
-    let watched = tokio::net::TcpStream::from_std(socket.try_clone()?)?;
-    watched.ready(interest).await.map(drop)
-}
-
 impl Duplex {
-    pub(crate) fn new(stream: tokio::net::TcpStream, mut input: Input) -> io::Result<Self> {
-        // It goes on not to block.
-        let socket = Arc::new(stream.into_std()?);
+    /// Of a socket that does not block.
+    pub(crate) fn new(socket: Arc<TcpStream>, mut input: Input) -> Self {
         input.resize(LOG_INPUT);
         let outgoing = Outgoing { socket: Arc::clone(&socket) };
-        Ok(Self { incoming: Incoming { socket, input, pace: Pace::default() }, outgoing })
+        Self { incoming: Incoming { socket, input, pace: Pace::default() }, outgoing }
     }
 }
 
 impl Outgoing {
     /// Sends all of it.
     pub(crate) async fn send(&self, bytes: &[u8]) -> io::Result<()> {
-        let mut rest = bytes;
-        while !rest.is_empty() {
-            match (&*self.socket).write(rest) {
-                Ok(count) => rest = rest.get(count..).unwrap_or_default(),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    ready(&self.socket, Interest::WRITABLE).await?;
-                }
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(())
+        socket::send(&self.socket, bytes).await
     }
 }
 
@@ -94,7 +72,7 @@ impl Incoming {
 
     /// Waits until there may be something to read.
     pub(crate) async fn readable(&self) -> Result<(), Cause> {
-        ready(&self.socket, Interest::READABLE).await.map_err(lost)
+        socket::readable(&self.socket).await.map_err(lost)
     }
 
     /// Waits for the time of the next gulp.

@@ -1,16 +1,18 @@
 //! A session: simple queries with text rows, COPY out, and the door to COPY BOTH.
 
-use std::io;
+use std::io::{self, Read};
+use std::net::TcpStream;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::BytesMut;
 use postgres_protocol::message::frontend;
-use tokio::net::TcpStream;
 
 use crate::client::cancel::{BackendKey, CancelOnDrop};
 use crate::client::duplex::Duplex;
 use crate::client::input::{Frame, Input};
 use crate::client::server_error::ServerError;
+use crate::client::socket;
 use crate::decode::reader::{Malformed, Reader};
 use crate::fault::Cause;
 
@@ -20,6 +22,13 @@ const QUERY_DEADLINE: Duration = Duration::from_mins(2);
 const QUERY_INPUT: usize = 8 << 10;
 /// Copies come in large ones.
 const COPY_INPUT: usize = 256 << 10;
+/// A copy that has brought so much is read in gulps with pauses between them: the server sends a few KiB at a time, and if
+/// we waited for each of them, it would wake us each time.
+const LARGE_COPY: usize = COPY_INPUT;
+/// Between two gulps. The timer's grain is 1 ms.
+const PAUSE: Duration = Duration::from_millis(1);
+/// After so many pauses that brought nothing it is waited for.
+const PAUSES: u32 = 8;
 
 /// A row of text values.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -50,16 +59,29 @@ impl Row {
 /// A connection between two statements.
 #[derive(Debug)]
 pub(crate) struct Session {
-    stream: TcpStream,
+    socket: Arc<TcpStream>,
     input: Input,
+    /// The copy under way.
+    copying: Option<Copying>,
     version: u32,
     /// What cancels its statements.
     key: Option<BackendKey>,
 }
 
+/// How a copy comes in.
+#[derive(Debug, Default)]
+struct Copying {
+    /// Bytes.
+    brought: usize,
+    /// Pauses since it brought something.
+    paused: u32,
+}
+
 impl Session {
-    pub(crate) fn new(stream: TcpStream) -> Self {
-        Self { stream, input: Input::new(QUERY_INPUT), version: 0, key: None }
+    pub(crate) fn new(stream: tokio::net::TcpStream) -> io::Result<Self> {
+        // It goes on not to block.
+        let socket = Arc::new(stream.into_std()?);
+        Ok(Self { socket, input: Input::new(QUERY_INPUT), copying: None, version: 0, key: None })
     }
 
     /// The server's `server_version_num`.
@@ -68,16 +90,7 @@ impl Session {
     }
 
     pub(crate) async fn send(&mut self, bytes: &[u8]) -> Result<(), Cause> {
-        let mut rest = bytes;
-        while !rest.is_empty() {
-            self.stream.writable().await.map_err(lost)?;
-            match self.stream.try_write(rest) {
-                Ok(count) => rest = rest.get(count..).unwrap_or_default(),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(error) => return Err(lost(error)),
-            }
-        }
-        Ok(())
+        socket::send(&self.socket, bytes).await.map_err(lost)
     }
 
     /// The next frame, whole; it stays until it is consumed.
@@ -86,13 +99,30 @@ impl Session {
             if let Some(frame) = self.input.frame().map_err(lost)? {
                 return Ok(frame);
             }
-            self.stream.readable().await.map_err(lost)?;
-            match self.input.fill(|into| self.stream.try_read(into)) {
+            match self.input.fill(|into| (&*self.socket).read(into)) {
                 Ok(0) => return Err(Cause::Ended),
-                Ok(_) => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Ok(count) => {
+                    if let Some(copying) = &mut self.copying {
+                        copying.brought += count;
+                        copying.paused = 0;
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.wait().await?,
                 Err(error) => return Err(lost(error)),
             }
+        }
+    }
+
+    /// Waits until there may be something to read.
+    async fn wait(&mut self) -> Result<(), Cause> {
+        match &mut self.copying {
+            Some(copying) if copying.brought >= LARGE_COPY && copying.paused < PAUSES => {
+                copying.paused += 1;
+                tokio::time::sleep(PAUSE).await;
+                Ok(())
+            }
+            _ => socket::readable(&self.socket).await.map_err(lost),
         }
     }
 
@@ -176,7 +206,7 @@ impl Session {
     /// As `batch_at_leisure`, for a statement whose backend does not notice that nobody waits for it any more: where the
     /// caller gives it up, the server is told.
     pub(crate) async fn batch_or_cancel(&mut self, sql: &str) -> Result<Vec<Vec<Row>>, Cause> {
-        let cancel = CancelOnDrop::new(self.stream.peer_addr().ok().zip(self.key));
+        let cancel = CancelOnDrop::new(self.socket.peer_addr().ok().zip(self.key));
         let answer = self.batch_at_leisure(sql).await;
         cancel.defuse();
         answer
@@ -185,13 +215,21 @@ impl Session {
     /// Runs a statement that starts COPY in both directions.
     pub(crate) async fn copy_both(mut self, sql: &str) -> Result<Duplex, Cause> {
         self.expect_copy(sql, b'W').await?;
-        Duplex::new(self.stream, self.input).map_err(lost)
+        Ok(Duplex::new(self.socket, self.input))
     }
 
     /// Runs a `COPY … TO STDOUT`; `copied` yields what it sends.
     pub(crate) async fn copy_out(&mut self, sql: &str) -> Result<(), Cause> {
         self.input.resize(COPY_INPUT);
-        self.expect_copy(sql, b'H').await
+        self.expect_copy(sql, b'H').await?;
+        self.copying = Some(Copying::default());
+        Ok(())
+    }
+
+    /// The frame of the next CopyData, where it is there already.
+    #[inline]
+    pub(crate) fn copied_already(&self) -> Result<Option<Frame>, Cause> {
+        Ok(self.input.frame().map_err(lost)?.filter(|frame| frame.tag == b'd'))
     }
 
     /// The frame of the next CopyData, to be consumed by the caller; `None` at the end, when the session is ready again.
@@ -206,6 +244,7 @@ impl Session {
             }
             self.input.consume(&frame);
             if frame.tag == b'Z' {
+                self.copying = None;
                 return error.map_or(Ok(None), Err);
             }
         }
@@ -271,8 +310,13 @@ mod tests {
     use super::*;
 
     /// A session with a peer that reads one query and answers with these bytes.
-    #[expect(clippy::disallowed_methods, reason = "it ends with the test")]
     async fn session_with(answer: &'static [u8]) -> Session {
+        session_with_pieces(vec![answer.to_vec()]).await
+    }
+
+    /// The same, with a pause after each piece.
+    #[expect(clippy::disallowed_methods, reason = "it ends with the test")]
+    async fn session_with_pieces(pieces: Vec<Vec<u8>>) -> Session {
         use tokio::io::{AsyncReadExt, AsyncWriteExt};
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -280,9 +324,12 @@ mod tests {
             let (mut peer, _) = listener.accept().await.unwrap();
             let mut query = [0; 7];
             peer.read_exact(&mut query).await.unwrap();
-            peer.write_all(answer).await.unwrap();
+            for piece in pieces {
+                peer.write_all(&piece).await.unwrap();
+                tokio::time::sleep(PAUSE * 20).await;
+            }
         });
-        Session::new(TcpStream::connect(address).await.unwrap())
+        Session::new(tokio::net::TcpStream::connect(address).await.unwrap()).unwrap()
     }
 
     #[tokio::test]
@@ -296,6 +343,29 @@ mod tests {
             session.consume(&frame);
         }
         assert_eq!(rows, [b"ab".to_vec(), b"".to_vec(), b"c".to_vec()]);
+    }
+
+    #[tokio::test]
+    async fn a_large_copy_that_comes_in_pieces_is_whole() {
+        let row = |number: usize| [b"d\0\0\x04\x04".as_slice(), &[number as u8; 1024]].concat();
+        let rows = |numbers: std::ops::Range<usize>| numbers.flat_map(row).collect::<Vec<_>>();
+        let (first, second) = (rows(0..400), rows(400..500));
+        let half = first.len() - 100;
+        let mut session = session_with_pieces(vec![
+            [b"H\0\0\0\x07\0\0\0", &first[..half]].concat(),
+            [&first[half..], &second].concat(),
+            b"c\0\0\0\x04C\0\0\0\x0bCOPY 3\0".to_vec(),
+            b"Z\0\0\0\x05I".to_vec(),
+        ])
+        .await;
+        session.copy_out("C").await.unwrap();
+        let mut seen = 0;
+        while let Some(frame) = session.copied().await.unwrap() {
+            assert_eq!(session.body(&frame), [seen as u8; 1024]);
+            session.consume(&frame);
+            seen += 1;
+        }
+        assert_eq!((seen, session.copying.is_none()), (500, true));
     }
 
     #[tokio::test]

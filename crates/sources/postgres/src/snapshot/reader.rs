@@ -106,7 +106,13 @@ impl BlockReader {
     async fn append(&mut self, rows: &mut TableChanges, limit: ByteSize) -> Result<bool, Cause> {
         let Some(Reading { table, copying: Some(copying), .. }) = &mut self.reading else { return Ok(true) };
         while rows.held_bytes() < limit.get() {
-            let Some(frame) = self.session.copied().await? else { return Ok(true) };
+            let frame = match self.session.copied_already()? {
+                Some(frame) => frame,
+                None => match self.session.copied().await? {
+                    Some(frame) => frame,
+                    None => return Ok(true),
+                },
+            };
             let body = self.session.body(&frame);
             append_row(rows, copying, body, &mut self.scratch)
                 .map_err(|what| Cause::malformed(what, format!("snapshot of {table}")))?;
