@@ -4,11 +4,13 @@
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::Poll;
 
 use millrace_model::{
-    Batch, ByteSize, Chunk, ChunkReader, Fault, Filled, Plan, RoundWriter, Snapshot, TableChanges, TableName,
+    Batch, ByteSize, Chunk, ChunkReader, Fault, Filled, Plan, RoundWriter, Snapshot, StagedFile, TableChanges,
+    TableName,
 };
 use tokio::sync::mpsc;
 
@@ -18,7 +20,7 @@ use crate::fault::Cause;
 use crate::requests::{ChunkDone, Joined, Request};
 use crate::telemetry;
 
-/// A reader that lost its connection gets another one so many times for one chunk.
+/// A chunk that a lost connection or a store kept from coming to be is tried so many times.
 const ATTEMPTS: usize = 3;
 
 /// One table being read.
@@ -38,16 +40,45 @@ impl Reading {
     }
 }
 
-/// Chunks that wait, as (table, chunk).
-type Queue = RefCell<VecDeque<(usize, Chunk)>>;
+/// A chunk to be read.
+struct Waiting<'a> {
+    reading: &'a Reading,
+    chunk: Chunk,
+    /// How often it was tried.
+    tried: usize,
+}
 
-/// What a reader hands over, in order. Without a word between them, rows are of one chunk.
+/// Chunks that wait.
+struct Queue<'a>(RefCell<VecDeque<Waiting<'a>>>);
+
+impl<'a> Queue<'a> {
+    fn next(&self) -> Option<Waiting<'a>> {
+        self.0.borrow_mut().pop_front()
+    }
+
+    fn len(&self) -> usize {
+        self.0.borrow().len()
+    }
+
+    /// Has a chunk tried again that did not come to be, where that may help.
+    fn again(&self, waiting: Waiting<'a>, fault: Fault) -> Result<(), Fault> {
+        let tried = waiting.tried + 1;
+        if !fault.is_retry() || tried >= ATTEMPTS {
+            return Err(fault);
+        }
+        telemetry::retrying("snapshot", &fault, std::time::Duration::ZERO);
+        self.0.borrow_mut().push_front(Waiting { tried, ..waiting });
+        Ok(())
+    }
+}
+
+/// What a reader hands over, in order.
 enum Piece<'a> {
     /// Rows of a chunk.
     Rows(&'a Reading, Batch),
     /// They were all.
-    Whole(&'a Reading, Chunk),
-    /// None of them count: the chunk is read again, or its relation was rewritten.
+    Whole(Waiting<'a>),
+    /// None of them count.
     Void,
 }
 
@@ -60,24 +91,26 @@ pub(super) async fn read_all(
     snapshot: &dyn Snapshot,
     readings: Vec<Reading>,
 ) -> Result<Vec<TableName>, Fault> {
-    let chunks = readings.iter().enumerate().flat_map(|(at, r)| r.plan.chunks.iter().map(move |c| (at, c.clone())));
-    let queue: Queue = RefCell::new(chunks.collect());
-    let count = snapshotter.engine.settings.snapshot_readers().clamp(1, queue.borrow().len().max(1));
-    let workers = (0..count).map(|_| worker(snapshotter, snapshot, &readings, &queue));
-    all(workers).await?;
+    let chunks = readings.iter().flat_map(|reading| {
+        reading.plan.chunks.iter().map(move |chunk| Waiting { reading, chunk: chunk.clone(), tried: 0 })
+    });
+    let queue = Queue(RefCell::new(chunks.collect()));
+    let count = snapshotter.engine.settings.snapshot_readers().clamp(1, queue.len().max(1));
+    all((0..count).map(|_| worker(snapshotter, snapshot, &queue))).await?;
     let again = readings.iter().filter(|reading| reading.rewritten.get());
     Ok(again.map(|reading| reading.plan.schema.table.clone()).collect())
 }
 
-async fn worker(
-    snapshotter: &Snapshotter<'_>,
-    snapshot: &dyn Snapshot,
-    readings: &[Reading],
-    queue: &Queue,
-) -> Result<(), Fault> {
-    let (pieces, arriving) = mpsc::channel(BETWEEN);
-    let reading = read(snapshotter, snapshot, readings, queue, Pieces(pieces));
-    tokio::try_join!(reading, write(snapshotter, arriving)).map(drop)
+async fn worker(snapshotter: &Snapshotter<'_>, snapshot: &dyn Snapshot, queue: &Queue<'_>) -> Result<(), Fault> {
+    loop {
+        let (pieces, arriving) = mpsc::channel(BETWEEN);
+        let reading = read(snapshotter, snapshot, queue, Pieces(pieces));
+        tokio::try_join!(reading, write(snapshotter, queue, arriving))?;
+        // What the last chunk was written to may have failed after there was nothing more to read.
+        if queue.len() == 0 {
+            return Ok(());
+        }
+    }
 }
 
 /// The reader's end.
@@ -94,49 +127,43 @@ impl<'a> Pieces<'a> {
 async fn read<'a>(
     snapshotter: &Snapshotter<'_>,
     snapshot: &dyn Snapshot,
-    readings: &'a [Reading],
-    queue: &Queue,
+    queue: &Queue<'a>,
     pieces: Pieces<'a>,
 ) -> Result<(), Fault> {
     let limit = snapshotter.engine.settings.snapshot_batch();
     let mut reader = snapshot.reader().await?;
-    loop {
-        let next = queue.borrow_mut().pop_front();
-        let Some((at, chunk)) = next else { return Ok(()) };
-        let Some(reading) = readings.get(at).filter(|reading| !reading.rewritten.get()) else { continue };
-        let mut attempt = 1;
-        let is_whole = loop {
-            match read_chunk(snapshot, reader.as_mut(), (reading, &chunk), limit, &pieces).await {
-                Err(fault) if fault.is_retry() && attempt < ATTEMPTS => {
-                    telemetry::retrying("snapshot", &fault, std::time::Duration::ZERO);
-                    attempt += 1;
-                    pieces.send(Piece::Void).await?;
-                    reader = snapshot.reader().await?;
-                }
-                read => break read?,
+    while let Some(waiting) = queue.next() {
+        if waiting.reading.rewritten.get() {
+            continue;
+        }
+        match read_chunk(snapshot, reader.as_mut(), &waiting, limit, &pieces).await {
+            Ok(true) => pieces.send(Piece::Whole(waiting)).await?,
+            Ok(false) => {
+                waiting.reading.rewritten.set(true);
+                pieces.send(Piece::Void).await?;
             }
-        };
-        if is_whole {
-            pieces.send(Piece::Whole(reading, chunk)).await?;
-        } else {
-            reading.rewritten.set(true);
-            pieces.send(Piece::Void).await?;
+            Err(fault) => {
+                queue.again(waiting, fault)?;
+                pieces.send(Piece::Void).await?;
+                reader = snapshot.reader().await?;
+            }
         }
     }
+    Ok(())
 }
 
 /// Reads one chunk; `false` where the relation was rewritten.
 async fn read_chunk<'a>(
     snapshot: &dyn Snapshot,
     reader: &mut dyn ChunkReader,
-    (reading, chunk): (&'a Reading, &Chunk),
+    Waiting { reading, chunk, .. }: &Waiting<'a>,
     limit: ByteSize,
     pieces: &Pieces<'a>,
 ) -> Result<bool, Fault> {
     if chunk.from == EMPTY {
         return Ok(true);
     }
-    let mut rows = TableChanges::new(std::sync::Arc::clone(&reading.plan.schema));
+    let mut rows = TableChanges::new(Arc::clone(&reading.plan.schema));
     reader.begin(&reading.plan, chunk).await?;
     loop {
         let filled = reader.fill(&mut rows, limit).await?;
@@ -156,43 +183,79 @@ async fn read_chunk<'a>(
     }
 }
 
-/// Puts what arrives into files, and hands over chunks that are whole.
-async fn write(snapshotter: &Snapshotter<'_>, mut arriving: mpsc::Receiver<Piece<'_>>) -> Result<(), Fault> {
-    let mut rows = 0;
-    let mut files: Option<Box<dyn RoundWriter>> = None;
-    while let Some(piece) = arriving.recv().await {
-        match piece {
-            Piece::Rows(reading, batch) => {
-                rows += batch.rows() as u64;
-                telemetry::snapshot_read(&reading.plan.schema.table, batch.rows() as u64);
-                let files = files.get_or_insert_with(|| {
-                    let round = snapshotter.rounds.fetch_add(1, Ordering::Relaxed);
-                    snapshotter.stager.round(round, snapshotter.engine.clock.now())
-                });
-                files.write(batch, reading.joined.schema_version).await?;
-            }
-            Piece::Void => (rows, files) = (0, None),
-            Piece::Whole(reading, chunk) => {
-                let files = match files.take() {
-                    Some(files) => files.finish().await?,
-                    None => Vec::new(),
-                };
-                let rows = std::mem::take(&mut rows);
-                if reading.rewritten.get() {
-                    continue;
-                }
-                reading.remaining.set(reading.remaining.get().saturating_sub(1));
-                let done = ChunkDone {
-                    table: reading.plan.schema.table.clone(),
-                    id: reading.joined.id,
-                    range: (chunk.from, chunk.to),
-                    rows,
-                    files,
-                    last: reading.remaining.get() == 0,
-                };
-                snapshotter.requests.send(Request::Chunk(Box::new(done))).await?;
-            }
+/// The files of a chunk that is being read.
+#[derive(Default)]
+struct Files {
+    rows: u64,
+    round: Option<Box<dyn RoundWriter>>,
+    /// Why nothing of it counts.
+    failed: Option<Fault>,
+}
+
+impl Files {
+    async fn write(&mut self, snapshotter: &Snapshotter<'_>, reading: &Reading, batch: Batch) {
+        if self.failed.is_some() {
+            return;
         }
+        self.rows += batch.rows() as u64;
+        telemetry::snapshot_read(&reading.plan.schema.table, batch.rows() as u64);
+        let round = self.round.get_or_insert_with(|| {
+            let number = snapshotter.rounds.fetch_add(1, Ordering::Relaxed);
+            snapshotter.stager.round(number, snapshotter.engine.clock.now())
+        });
+        self.failed = round.write(batch, reading.joined.schema_version).await.err();
+    }
+
+    /// Makes them durable.
+    async fn finish(self) -> Result<(u64, Vec<StagedFile>), Fault> {
+        match (self.failed, self.round) {
+            (Some(fault), _) => Err(fault),
+            (None, Some(round)) => Ok((self.rows, round.finish().await?)),
+            (None, None) => Ok((self.rows, Vec::new())),
+        }
+    }
+}
+
+/// Puts what arrives into files, and hands over chunks that are whole.
+async fn write<'a>(
+    snapshotter: &Snapshotter<'_>,
+    queue: &Queue<'a>,
+    mut arriving: mpsc::Receiver<Piece<'a>>,
+) -> Result<(), Fault> {
+    let mut files = Files::default();
+    while let Some(piece) = arriving.recv().await {
+        let waiting = match piece {
+            Piece::Rows(reading, batch) => {
+                files.write(snapshotter, reading, batch).await;
+                continue;
+            }
+            Piece::Void => {
+                files = Files::default();
+                continue;
+            }
+            Piece::Whole(waiting) => waiting,
+        };
+        let (rows, files) = match std::mem::take(&mut files).finish().await {
+            Ok(written) => written,
+            Err(fault) => {
+                queue.again(waiting, fault)?;
+                continue;
+            }
+        };
+        let Waiting { reading, chunk, .. } = waiting;
+        if reading.rewritten.get() {
+            continue;
+        }
+        reading.remaining.set(reading.remaining.get().saturating_sub(1));
+        let done = ChunkDone {
+            table: reading.plan.schema.table.clone(),
+            id: reading.joined.id,
+            range: (chunk.from, chunk.to),
+            rows,
+            files,
+            last: reading.remaining.get() == 0,
+        };
+        snapshotter.requests.send(Request::Chunk(Box::new(done))).await?;
     }
     Ok(())
 }

@@ -158,6 +158,31 @@ fn a_snapshot_goes_on_after_a_kill_where_nothing_forbids_it() {
     assert!(resumed > 0, "no life went on where the one before was left");
 }
 
+#[test]
+fn a_chunk_that_could_not_be_read_or_written_is_tried_again_under_the_same_snapshot() {
+    let life = |blows: Vec<(u64, Blow)>| {
+        block_on(async {
+            let stage = Stage { snapshot: true, ..Stage::default() };
+            stage.world.append((100..300).step_by(10).map(|id| ScriptedRow::create("a", id, "x")));
+            let fuse = Fuse::new(blows);
+            assert_eq!(stage.run(&fuse, "one").await.code(), 0);
+            finish(&stage, "after it was tried again").await;
+            fuse.trace()
+        })
+    };
+    let steps = life(Vec::new());
+    for name in ["write a file", "read a chunk"] {
+        let tried: Vec<usize> =
+            (0..steps.len()).filter(|&at| steps.get(at).is_some_and(|it| it.contains(name))).collect();
+        assert!(tried.len() > 3, "{}", steps.join("\n"));
+        for step in tried {
+            let trace = life(vec![(step as u64, Blow::Refuse)]);
+            let anew = trace.iter().filter(|line| line.contains("make a temporary slot")).count();
+            assert_eq!(anew, 0, "{name}, {step}: the snapshot was thrown away\n{}", trace.join("\n"));
+        }
+    }
+}
+
 /// Tables that are carried already are read: their snapshot is made beside the stream. With `pause` the process stands still
 /// at that step while the log goes on.
 async fn snapshot_beside_a_stream(streamed: bool, pause: Option<usize>) -> Vec<String> {
