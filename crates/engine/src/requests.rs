@@ -91,6 +91,11 @@ impl Requests {
         self.0.send(request).await.map_err(|_gone| reader_ended())
     }
 
+    /// Waits until one more request may wait. What is said in it is then decided and sent without a pause between.
+    pub(crate) async fn place(&self) -> Result<mpsc::Permit<'_, Request>, Fault> {
+        self.0.reserve().await.map_err(|_gone| reader_ended())
+    }
+
     /// Sends a request and waits for its reply.
     pub(crate) async fn ask<T>(&self, request: impl FnOnce(oneshot::Sender<T>) -> Request) -> Result<T, Fault> {
         let (reply, answer) = oneshot::channel();

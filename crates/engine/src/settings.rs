@@ -74,7 +74,7 @@ impl Settings {
     }
 
     /// Rows that a reader of a snapshot hands over are about so large. Builders take up to twice that while they grow, and
-    /// two batches that were handed over are not yet encoded.
+    /// the batch before is being encoded.
     pub(crate) fn snapshot_batch(&self) -> ByteSize {
         let all = self.memory_limit.get() / 64;
         ByteSize::bytes((all / self.snapshot_readers() as u64).clamp(64 << 10, 1 << 20))

@@ -17,7 +17,7 @@ use tokio::sync::mpsc;
 use super::Snapshotter;
 use super::pass::EMPTY;
 use crate::fault::Cause;
-use crate::requests::{ChunkDone, Joined, Request};
+use crate::requests::{ChunkDone, Joined, Request, Requests};
 use crate::telemetry;
 
 /// A chunk that a lost connection or a store kept from coming to be is tried so many times.
@@ -76,14 +76,11 @@ impl<'a> Queue<'a> {
 enum Piece<'a> {
     /// Rows of a chunk.
     Rows(&'a Reading, Batch),
-    /// They were all.
-    Whole(Waiting<'a>),
+    /// They were all, or it makes no sense to read on.
+    End(Waiting<'a>),
     /// None of them count.
     Void,
 }
-
-/// Batches that wait between reading and encoding.
-const BETWEEN: usize = 1;
 
 /// Reads everything; returns the tables that have to start again.
 pub(super) async fn read_all(
@@ -103,9 +100,17 @@ pub(super) async fn read_all(
 
 async fn worker(snapshotter: &Snapshotter<'_>, snapshot: &dyn Snapshot, queue: &Queue<'_>) -> Result<(), Fault> {
     loop {
-        let (pieces, arriving) = mpsc::channel(BETWEEN);
-        let reading = read(snapshotter, snapshot, queue, Pieces(pieces));
-        tokio::try_join!(reading, write(snapshotter, queue, arriving))?;
+        // One batch is encoded while the next is read: its place is taken before it is begun.
+        let (pieces, arriving) = mpsc::channel(1);
+        let has_failed = Cell::new(false);
+        let reader = Reader {
+            snapshot,
+            queue,
+            limit: snapshotter.engine.settings.snapshot_batch(),
+            pieces,
+            has_failed: &has_failed,
+        };
+        tokio::try_join!(reader.run(), write(snapshotter, queue, arriving, &has_failed))?;
         // What the last chunk was written to may have failed after there was nothing more to read.
         if queue.len() == 0 {
             return Ok(());
@@ -113,72 +118,88 @@ async fn worker(snapshotter: &Snapshotter<'_>, snapshot: &dyn Snapshot, queue: &
     }
 }
 
-/// The reader's end.
-struct Pieces<'a>(mpsc::Sender<Piece<'a>>);
-
-impl<'a> Pieces<'a> {
-    /// Fails only where writing has failed, which then says why.
-    async fn send(&self, piece: Piece<'a>) -> Result<(), Fault> {
-        self.0.send(piece).await.map_err(|_gone| Cause::SnapshotterEnded.into())
-    }
-}
-
-/// Reads chunks as long as there are any.
-async fn read<'a>(
-    snapshotter: &Snapshotter<'_>,
-    snapshot: &dyn Snapshot,
-    queue: &Queue<'a>,
-    pieces: Pieces<'a>,
-) -> Result<(), Fault> {
-    let limit = snapshotter.engine.settings.snapshot_batch();
-    let mut reader = snapshot.reader().await?;
-    while let Some(waiting) = queue.next() {
-        if waiting.reading.rewritten.get() {
-            continue;
-        }
-        match read_chunk(snapshot, reader.as_mut(), &waiting, limit, &pieces).await {
-            Ok(true) => pieces.send(Piece::Whole(waiting)).await?,
-            Ok(false) => {
-                waiting.reading.rewritten.set(true);
-                pieces.send(Piece::Void).await?;
-            }
-            Err(fault) => {
-                queue.again(waiting, fault)?;
-                pieces.send(Piece::Void).await?;
-                reader = snapshot.reader().await?;
-            }
-        }
-    }
-    Ok(())
-}
-
-/// Reads one chunk; `false` where the relation was rewritten.
-async fn read_chunk<'a>(
-    snapshot: &dyn Snapshot,
-    reader: &mut dyn ChunkReader,
-    Waiting { reading, chunk, .. }: &Waiting<'a>,
+/// The half that reads.
+struct Reader<'s, 'a> {
+    snapshot: &'s dyn Snapshot,
+    queue: &'s Queue<'a>,
+    /// Of a batch.
     limit: ByteSize,
-    pieces: &Pieces<'a>,
-) -> Result<bool, Fault> {
-    if chunk.from == EMPTY {
-        return Ok(true);
+    pieces: mpsc::Sender<Piece<'a>>,
+    /// The other half could not write rows of a chunk whose end it has not seen. A chunk's first place is there only when
+    /// it has seen the end of the one before.
+    has_failed: &'s Cell<bool>,
+}
+
+/// How the reading of a chunk has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Read {
+    Whole,
+    /// What was read could not be written.
+    GivenUp,
+    Rewritten,
+}
+
+impl<'a> Reader<'_, 'a> {
+    /// Reads chunks as long as there are any.
+    async fn run(self) -> Result<(), Fault> {
+        let mut reader = self.snapshot.reader().await?;
+        while let Some(waiting) = self.queue.next() {
+            if waiting.reading.rewritten.get() {
+                continue;
+            }
+            let read = self.read(reader.as_mut(), &waiting).await;
+            let place = self.place().await?;
+            match read {
+                Ok(Read::Whole) => place.send(Piece::End(waiting)),
+                Ok(Read::GivenUp) => {
+                    place.send(Piece::End(waiting));
+                    reader = self.snapshot.reader().await?;
+                }
+                Ok(Read::Rewritten) => {
+                    waiting.reading.rewritten.set(true);
+                    place.send(Piece::Void);
+                }
+                Err(fault) => {
+                    self.queue.again(waiting, fault)?;
+                    place.send(Piece::Void);
+                    reader = self.snapshot.reader().await?;
+                }
+            }
+        }
+        Ok(())
     }
-    let mut rows = TableChanges::new(Arc::clone(&reading.plan.schema));
-    reader.begin(&reading.plan, chunk).await?;
-    loop {
-        let filled = reader.fill(&mut rows, limit).await?;
-        if filled == Filled::Rewritten {
-            return Ok(false);
+
+    /// Fails only where the other half has failed, which then says why.
+    async fn place(&self) -> Result<mpsc::Permit<'_, Piece<'a>>, Fault> {
+        self.pieces.reserve().await.map_err(|_gone| Cause::SnapshotterEnded.into())
+    }
+
+    async fn read(&self, reader: &mut dyn ChunkReader, waiting: &Waiting<'a>) -> Result<Read, Fault> {
+        let Waiting { reading, chunk, .. } = waiting;
+        if chunk.from == EMPTY {
+            return Ok(Read::Whole);
         }
-        if rows.rows() > 0 {
-            let Joined { id, anchor, .. } = reading.joined;
-            let batch = rows
-                .take_snapshot(id, anchor, snapshot.position().clone())
-                .map_err(|error| Cause::Batch(error.to_string()))?;
-            pieces.send(Piece::Rows(reading, batch)).await?;
-        }
-        if filled == Filled::Whole {
-            return Ok(true);
+        let mut rows = TableChanges::new(Arc::clone(&reading.plan.schema));
+        reader.begin(&reading.plan, chunk).await?;
+        loop {
+            let place = self.place().await?;
+            if self.has_failed.get() {
+                return Ok(Read::GivenUp);
+            }
+            let filled = reader.fill(&mut rows, self.limit).await?;
+            if filled == Filled::Rewritten {
+                return Ok(Read::Rewritten);
+            }
+            if rows.rows() > 0 {
+                let Joined { id, anchor, .. } = reading.joined;
+                let batch = rows
+                    .take_snapshot(id, anchor, self.snapshot.position().clone())
+                    .map_err(|error| Cause::Batch(error.to_string()))?;
+                place.send(Piece::Rows(reading, batch));
+            }
+            if filled == Filled::Whole {
+                return Ok(Read::Whole);
+            }
         }
     }
 }
@@ -193,17 +214,14 @@ struct Files {
 }
 
 impl Files {
-    async fn write(&mut self, snapshotter: &Snapshotter<'_>, reading: &Reading, batch: Batch) {
-        if self.failed.is_some() {
-            return;
-        }
+    async fn write(&mut self, snapshotter: &Snapshotter<'_>, reading: &Reading, batch: Batch) -> Result<(), Fault> {
         self.rows += batch.rows() as u64;
         telemetry::snapshot_read(&reading.plan.schema.table, batch.rows() as u64);
         let round = self.round.get_or_insert_with(|| {
             let number = snapshotter.rounds.fetch_add(1, Ordering::Relaxed);
             snapshotter.stager.round(number, snapshotter.engine.clock.now())
         });
-        self.failed = round.write(batch, reading.joined.schema_version).await.err();
+        round.write(batch, reading.joined.schema_version).await
     }
 
     /// Makes them durable.
@@ -216,47 +234,59 @@ impl Files {
     }
 }
 
-/// Puts what arrives into files, and hands over chunks that are whole.
+/// The half that puts what arrives into files, and hands over chunks that are whole.
 async fn write<'a>(
     snapshotter: &Snapshotter<'_>,
     queue: &Queue<'a>,
     mut arriving: mpsc::Receiver<Piece<'a>>,
+    has_failed: &Cell<bool>,
 ) -> Result<(), Fault> {
     let mut files = Files::default();
     while let Some(piece) = arriving.recv().await {
-        let waiting = match piece {
-            Piece::Rows(reading, batch) => {
-                files.write(snapshotter, reading, batch).await;
-                continue;
+        if let Piece::Rows(reading, batch) = piece {
+            if files.failed.is_none()
+                && let Err(fault) = files.write(snapshotter, reading, batch).await
+            {
+                if !fault.is_retry() {
+                    return Err(fault);
+                }
+                files.failed = Some(fault);
+                has_failed.set(true);
             }
-            Piece::Void => {
-                files = Files::default();
-                continue;
-            }
-            Piece::Whole(waiting) => waiting,
-        };
-        let (rows, files) = match std::mem::take(&mut files).finish().await {
-            Ok(written) => written,
-            Err(fault) => {
-                queue.again(waiting, fault)?;
-                continue;
-            }
-        };
-        let Waiting { reading, chunk, .. } = waiting;
-        if reading.rewritten.get() {
             continue;
         }
-        reading.remaining.set(reading.remaining.get().saturating_sub(1));
-        let done = ChunkDone {
-            table: reading.plan.schema.table.clone(),
-            id: reading.joined.id,
-            range: (chunk.from, chunk.to),
-            rows,
-            files,
-            last: reading.remaining.get() == 0,
-        };
-        snapshotter.requests.send(Request::Chunk(Box::new(done))).await?;
+        has_failed.set(false);
+        let files = std::mem::take(&mut files);
+        let Piece::End(waiting) = piece else { continue };
+        match files.finish().await {
+            Ok((rows, files)) => hand_over(&snapshotter.requests, waiting, rows, files).await?,
+            Err(fault) => queue.again(waiting, fault)?,
+        }
     }
+    Ok(())
+}
+
+/// Hands over a chunk whose files are durable.
+async fn hand_over(
+    requests: &Requests,
+    Waiting { reading, chunk, .. }: Waiting<'_>,
+    rows: u64,
+    files: Vec<StagedFile>,
+) -> Result<(), Fault> {
+    // The chunk that is said to be the last must be the last that is sent, so nothing comes between counting and sending.
+    let place = requests.place().await?;
+    if reading.rewritten.get() {
+        return Ok(());
+    }
+    reading.remaining.set(reading.remaining.get().saturating_sub(1));
+    place.send(Request::Chunk(Box::new(ChunkDone {
+        table: reading.plan.schema.table.clone(),
+        id: reading.joined.id,
+        range: (chunk.from, chunk.to),
+        rows,
+        files,
+        last: reading.remaining.get() == 0,
+    })));
     Ok(())
 }
 
@@ -275,4 +305,57 @@ async fn all<F: Future<Output = Result<(), Fault>>>(futures: impl Iterator<Item 
         if running.is_empty() { Poll::Ready(Ok(())) } else { Poll::Pending }
     })
     .await
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::{Context, Waker};
+
+    use millrace_model::{Sequence, TableSchema};
+
+    use super::*;
+
+    fn reading(chunks: usize) -> Reading {
+        let chunk = |at: usize| Chunk { from: at.to_string(), to: (at + 1).to_string() };
+        let plan = Plan {
+            schema: Arc::new(TableSchema {
+                table: TableName::parse("shop.public.orders"),
+                source_id: "1".into(),
+                columns: Vec::new(),
+                key: Vec::new(),
+            }),
+            relation: "1".into(),
+            split: "ctid".into(),
+            chunks: (0..chunks).map(chunk).collect(),
+            rows_estimate: 0,
+        };
+        Reading::new(plan, Joined { id: 1, anchor: Sequence(0), schema_version: 1, done: Vec::new() })
+    }
+
+    #[test]
+    fn the_last_chunk_of_a_table_is_the_last_that_is_handed_over_whoever_is_quicker() {
+        let (sender, mut requests) = mpsc::channel(2);
+        let sender = Requests(sender);
+        let reading = reading(2);
+        let context = &mut Context::from_waker(Waker::noop());
+        for _ in 0..2 {
+            sender.0.try_send(Request::Idle).unwrap();
+        }
+        let hand = |at: usize| {
+            let chunk = reading.plan.chunks.get(at).cloned().unwrap();
+            Box::pin(hand_over(&sender, Waiting { reading: &reading, chunk, tried: 0 }, 0, Vec::new()))
+        };
+        // The first has waited longer, and the second is quicker to use its place.
+        let (mut first, mut second) = (hand(0), hand(1));
+        assert!(first.as_mut().poll(context).is_pending() && second.as_mut().poll(context).is_pending());
+        for _ in 0..2 {
+            assert!(matches!(requests.try_recv(), Ok(Request::Idle)));
+        }
+        assert!(second.as_mut().poll(context).is_ready() && first.as_mut().poll(context).is_ready());
+        let mut lasts = Vec::new();
+        while let Ok(Request::Chunk(done)) = requests.try_recv() {
+            lasts.push(done.last);
+        }
+        assert_eq!(lasts, [false, true]);
+    }
 }

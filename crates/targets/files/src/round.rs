@@ -6,7 +6,7 @@
 //! Invariant: a file holds rows of one table under one version, of the stream or of one part of one snapshot, in sequence
 //! order; a part number is used once in a round.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use arrow_array::Array;
@@ -26,13 +26,13 @@ use crate::store::Upload;
 const LANES: usize = 4;
 /// Encoders that are open at once.
 const OPEN_FILES: usize = 3;
-/// A batch of this many bytes in memory opens an encoder; a smaller one waits for others of its table.
+/// Rows of this many bytes in memory open an encoder; fewer wait for others of their table.
 const LARGE_BATCH: usize = 1 << 20;
 /// Bytes in memory that may wait in small batches.
 const WAITING_BYTES: usize = 8 << 20;
 
 /// Which rows share a file.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 struct Share {
     table: TableName,
     schema_version: u32,
@@ -44,6 +44,13 @@ struct Share {
 struct Arrived {
     batch: Batch,
     at: Timestamp,
+}
+
+/// Batches of one file, oldest first.
+#[derive(Default)]
+struct Waiting {
+    batches: Vec<Arrived>,
+    bytes: usize,
 }
 
 /// A file that is being written.
@@ -74,7 +81,7 @@ pub(crate) struct FilesRound {
     next_part: u32,
     /// Least recently used first.
     open: VecDeque<OpenFile>,
-    waiting: Vec<(Share, Arrived)>,
+    waiting: HashMap<Share, Waiting>,
     waiting_bytes: usize,
     staged: Vec<StagedFile>,
     /// Nothing has failed.
@@ -92,7 +99,7 @@ impl FilesRound {
             opened,
             next_part: 0,
             open: VecDeque::new(),
-            waiting: Vec::new(),
+            waiting: HashMap::new(),
             waiting_bytes: 0,
             staged: Vec::new(),
             sound: true,
@@ -108,23 +115,30 @@ impl FilesRound {
             return self.encode(file, arrived).await;
         }
         let bytes: usize = arrived.batch.columns.iter().map(Array::get_array_memory_size).sum();
-        if bytes < LARGE_BATCH {
-            self.waiting.push((share, arrived));
-            self.waiting_bytes += bytes;
-            if self.waiting_bytes > WAITING_BYTES {
-                self.encode_waiting().await?;
-            }
-            return Ok(());
+        let waiting = self.waiting.entry(share.clone()).or_default();
+        waiting.batches.push(arrived);
+        waiting.bytes += bytes;
+        self.waiting_bytes += bytes;
+        if waiting.bytes >= LARGE_BATCH {
+            return self.open_for_waiting(share).await;
         }
-        let mut file = self.open_file(share.clone(), &arrived.batch).await?;
-        // Rows of the same file that wait came first.
-        let (same, others): (Vec<_>, Vec<_>) =
-            std::mem::take(&mut self.waiting).into_iter().partition(|(waiting, _)| *waiting == share);
-        self.waiting = others;
-        for (_, earlier) in same {
-            file = self.fill(file, earlier).await?;
+        if self.waiting_bytes > WAITING_BYTES {
+            self.encode_waiting().await?;
         }
-        self.encode(file, arrived).await?;
+        Ok(())
+    }
+
+    /// Opens a file for what waits to be in it.
+    async fn open_for_waiting(&mut self, share: Share) -> Result<(), Fault> {
+        let Waiting { batches, bytes } = self.waiting.remove(&share).unwrap_or_default();
+        self.waiting_bytes -= bytes;
+        // Only the newest can hold a large value: without it there was less than that.
+        let Some(newest) = batches.last() else { return Ok(()) };
+        let mut file = self.open_file(share, &newest.batch).await?;
+        for arrived in batches {
+            file = self.fill(file, arrived).await?;
+        }
+        self.open.push_back(file);
         self.close_surplus().await
     }
 
@@ -137,19 +151,10 @@ impl FilesRound {
     /// published as the store likes: most of the time of a small file goes into waiting for it.
     async fn encode_waiting(&mut self) -> Result<(), Fault> {
         self.waiting_bytes = 0;
-        let mut waiting = std::mem::take(&mut self.waiting);
-        // Stable: the batches of one file stay in order.
-        waiting.sort_by(|(one, _), (other, _)| {
-            let order = |share: &Share| (share.schema_version, share.snapshot);
-            one.table.cmp(&other.table).then_with(|| order(one).cmp(&order(other)))
-        });
-        let mut waiting = waiting.into_iter().peekable();
+        let mut waiting: Vec<(Share, Waiting)> = std::mem::take(&mut self.waiting).into_iter().collect();
+        waiting.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
         let (mut encoding, mut publishing) = (JoinSet::new(), JoinSet::new());
-        while let Some((share, first)) = waiting.next() {
-            let mut batches = vec![first];
-            while let Some((_, more)) = waiting.next_if(|(next, _)| *next == share) {
-                batches.push(more);
-            }
+        for (share, Waiting { batches, .. }) in waiting {
             if encoding.len() >= LANES {
                 self.publish_one(&mut encoding, &mut publishing).await?;
             }

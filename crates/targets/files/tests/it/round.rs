@@ -73,6 +73,21 @@ async fn batches_of_one_table_share_a_file_in_sequence_order_whatever_their_size
 }
 
 #[tokio::test]
+async fn small_batches_of_one_table_are_one_file_however_many_they_are() {
+    let store = MemoryStore::new();
+    let one = Writer::start(&store, "one").await;
+    let (schema, note) = (table("orders"), "x".repeat(300 << 10));
+    let mut round = one.chain.stager().round(1, one.clock.now());
+    for i in 0..60 {
+        for batch in batches(&schema, i, i + 1, &[&[(Op::Create, 1, Some(&note))]]) {
+            round.write(batch, 1).await.unwrap();
+        }
+    }
+    let files = round.finish().await.unwrap();
+    assert_eq!(files.iter().map(|file| file.rows).collect::<Vec<_>>(), [60]);
+}
+
+#[tokio::test]
 async fn rows_that_come_out_of_order_are_refused() {
     let store = MemoryStore::new();
     let one = Writer::start(&store, "one").await;
