@@ -184,12 +184,12 @@ pub(crate) fn drop_publication(publication: &str) -> String {
 /// bytes of rows that were not. Waits for locks on the tables.
 pub(crate) fn sizes(relations: &[u32]) -> String {
     format!(
-        "SELECT r.oid, coalesce(sum(pg_total_relation_size(l.oid)), 0)::bigint, \
+        "WITH RECURSIVE t (root, oid) AS ({}) \
+         SELECT t.root, sum(pg_total_relation_size(l.oid))::bigint, \
          coalesce(sum(l.reltuples) FILTER (WHERE l.reltuples > 0), 0)::bigint, \
          coalesce(sum(pg_relation_size(l.oid)) FILTER (WHERE l.reltuples <= 0), 0)::bigint \
-         FROM unnest('{{{}}}'::oid[]) r (oid) JOIN pg_class l ON l.relkind = 'r' \
-         AND (l.oid = r.oid OR l.oid IN (SELECT relid FROM pg_partition_tree(r.oid))) GROUP BY r.oid",
-        numbers(relations)
+         FROM t JOIN pg_class l ON l.oid = t.oid WHERE l.relkind = 'r' GROUP BY t.root",
+        with_partitions(relations)
     )
 }
 

@@ -59,5 +59,7 @@ async fn thousands_of_tables_start_within_seconds() {
         snapshot.plan(&named(&database, &format!("t{table}")), &[]).await.unwrap();
     }
     took += lap("plans");
+    assert_eq!(source.discover(None).await.unwrap().len(), count as usize);
+    took += lap("discover");
     assert!(took < Duration::from_secs(20), "{took:?}");
 }
