@@ -14,16 +14,15 @@ pub(crate) struct Members {
 }
 
 impl Members {
-    /// `null` is as good as absent.
+    /// The `null` of a member that is known is as good as absent.
     pub(crate) fn of(sent: Value) -> Result<Self, Refused> {
-        let Value::Object(mut members) = sent else { return Err(Refused::invalid("", "must be a JSON object")) };
-        members.retain(|_, value| !value.is_null());
+        let Value::Object(members) = sent else { return Err(Refused::invalid("", "must be a JSON object")) };
         Ok(Self { members, known: Vec::new(), violations: Vec::new() })
     }
 
     /// Whether it was sent.
     pub(crate) fn has(&self, name: &str) -> bool {
-        self.members.contains_key(name)
+        self.members.get(name).is_some_and(|value| !value.is_null())
     }
 
     /// A text that may be absent.
@@ -39,7 +38,7 @@ impl Members {
 
     /// A text that must be there; empty where it is not, which is noted.
     pub(crate) fn required_text(&mut self, name: &'static str) -> String {
-        if !self.members.contains_key(name) {
+        if !self.has(name) {
             self.wrong(name, "is missing");
         }
         self.text(name).unwrap_or_default()
@@ -47,10 +46,7 @@ impl Members {
 
     /// A whole number from 1 to `most`.
     pub(crate) fn number(&mut self, name: &'static str, most: i64) -> Option<i64> {
-        let value = self.take(name)?;
-        // 30.0 is a whole number, too.
-        let whole = value.as_i64().or_else(|| value.as_f64().filter(|x| x.fract() == 0.0).map(|x| x as i64));
-        let number = whole.filter(|number| (1..=most).contains(number));
+        let number = whole(&self.take(name)?).filter(|number| (1..=most).contains(number));
         if number.is_none() {
             self.wrong(name, format!("must be a whole number from 1 to {most}"));
         }
@@ -105,7 +101,7 @@ impl Members {
 
     /// A whole number from 1 that must be there; 0 where it is not, which is noted.
     pub(crate) fn required_number(&mut self, name: &'static str) -> i64 {
-        let number = self.take(name).as_ref().and_then(Value::as_i64).filter(|number| *number > 0);
+        let number = self.take(name).as_ref().and_then(whole).filter(|number| *number > 0);
         if number.is_none() {
             self.wrong(name, "must be a whole number from 1");
         }
@@ -115,7 +111,7 @@ impl Members {
     /// Whatever it is.
     pub(crate) fn take(&mut self, name: &'static str) -> Option<Value> {
         self.known.push(name);
-        self.members.remove(name)
+        self.members.remove(name).filter(|value| !value.is_null())
     }
 
     /// Notes a problem.
@@ -146,5 +142,32 @@ impl Members {
             .map(|name| Violation { field: name.clone(), message: format!("is not known here; known: {known}") });
         self.violations.extend(unknown);
         if self.violations.is_empty() { Ok(()) } else { Err(Refused::Invalid(self.violations)) }
+    }
+}
+
+/// 30.0 is a whole number, too.
+fn whole(value: &Value) -> Option<i64> {
+    value.as_i64().or_else(|| value.as_f64().filter(|number| number.fract() == 0.0).map(|number| number as i64))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_null_stands_for_a_member_that_is_absent_and_not_for_one_that_is_unknown() {
+        let mut members = Members::of(json!({"name": null, "nmae": null})).unwrap();
+        assert!(!members.has("name") && members.text("name").is_none());
+        let Err(Refused::Invalid(found)) = members.finish() else { panic!("`nmae` is not known") };
+        assert_eq!(found.iter().map(|one| &*one.field).collect::<Vec<_>>(), ["nmae"]);
+    }
+
+    #[test]
+    fn a_whole_number_may_be_written_as_json_likes() {
+        let mut members = Members::of(json!({"a": 7, "b": 7.0, "c": 7.5, "d": 0, "e": null})).unwrap();
+        let numbers = ["a", "b", "c", "d", "e"].map(|name| members.required_number(name));
+        assert_eq!(numbers, [7, 7, 0, 0, 0]);
     }
 }
