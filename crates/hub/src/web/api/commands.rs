@@ -108,8 +108,8 @@ pub(crate) async fn discover(
     if let Some(schema) = members.text("schema") {
         arguments["schema"] = schema.into();
     }
-    if members.has("columns") {
-        arguments["columns"] = members.flag("columns").into();
+    if let Some(columns) = members.flag("columns") {
+        arguments["columns"] = columns.into();
     }
     members.finish()?;
     let command = app.ask_agent(&caller, (&id, "discover"), arguments, sent.once.as_ref()).await?;
