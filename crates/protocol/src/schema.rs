@@ -71,8 +71,10 @@ fn accept_null(schema: &mut Value) {
             or_null(property);
         }
     }
-    if let Some(texts) = schema.get_mut("additionalProperties").filter(|value| value.is_object()) {
-        or_null(texts);
+    match schema.get_mut("additionalProperties") {
+        Some(Value::Bool(false)) => put(schema, "additionalProperties", json!({"type": "null"})),
+        Some(texts) => or_null(texts),
+        None => {}
     }
 }
 

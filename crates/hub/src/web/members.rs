@@ -14,15 +14,16 @@ pub(crate) struct Members {
 }
 
 impl Members {
-    /// The `null` of a member that is known is as good as absent.
+    /// `null` is as good as absent, for a member that nobody knows, too.
     pub(crate) fn of(sent: Value) -> Result<Self, Refused> {
-        let Value::Object(members) = sent else { return Err(Refused::invalid("", "must be a JSON object")) };
+        let Value::Object(mut members) = sent else { return Err(Refused::invalid("", "must be a JSON object")) };
+        members.retain(|_, value| !value.is_null());
         Ok(Self { members, known: Vec::new(), violations: Vec::new() })
     }
 
     /// Whether it was sent.
     pub(crate) fn has(&self, name: &str) -> bool {
-        self.members.get(name).is_some_and(|value| !value.is_null())
+        self.members.contains_key(name)
     }
 
     /// A text that may be absent.
@@ -111,7 +112,7 @@ impl Members {
     /// Whatever it is.
     pub(crate) fn take(&mut self, name: &'static str) -> Option<Value> {
         self.known.push(name);
-        self.members.remove(name).filter(|value| !value.is_null())
+        self.members.remove(name)
     }
 
     /// Notes a problem.
@@ -157,8 +158,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_null_stands_for_a_member_that_is_absent_and_not_for_one_that_is_unknown() {
-        let mut members = Members::of(json!({"name": null, "nmae": null})).unwrap();
+    fn a_null_is_absent_and_what_nobody_asks_for_is_refused() {
+        let mut members = Members::of(json!({"name": null, "anything": null, "nmae": "north"})).unwrap();
         assert!(!members.has("name") && members.text("name").is_none());
         let Err(Refused::Invalid(found)) = members.finish() else { panic!("`nmae` is not known") };
         assert_eq!(found.iter().map(|one| &*one.field).collect::<Vec<_>>(), ["nmae"]);

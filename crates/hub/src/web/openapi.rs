@@ -256,9 +256,10 @@ fn object(required: &[&str], properties: Value) -> Value {
     json!({"type": "object", "required": required, "properties": properties})
 }
 
+/// Of a request: `null` means absent, whatever its member is called.
 fn closed(required: &[&str], properties: Value) -> Value {
     let mut schema = object(required, properties);
-    schema["additionalProperties"] = false.into();
+    schema["additionalProperties"] = json!({"type": "null"});
     schema
 }
 
