@@ -2,6 +2,7 @@
 //!
 //! `restart` and `cleanup` act on the pipeline and are the supervisor's.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -55,6 +56,8 @@ pub(crate) struct Questions {
     pub(crate) guard: Arc<Guard>,
     pub(crate) shared: Arc<Shared>,
     pub(crate) secrets: Secrets,
+    /// Where large transactions would wait, unless what is asked names another folder.
+    pub(crate) spill: Option<PathBuf>,
     pub(crate) asked: mpsc::Receiver<Taken>,
 }
 
@@ -64,7 +67,7 @@ impl Questions {
         loop {
             tokio::select! {
                 Some(taken) = self.asked.recv(), if looking.len() < AT_ONCE => {
-                    looking.spawn(one(Arc::clone(&self.guard), self.secrets.clone(), taken));
+                    looking.spawn(one(Arc::clone(&self.guard), self.secrets.clone(), self.spill.clone(), taken));
                 }
                 Some(result) = looking.join_next() => {
                     if let Ok(result) = result {
@@ -77,11 +80,11 @@ impl Questions {
     }
 }
 
-async fn one(guard: Arc<Guard>, secrets: Secrets, taken: Taken) -> CommandResult {
+async fn one(guard: Arc<Guard>, secrets: Secrets, spill: Option<PathBuf>, taken: Taken) -> CommandResult {
     let Taken { command, until } = taken;
     info!(code = "command", kind = command.kind, "the hub asks a question");
     let arguments = &command.arguments;
-    let done = match question(&guard, arguments) {
+    let done = match question(&guard, spill, arguments) {
         Ok(question) if command.kind == "check" => in_time(until, check(&question, &secrets)).await,
         Ok(question) => in_time(until, discover(&question, &secrets, arguments)).await,
         Err(fault) => Err(fault),
@@ -90,8 +93,9 @@ async fn one(guard: Arc<Guard>, secrets: Secrets, taken: Taken) -> CommandResult
 }
 
 /// What comes with a question, held against the policy as a definition that is to run. It binds no secret yet.
-fn question(guard: &Guard, arguments: &Value) -> Result<Question, Fault> {
-    let question = Question::parse(arguments.get("spec").unwrap_or(&Value::Null))?;
+fn question(guard: &Guard, spill: Option<PathBuf>, arguments: &Value) -> Result<Question, Fault> {
+    let mut question = Question::parse(arguments.get("spec").unwrap_or(&Value::Null))?;
+    question.advanced.spill_directory = question.advanced.spill_directory.or(spill);
     guard.allows(question.source_part(), question.target_part())?;
     Ok(question)
 }

@@ -16,6 +16,7 @@ use crate::fault::Cause;
 const FOLDER: &str = "STATE_DIR";
 const PIPELINE: &str = "pipeline.json";
 const BINDINGS: &str = "bindings.json";
+const SPILL: &str = "spill";
 
 /// Hosts that a secret may be sent to, by the secret.
 pub(crate) type Bindings = BTreeMap<String, BTreeSet<String>>;
@@ -58,14 +59,17 @@ pub(crate) struct Kept {
 impl Cache {
     /// In `folder`, which is made.
     pub(crate) fn open(folder: Option<&PathBuf>, owner: Owner) -> Result<Self, Cause> {
-        if let Some(folder) = folder {
-            std::fs::create_dir_all(folder).map_err(|error| Cause::File {
-                variable: FOLDER,
-                path: folder.clone(),
-                error,
-            })?;
+        let cache = Self { folder: folder.cloned(), owner };
+        if let Some(spill) = cache.spill() {
+            std::fs::create_dir_all(&spill).map_err(|error| Cause::File { variable: FOLDER, path: spill, error })?;
         }
-        Ok(Self { folder: folder.cloned(), owner })
+        Ok(cache)
+    }
+
+    /// Where large transactions in progress wait, unless a definition names another folder. Around a container's `STATE_DIR`
+    /// there is often nothing that can be written to.
+    pub(crate) fn spill(&self) -> Option<PathBuf> {
+        Some(self.folder.as_ref()?.join(SPILL))
     }
 
     /// What was kept for this agent; a file that cannot be understood is as good as none: the hub has it. One that does not

@@ -75,8 +75,13 @@ pub async fn run(settings: &Settings, mut stop: Stop) -> Result<(), Fault> {
     let (halt, halted): (StopHandle, Stop) = Stop::new();
     let secrets = Secrets::new(settings.state_dir.clone().unwrap_or_default());
     let guard = Arc::new(Guard::new(policy, cache.bindings()?));
-    let questions =
-        Questions { guard: Arc::clone(&guard), shared: Arc::clone(&shared), secrets: secrets.clone(), asked };
+    let questions = Questions {
+        guard: Arc::clone(&guard),
+        shared: Arc::clone(&shared),
+        secrets: secrets.clone(),
+        spill: cache.spill(),
+        asked,
+    };
     let supervisor = Supervisor::new(House { guard, cache, secrets }, Arc::clone(&shared), wishes, commands);
     let mut beside = JoinSet::new();
     beside.spawn(questions.answer());

@@ -230,7 +230,8 @@ impl Supervisor {
 
     /// Reads a definition and holds it against the policy.
     fn allowed(&self, wish: &DesiredPipeline) -> Result<PipelineSpec, Reason> {
-        let spec = read(wish)?;
+        let mut spec = read(wish)?;
+        spec.advanced.spill_directory = spec.advanced.spill_directory.or_else(|| self.cache.spill());
         let (source, target) = (Some(spec.source_part()), Some(spec.target_part()));
         self.guard.allows(source, target).map_err(|cause| failed("policy", &cause.into()))?;
         Ok(spec)

@@ -142,7 +142,7 @@ pub(crate) const KEYS: &[Key] = &[
         "ceiling of the whole process; beside it one huge value is held about four times at once",
     ),
     key("spill.directory", Rule::Path, "", "where large transactions in progress are kept")
-        .shown("the system's temporary folder"),
+        .shown("`spill` in an agent's `STATE_DIR`, else the system's temporary folder"),
     key("spill.limit", sizes(ByteSize::mib(1), ByteSize::mib(64 << 20)), "20GiB", "how much may be kept there"),
     key("stop.deadline", durations(Duration::from_secs(1), HOUR), "20s", "how long a stop may take"),
     key(

@@ -288,6 +288,8 @@ impl Hub {
             .env("OAUTH_CLIENT_ID", client_id)
             .env("OAUTH_CLIENT_SECRET", client_secret)
             .env("STATE_DIR", &state.display().to_string())
+            // As in a container whose other folders cannot be written to.
+            .env("TMPDIR", "/nowhere")
             .env("LISTEN", "127.0.0.1:0")
     }
 
