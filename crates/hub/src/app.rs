@@ -51,6 +51,7 @@ use crate::auth::seal::Sealer;
 use crate::auth::throttle::Throttle;
 use crate::auth::token::Tokens;
 use crate::auth::{Caller, Role};
+use crate::caught::kept_up;
 use crate::db::{Db, audit, keys};
 use crate::fault::{Cause, Refused};
 use crate::settings::Settings;
@@ -111,8 +112,14 @@ impl App {
 
     /// Everything that the hub does by itself, for as long as it is polled.
     pub(crate) async fn work(&self) {
-        let others = async { tokio::join!(self.tell_others(), self.hear_others()) };
-        tokio::join!(self.keep_books(), others, self.keep_telling(), self.keep_time(), self.keep_tidy());
+        tokio::join!(
+            kept_up("books", || self.keep_books()),
+            kept_up("tell others", || self.tell_others()),
+            kept_up("hear others", || self.hear_others()),
+            kept_up("messages", || self.keep_telling()),
+            kept_up("set times", || self.keep_time()),
+            kept_up("tidying", || self.keep_tidy()),
+        );
     }
 
     /// Now, by the hub's clock.

@@ -5,6 +5,7 @@
 
 mod app;
 mod auth;
+mod caught;
 mod db;
 mod fault;
 mod serve;
@@ -108,7 +109,7 @@ impl Hub {
             served = serving => served,
             served = measuring => served,
             () = self.app.work() => Ok(()),
-            () = self.app.keep_figures() => Ok(()),
+            () = caught::kept_up("figures", || self.app.keep_figures()) => Ok(()),
         };
         self.app.write_down().await;
         served.map_err(|error| Cause::Listen { variable: LISTEN, address: address.to_string(), error }.into())

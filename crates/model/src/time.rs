@@ -44,10 +44,11 @@ impl Timestamp {
                 fraction.as_bytes().get(digit).map_or(Some(0), |b| b.is_ascii_digit().then(|| i64::from(b - b'0')))?;
             micros = micros * 10 + value;
         }
-        let days = days_from_civil(y.parse().ok()?, m.parse().ok()?, d.parse().ok()?);
-        let seconds =
-            hour.parse::<i64>().ok()? * 3600 + minute.parse::<i64>().ok()? * 60 + second.parse::<i64>().ok()?;
-        Some(Self(days * MICROS_PER_DAY + seconds * MICROS_PER_SECOND + micros))
+        let whole = |text: &str, most: u32| text.parse::<u32>().ok().filter(|number| *number <= most);
+        let year = y.parse::<i64>().ok().filter(|year| (-290_000..=290_000).contains(year))?;
+        let days = days_from_civil(year, whole(m, 12)?, whole(d, 31)?);
+        let seconds = whole(hour, 24)? * 3600 + whole(minute, 60)? * 60 + whole(second, 60)?;
+        Some(Self(days * MICROS_PER_DAY + i64::from(seconds) * MICROS_PER_SECOND + micros))
     }
 }
 
@@ -106,6 +107,11 @@ mod tests {
         assert_eq!(moment.to_string(), "2026-11-22T14:03:07.412Z");
         assert_eq!(Timestamp::parse("2026-11-22T14:03:07.412Z"), Some(moment));
         assert_eq!(Timestamp::parse("2026-11-22T14:03:07.412001Z"), Some(Timestamp(moment.0 + 1)));
+        for none in
+            ["2026-11-22T999999999999999999:03:07Z", "99999999999999-11-22T14:03:07Z", "2026-4000000000-22T14:03:07Z"]
+        {
+            assert_eq!(Timestamp::parse(none), None, "{none}");
+        }
         assert_eq!(moment.date_and_hour(), ("2026-11-22".into(), "14".into()));
     }
 }

@@ -56,11 +56,14 @@ impl App {
         }))
     }
 
-    /// The credentials that the agent's process needs: the newest secret.
+    /// The credentials that the agent's process needs: the newest secret that it can sign in with.
     pub(crate) async fn reveal_credentials(&self, caller: &Caller, id: &str) -> Result<Revealed, Refused> {
         require(caller, Role::Editor)?;
         let agent = self.agent(caller, id).await?;
-        let newest = credentials::live(self.db.pool(), id).await?.into_iter().next();
+        let now = self.now();
+        let live = credentials::live(self.db.pool(), id).await?;
+        // One that has ended opens nothing, though it be the newest.
+        let newest = live.iter().find(|secret| secret.is_alive(now)).or(live.first());
         let newest = newest.ok_or(Refused::NotFound("a secret of this agent"))?;
         let plain = self.sealer.open(&newest.sealed, id)?;
         let client_secret =
@@ -115,13 +118,14 @@ impl App {
         require(caller, Role::Editor)?;
         let mut writing = self.db.write().await?;
         let live = self.locked_credentials(&mut writing, caller, id).await?;
-        if !live.iter().any(|credential| credential.id == credential_id) {
-            return Err(Refused::NotFound("the secret"));
-        }
-        if live.len() == 1 && trust::live(writing.on(), id).await?.is_empty() {
+        let now = self.now();
+        let (ended, others): (Vec<_>, Vec<_>) = live.iter().partition(|secret| secret.id == credential_id);
+        let ended = ended.first().ok_or(Refused::NotFound("the secret"))?;
+        let is_only = others.is_empty() || (ended.is_alive(now) && !others.iter().any(|secret| secret.is_alive(now)));
+        if is_only && trust::live(writing.on(), id).await?.is_empty() {
             return Err(Refused::conflict("last_credential", "it is the agent's only secret; rotate first"));
         }
-        credentials::revoke(writing.on(), credential_id, self.now()).await?;
+        credentials::revoke(writing.on(), credential_id, now).await?;
         self.audit(&mut writing, caller, ("credentials.revoke", &format!("agent:{id}"), credential_id)).await?;
         writing.commit().await?;
         self.notifier.ring(id);

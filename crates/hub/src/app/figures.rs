@@ -34,6 +34,11 @@ const AT_ONCE: usize = 50;
 const LOOK: Duration = Duration::from_secs(1);
 /// In a list the last hour is shown by buckets so wide.
 const SPARK: i64 = 120 * 1_000_000;
+/// An agent's word is taken up to here, so that sums of many stay numbers: ten years of microseconds, and what nobody has counted.
+const LONGEST_LAG: i64 = 10 * 366 * 86_400 * 1_000_000;
+const MOST: i64 = 1 << 56;
+/// Figures that could not be added up are tried again after so long.
+const AGAIN: Duration = Duration::from_mins(1);
 const HOUR: i64 = 3_600 * 1_000_000;
 /// A range has at most so many buckets.
 pub(crate) const BUCKETS: i64 = 1_500;
@@ -68,9 +73,16 @@ impl Sampler {
 fn of_report(report: &Report, at: Timestamp) -> Option<Sample> {
     let run = Timestamp::parse(report.counted_since.as_deref()?)?.0;
     let figure = |name: &str| report.figures.get(name);
-    let whole = |name: &str| figure(name).and_then(Value::as_i64);
-    let micros = |name: &str| figure(name).and_then(Value::as_f64).map(|seconds| (seconds * 1e6).round() as i64);
-    let of_kind = |name: &str| figure("changes_total").and_then(|kinds| kinds.get(name)).and_then(Value::as_i64);
+    let whole = |name: &str| figure(name).and_then(Value::as_i64).map(|value| value.clamp(0, MOST));
+    let micros = |name: &str| {
+        figure(name).and_then(Value::as_f64).map(|seconds| ((seconds * 1e6).round() as i64).clamp(0, MOST))
+    };
+    let of_kind = |name: &str| {
+        figure("changes_total")
+            .and_then(|kinds| kinds.get(name))
+            .and_then(Value::as_i64)
+            .map(|value| value.clamp(0, MOST))
+    };
     let counted = [
         (Counter::Rows, whole("rows_written_total")),
         (Counter::Bytes, whole("bytes_written_total")),
@@ -86,7 +98,7 @@ fn of_report(report: &Report, at: Timestamp) -> Option<Sample> {
     for (counter, value) in counted {
         counters.set(counter, value.unwrap_or_default());
     }
-    let lag = micros("lag_seconds");
+    let lag = micros("lag_seconds").map(|lag| lag.min(LONGEST_LAG));
     let retained = whole("source_retained_bytes");
     Some(Sample { at, run, lag, lag_mean: lag, retained, memory: None, counters })
 }
@@ -94,7 +106,7 @@ fn of_report(report: &Report, at: Timestamp) -> Option<Sample> {
 /// The sample in what a process says of itself.
 fn of_process(process: &ProcessFigures, at: Timestamp) -> Option<Sample> {
     let run = Timestamp::parse(&process.since)?.0;
-    let whole = |value: Option<u64>| value.and_then(|value| i64::try_from(value).ok());
+    let whole = |value: Option<u64>| value.map(|value| i64::try_from(value).unwrap_or(MOST).min(MOST));
     let mut counters = Counters::default();
     counters.set(Counter::Cpu, whole(process.cpu_milliseconds).unwrap_or_default());
     Some(Sample { at, run, memory: whole(process.memory_bytes), counters, ..Sample::default() })
@@ -183,7 +195,10 @@ impl App {
             if closed != done {
                 match self.add_up(closed).await {
                     Ok(()) => done = closed,
-                    Err(error) => warn!(code = "HB-003", "figures could not be added up, it is tried again: {error}"),
+                    Err(error) => {
+                        warn!(code = "HB-003", "figures could not be added up, it is tried again: {error}");
+                        tokio::time::sleep(AGAIN).await;
+                    }
                 }
             }
             tokio::time::sleep(LOOK).await;
@@ -193,19 +208,35 @@ impl App {
     async fn add_up(&self, closed: Timestamp) -> Result<(), Refused> {
         let ends = (Timestamp(closed.0 - SAMPLES_FOR), Timestamp(closed.0 - QUARTERS_FOR));
         let kept = figures::kept(self.db.pool(), ends.0).await?;
+        let mut failed = Ok(());
         for some in kept.chunks(AT_ONCE) {
-            let mut writing = self.db.write().await?;
-            for (series, is_gone) in some {
-                if *is_gone {
-                    figures::forget(writing.on(), *series, (Timestamp(i64::MAX), Timestamp(i64::MAX))).await?;
-                } else {
-                    figures::add_up(writing.on(), *series, closed).await?;
-                    figures::forget(writing.on(), *series, ends).await?;
-                }
+            if self.add_up_of(some, closed, ends).await.is_ok() {
+                continue;
             }
-            writing.commit().await?;
+            // Those of one that cannot be added up keep nobody else's back.
+            for one in some.chunks(1) {
+                failed = self.add_up_of(one, closed, ends).await.and(failed);
+            }
         }
-        Ok(())
+        failed
+    }
+
+    async fn add_up_of(
+        &self,
+        some: &[(i64, bool)],
+        closed: Timestamp,
+        ends: (Timestamp, Timestamp),
+    ) -> Result<(), Refused> {
+        let mut writing = self.db.write().await?;
+        for (series, is_gone) in some {
+            if *is_gone {
+                figures::forget(writing.on(), *series, (Timestamp(i64::MAX), Timestamp(i64::MAX))).await?;
+            } else {
+                figures::add_up(writing.on(), *series, closed).await?;
+                figures::forget(writing.on(), *series, ends).await?;
+            }
+        }
+        writing.commit().await
     }
 }
 
@@ -226,6 +257,11 @@ mod tests {
         assert_eq!((sample.lag, sample.retained, sample.at), (Some(1_500_000), None, Timestamp(9)));
         let counted = [Counter::Rows, Counter::Inserts, Counter::Reads, Counter::Commits, Counter::CommitTime];
         assert_eq!(counted.map(|counter| sample.counters.of(counter)), [7, 4, 3, 2, 250_000]);
+        let absurd = json!({"lag_seconds": 1e300, "rows_written_total": i64::MAX, "bytes_written_total": -7});
+        report.figures = serde_json::from_value(absurd).expect("they are figures");
+        let sample = of_report(&report, Timestamp(9)).expect("it counts");
+        assert_eq!(sample.lag, Some(LONGEST_LAG));
+        assert_eq!([Counter::Rows, Counter::Bytes].map(|counter| sample.counters.of(counter)), [MOST, 0]);
         report.counted_since = None;
         assert_eq!(of_report(&report, Timestamp(9)), None);
     }

@@ -34,11 +34,13 @@ impl App {
         if hello.protocol != PROTOCOL {
             return Err(Refused::conflict(refusal::PROTOCOL, format!("this hub speaks version {PROTOCOL}")));
         }
+        let hello = said::checked_hello(hello);
         let now = self.now();
         let mut writing = self.db.write().await?;
         let platform = serde_json::to_string(&hello.platform).unwrap_or_default();
         let before = leases::of(writing.on(), &agent.id).await?;
-        if let Some(before) = before.as_ref().filter(|before| before.instance != hello.instance) {
+        let is_another = before.as_ref().is_some_and(|before| before.instance != hello.instance);
+        if let Some(before) = before.as_ref().filter(|_| is_another) {
             instances::was_heard(writing.on(), (&agent.id, &before.instance), before.renewed_at).await?;
         }
         let (instance, version) = (hello.instance.as_str(), hello.agent_version.as_str());
@@ -81,7 +83,18 @@ impl App {
                 pipelines::give(writing.on(), &pipeline, &lease.session_id, pipeline.epoch).await?;
             }
         }
+        // What the process before ran, and this one does not, nobody runs any more: whoever it was moved to meanwhile may begin. The same
+        // process in a new session may still be ending it.
+        let runs = hello.held.as_ref().map(|held| held.pipeline_id.as_str());
+        let mut freed = Vec::new();
+        for left in pipelines::held_by(writing.on(), &agent.id).await? {
+            if is_another && left.agent_id != agent.id && runs != Some(left.id.as_str()) {
+                pipelines::let_go(writing.on(), &left.id, &agent.id).await?;
+                freed.push(left.agent_id);
+            }
+        }
         writing.commit().await?;
+        freed.iter().for_each(|agent_id| self.notifier.ring(agent_id));
         Ok(Welcome {
             session_id: lease.session_id,
             lease_seconds: self.settings.lease.as_secs(),

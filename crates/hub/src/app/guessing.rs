@@ -13,13 +13,8 @@ impl App {
     pub(super) fn slow_down(&self, client_id: &str, address: &str) -> Result<(), Refused> {
         // Of names that none of ours can be there are as many as one likes.
         let name = if is_id(client_id) { client_id } else { "unknown" };
-        let subjects = [(format!("{name} {address}"), OF_NAME), (format!("tokens {}", place_of(address)), OF_ADDRESS)];
-        let now = self.now();
-        let waits = subjects.iter().filter_map(|(subject, limit)| self.throttle.wait(subject, *limit, now));
-        if let Some(retry_after) = waits.max() {
-            return Err(Refused::TooMany { retry_after });
-        }
-        subjects.iter().for_each(|(subject, _)| self.throttle.failed(subject, now));
-        Ok(())
+        let (name, place) = (format!("{name} {address}"), format!("tokens {}", place_of(address)));
+        let counted = self.throttle.count(&[(&name, OF_NAME), (&place, OF_ADDRESS)], self.now());
+        counted.map_err(|retry_after| Refused::TooMany { retry_after })
     }
 }

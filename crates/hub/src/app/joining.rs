@@ -69,10 +69,8 @@ impl App {
             return Err(Refused::NotFound("registration"));
         }
         let (now, subject) = (self.now(), format!("register {}", place_of(&browser.address)));
-        if let Some(retry_after) = self.throttle.wait(&subject, REGISTRATIONS, now) {
-            return Err(Refused::TooMany { retry_after });
-        }
-        self.throttle.failed(&subject, now);
+        let counted = self.throttle.count(&[(&subject, REGISTRATIONS)], now);
+        counted.map_err(|retry_after| Refused::TooMany { retry_after })?;
         let name = joining.account.trim().to_owned();
         let person = self.newcomer((&address(joining.email), joining.password), &name, browser).await?;
         let mut writing = self.db.write().await?;

@@ -61,7 +61,7 @@ impl Ledger {
         let said = hasher.finish();
         let before = lock(&self.said).insert(agent.id.clone(), (said, sync.sequence));
         // After a word that went to another hub process, the same as here before is news again.
-        let follows = before.is_some_and(|(_, sequence)| sync.sequence == sequence + 1);
+        let follows = before.is_some_and(|(_, sequence)| sync.sequence.checked_sub(1) == Some(sequence));
         !follows || before.map(|(said, _)| said) != Some(said) || !sync.events.is_empty() || !sync.results.is_empty()
     }
 }

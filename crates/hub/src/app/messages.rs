@@ -38,14 +38,17 @@ const PAUSES: [Duration; 7] = [
 ];
 /// Messages that are sent at the same time.
 const AT_ONCE: usize = 64;
-/// Of them to one recipient: one that is slow keeps the others waiting for no place.
+/// Of them to one recipient, and to all of one account: those that are slow keep the others waiting for no place.
 const OF_ONE: usize = 2;
-/// Messages that are looked through for some that can be sent now.
-const LOOKED_AT: i64 = 256;
+const OF_ACCOUNT: usize = 16;
+/// Messages that are looked through for some that can be sent now: of a recipient, of an account, and in all.
+const LOOKED_AT: (i64, i64, i64) = (OF_ONE as i64, OF_ACCOUNT as i64, 1_024);
 /// How long a message may take, however many questions the other side answers slowly.
 const DEADLINE: Duration = Duration::from_secs(30);
 /// What was told is kept for so long.
 const KEPT: Duration = Duration::from_hours(30 * 24);
+/// Tests of an account within a minute.
+const TESTS: u32 = 10;
 /// Between two looks.
 const TICK: Duration = Duration::from_secs(1);
 /// Looks between two sweeps.
@@ -97,7 +100,7 @@ impl App {
     async fn tell_recipients(&self, sending: &mut Sending) -> Result<(), Refused> {
         self.gather().await?;
         for delivery in recipients::due(self.db.pool(), self.now(), LOOKED_AT).await? {
-            if sending.has_room_for(&delivery.recipient_id)
+            if sending.has_room_for(&delivery)
                 && let Some(ready) = self.ready(delivery).await?
             {
                 sending.add(ready);
@@ -211,10 +214,8 @@ impl App {
         let recipient = self.recipient(caller, id).await?;
         // Each is a call to somewhere else: nobody makes the hub call more often.
         let subject = format!("test {}", caller.account_id);
-        if let Some(retry_after) = self.throttle.wait(&subject, 10, self.now()) {
-            return Err(Refused::TooMany { retry_after });
-        }
-        self.throttle.failed(&subject, self.now());
+        let counted = self.throttle.count(&[(&subject, TESTS)], self.now());
+        counted.map_err(|retry_after| Refused::TooMany { retry_after })?;
         let account = accounts::of_id(self.db.pool(), &caller.account_id).await?;
         let account = json!({"id": caller.account_id, "name": account.map(|account| account.name)});
         let message = delivery(&recipient, &body("test", &account, &[], 0), self.now());
@@ -258,23 +259,24 @@ enum Way {
 /// What came of a message.
 type Sent = (Delivery, Recipient, Result<(), String>);
 
-/// Messages on their way, and whose they are.
+/// Messages on their way, and whose they are: recipient and account.
 #[derive(Default)]
 struct Sending {
     tasks: JoinSet<Sent>,
-    recipients: HashMap<Id, String>,
+    owners: HashMap<Id, (String, String)>,
 }
 
 impl Sending {
-    fn has_room_for(&self, recipient_id: &str) -> bool {
-        let of_one = self.recipients.values().filter(|id| *id == recipient_id).count();
-        self.tasks.len() < AT_ONCE && of_one < OF_ONE
+    fn has_room_for(&self, delivery: &Delivery) -> bool {
+        let of_one = self.owners.values().filter(|(recipient, _)| *recipient == delivery.recipient_id).count();
+        let of_account = self.owners.values().filter(|(_, account)| *account == delivery.account_id).count();
+        self.tasks.len() < AT_ONCE && of_one < OF_ONE && of_account < OF_ACCOUNT
     }
 
     fn add(&mut self, ready: Ready) {
-        let recipient_id = ready.recipient.id.clone();
+        let owner = (ready.recipient.id.clone(), ready.recipient.account_id.clone());
         let task = self.tasks.spawn(ready.send());
-        self.recipients.insert(task.id(), recipient_id);
+        self.owners.insert(task.id(), owner);
     }
 
     /// The next that has ended; `None`: none is on its way.
@@ -284,7 +286,7 @@ impl Sending {
             Ok((id, _)) => *id,
             Err(panicked) => panicked.id(),
         };
-        self.recipients.remove(&id);
+        self.owners.remove(&id);
         Some(ended.map(|(_, sent)| sent))
     }
 }
@@ -319,6 +321,7 @@ fn delivery(recipient: &Recipient, body: &Value, now: Timestamp) -> Delivery {
     Delivery {
         id: Uuid::now_v7().to_string(),
         recipient_id: recipient.id.clone(),
+        account_id: recipient.account_id.clone(),
         body: body.to_string(),
         created_at: now,
         attempts: 0,

@@ -137,17 +137,15 @@ impl App {
     ) -> Result<bool, Refused> {
         let (name, place) = (format!("{email} {}", browser.address), format!("address {}", place_of(&browser.address)));
         let now = self.now();
-        let waits = [self.throttle.wait(&name, OF_NAME, now), self.throttle.wait(&place, OF_ADDRESS, now)];
-        if let Some(retry_after) = waits.into_iter().flatten().max() {
-            return Err(Refused::TooMany { retry_after });
-        }
-        if password::matches(password, person.map(|person| person.password_hash.as_str())).await {
+        self.throttle
+            .count(&[(&name, OF_NAME), (&place, OF_ADDRESS)], now)
+            .map_err(|retry_after| Refused::TooMany { retry_after })?;
+        let right = password::matches(password, person.map(|person| person.password_hash.as_str())).await;
+        if right {
             self.throttle.right(&name);
-            return Ok(true);
+            self.throttle.forgive(&place);
         }
-        self.throttle.failed(&name, now);
-        self.throttle.failed(&place, now);
-        Ok(false)
+        Ok(right)
     }
 
     async fn audit_refused_login(&self, email: &str, browser: &Browser) -> Result<(), Refused> {

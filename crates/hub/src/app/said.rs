@@ -1,7 +1,7 @@
 //! What agents may say. Their words stand in answers of the API, in mails and in calls of webhooks, so each is held against
 //! what it can be.
 
-use millrace_protocol::gateway::{AgentEvent, Reason, Sync};
+use millrace_protocol::gateway::{AgentEvent, Hello, Reason, Sync};
 use serde_json::Value;
 
 use crate::fault::Refused;
@@ -11,6 +11,8 @@ const SEVERITIES: [&str; 3] = ["info", "warning", "error"];
 /// Stands for a word that is none.
 const OTHER: &str = "other";
 const LONGEST_WORD: usize = 40;
+/// No chain gets there by counting; above it a hub that counts on would come to the end of its numbers.
+const HIGHEST_EPOCH: u64 = 1 << 53;
 
 /// The sync with every word one that can be. A status that is none is refused: the whole report says nothing then. Of the
 /// rest, a code that is none is left out, so that nothing is lost beside it.
@@ -19,6 +21,7 @@ pub(super) fn checked(mut sync: Sync) -> Result<Sync, Refused> {
         if !STATUSES.contains(&report.status.as_str()) {
             return Err(Refused::invalid("report.status", format!("must be one of {}", STATUSES.join(", "))));
         }
+        report.epoch = report.epoch.min(HIGHEST_EPOCH);
         report.reason.iter_mut().chain(report.refused.iter_mut().map(|refused| &mut refused.reason)).for_each(tidy);
     }
     sync.events.iter_mut().for_each(tidy_event);
@@ -32,6 +35,14 @@ pub(super) fn checked(mut sync: Sync) -> Result<Sync, Refused> {
         }
     }
     Ok(sync)
+}
+
+/// The hello with epochs that can be.
+pub(super) fn checked_hello(mut hello: Hello) -> Hello {
+    for held in hello.held.iter_mut().chain(&mut hello.kept) {
+        held.epoch = held.epoch.min(HIGHEST_EPOCH);
+    }
+    hello
 }
 
 fn tidy(reason: &mut Reason) {

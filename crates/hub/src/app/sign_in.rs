@@ -121,10 +121,9 @@ impl App {
     /// Writes down that an agent called from where it may not, once a minute.
     async fn audit_stranger(&self, agent: &Agent, address: &str) -> Result<(), Refused> {
         let (now, subject) = (self.now(), format!("address of {} {address}", agent.id));
-        if self.throttle.wait(&subject, 1, now).is_some() {
+        if self.throttle.count(&[(&subject, 1)], now).is_err() {
             return Ok(());
         }
-        self.throttle.failed(&subject, now);
         let actor = format!("agent:{}", agent.id);
         let entry = audit::Entry {
             account_id: Some(&agent.account_id),

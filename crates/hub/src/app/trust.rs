@@ -170,7 +170,8 @@ impl App {
         let live = self.locked_trust(&mut writing, caller, agent_id).await?;
         let ended = live.iter().find(|one| one.id == id && one.means.kind() == kind);
         let ended = ended.ok_or(Refused::NotFound(if kind == "key" { "the key" } else { "the rule" }))?;
-        if live.len() == 1 && credentials::live(writing.on(), agent_id).await?.is_empty() {
+        let secrets = credentials::live(writing.on(), agent_id).await?;
+        if live.len() == 1 && !secrets.iter().any(|secret| secret.is_alive(self.now())) {
             let message =
                 "it is all that the agent can sign in with; rotate its secret first, or add another key or rule";
             return Err(Refused::conflict("last_credential", message));

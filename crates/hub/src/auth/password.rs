@@ -1,10 +1,12 @@
 //! Passwords of people: Argon2id, away from the threads that serve, and the same time for someone who does not exist.
 
 use std::sync::LazyLock;
+use std::thread::available_parallelism;
 
 use argon2::Argon2;
 use argon2::password_hash::phc::PasswordHash;
 use argon2::password_hash::{PasswordHasher, PasswordVerifier};
+use tokio::sync::Semaphore;
 
 use crate::fault::Refused;
 
@@ -18,6 +20,17 @@ const WELL_KNOWN: &str = include_str!("well_known.txt");
 
 /// What a password is measured against where there is no person, so that the answer takes as long.
 static NOBODY: LazyLock<Option<String>> = LazyLock::new(|| make("nobody has this password"));
+
+/// Each takes 19 MiB and a core for a while: no more at once than there are cores, however many ask.
+static AT_ONCE: LazyLock<Semaphore> =
+    LazyLock::new(|| Semaphore::new(available_parallelism().map_or(1, std::num::NonZero::get)));
+
+/// Computes it away from the threads that serve, when there is room. `None`: it broke down.
+async fn when_there_is_room<T: Send + 'static>(computed: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+    let room = AT_ONCE.acquire().await.ok()?;
+    // Whoever asked may have gone meanwhile; what is computed takes its room until it has ended.
+    tokio::task::spawn_blocking(move || (computed(), room).0).await.ok()
+}
 
 fn make(password: &str) -> Option<String> {
     Argon2::default().hash_password(password.as_bytes()).ok().map(|hash| hash.to_string())
@@ -49,8 +62,8 @@ pub(crate) fn refused(password: &str, email: &str) -> Option<String> {
 /// What is kept of it.
 pub(crate) async fn hash(password: &str) -> Result<String, Refused> {
     let password = password.to_owned();
-    let hashed = tokio::task::spawn_blocking(move || make(&password)).await;
-    hashed.ok().flatten().ok_or_else(|| Refused::failed("a password could not be hashed"))
+    let hashed = when_there_is_room(move || make(&password)).await;
+    hashed.flatten().ok_or_else(|| Refused::failed("a password could not be hashed"))
 }
 
 /// Whether it is the one with this hash. `None`: there is no such person; that takes as long.
@@ -59,7 +72,7 @@ pub(crate) async fn matches(password: &str, hash: Option<&str>) -> bool {
     // An empty one is no hash: its person is in no account any more.
     let hash = hash.filter(|hash| !hash.is_empty());
     let known = hash.is_some();
-    let checked = tokio::task::spawn_blocking(move || {
+    let checked = when_there_is_room(move || {
         let Some(text) = hash.or_else(|| NOBODY.clone()) else { return false };
         let Ok(parsed) = PasswordHash::new(&text) else { return false };
         password.len() <= MOST && Argon2::default().verify_password(password.as_bytes(), &parsed).is_ok()

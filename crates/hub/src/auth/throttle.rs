@@ -34,43 +34,59 @@ pub(crate) fn place_of(address: &str) -> String {
     address.parse().map_or_else(|_none| address.to_owned(), |address| network_of(address).to_string())
 }
 
-/// Counts failures.
+/// Counts failures, and attempts whose outcome is not known yet.
 #[derive(Default)]
 pub(crate) struct Throttle {
     failures: Mutex<HashMap<String, (Timestamp, u32)>>,
 }
 
 impl Throttle {
-    /// Seconds to wait, where `subject` has failed `limit` times within a minute.
-    pub(crate) fn wait(&self, subject: &str, limit: u32, now: Timestamp) -> Option<u64> {
-        let failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
-        let (since, count) = failures.get(subject)?;
-        let gone = Duration::from_micros(u64::try_from(now.0 - since.0).unwrap_or_default());
-        (*count >= limit && lasts(*since, WINDOW, now)).then(|| WINDOW.saturating_sub(gone).as_secs() + 1)
-    }
-
-    /// Notes a failure.
-    pub(crate) fn failed(&self, subject: &str, now: Timestamp) {
+    /// Counts one of each subject, before anything is tried: whoever asks at once gets no more than who asks in turn. Where one of them
+    /// has reached its limit within a minute, nothing is counted, and these are the seconds to wait.
+    pub(crate) fn count(&self, subjects: &[(&str, u32)], now: Timestamp) -> Result<(), u64> {
         let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
-        if failures.len() >= MOST {
-            failures.retain(|_, (since, _)| lasts(*since, WINDOW, now));
-            // Somebody invents names faster than a minute goes by. Each of them has failed once, and those go: what has failed often
-            // is what is to be slowed down.
-            if failures.len() >= MOST {
-                forget_least(&mut failures);
-            }
+        let waits = subjects.iter().filter_map(|(subject, limit)| {
+            let (since, count) = failures.get(*subject)?;
+            let gone = Duration::from_micros(u64::try_from(now.0 - since.0).unwrap_or_default());
+            (count >= limit && lasts(*since, WINDOW, now)).then(|| WINDOW.saturating_sub(gone).as_secs() + 1)
+        });
+        if let Some(wait) = waits.max() {
+            return Err(wait);
         }
-        let entry = failures.entry(subject.to_owned()).or_insert((now, 0));
-        if !lasts(entry.0, WINDOW, now) {
-            *entry = (now, 0);
+        for (subject, _) in subjects {
+            add(&mut failures, subject, now);
         }
-        entry.1 += 1;
+        Ok(())
     }
 
     /// Forgets the failures of someone who got it right.
     pub(crate) fn right(&self, subject: &str) {
         self.failures.lock().unwrap_or_else(PoisonError::into_inner).remove(subject);
     }
+
+    /// Takes back one that was counted and was none.
+    pub(crate) fn forgive(&self, subject: &str) {
+        let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, count)) = failures.get_mut(subject) {
+            *count = count.saturating_sub(1);
+        }
+    }
+}
+
+fn add(failures: &mut HashMap<String, (Timestamp, u32)>, subject: &str, now: Timestamp) {
+    if failures.len() >= MOST {
+        failures.retain(|_, (since, _)| lasts(*since, WINDOW, now));
+        // Somebody invents names faster than a minute goes by. Each of them has failed once, and those go: what has failed often
+        // is what is to be slowed down.
+        if failures.len() >= MOST {
+            forget_least(failures);
+        }
+    }
+    let entry = failures.entry(subject.to_owned()).or_insert((now, 0));
+    if !lasts(entry.0, WINDOW, now) {
+        *entry = (now, 0);
+    }
+    entry.1 += 1;
 }
 
 fn forget_least(failures: &mut HashMap<String, (Timestamp, u32)>) {
@@ -95,28 +111,37 @@ mod tests {
         let throttle = Throttle::default();
         let at = |seconds: i64| Timestamp(seconds * 1_000_000);
         for _ in 0..3 {
-            assert_eq!(throttle.wait("ann", 3, at(0)), None);
-            throttle.failed("ann", at(0));
+            assert_eq!(throttle.count(&[("ann", 3)], at(0)), Ok(()));
         }
-        assert_eq!(throttle.wait("ann", 3, at(10)), Some(51));
-        assert_eq!(throttle.wait("bob", 3, at(10)), None);
-        assert_eq!(throttle.wait("ann", 3, at(60)), None);
-        assert_eq!(throttle.wait("ann", 3, at(-3600)), None, "a clock that was set back keeps nobody out for an hour");
+        assert_eq!(throttle.count(&[("bob", 3), ("ann", 3)], at(10)), Err(51));
+        assert_eq!(throttle.count(&[("bob", 1)], at(10)), Ok(()), "nothing was counted of what had to wait");
+        let failures = |throttle: &Throttle| throttle.failures.lock().unwrap().get("ann").map(|(_, count)| *count);
+        assert_eq!(failures(&throttle), Some(3));
+        assert_eq!(
+            throttle.count(&[("ann", 3)], at(-3600)),
+            Ok(()),
+            "a clock that was set back keeps nobody out for an hour"
+        );
+        assert_eq!(throttle.count(&[("ann", 3)], at(60)), Ok(()));
         throttle.right("ann");
-        assert_eq!(throttle.wait("ann", 1, at(10)), None);
+        assert_eq!(throttle.count(&[("ann", 1)], at(60)), Ok(()));
+        throttle.forgive("ann");
+        assert_eq!(throttle.count(&[("ann", 1)], at(60)), Ok(()));
+        assert!(throttle.count(&[("ann", 1)], at(61)).is_err());
     }
 
     #[test]
     fn invented_names_push_nobody_out_who_has_failed_often() {
         let throttle = Throttle::default();
         let now = Timestamp(0);
+        let once = |subject: &str| throttle.count(&[(subject, 10)], now);
         for _ in 0..10 {
-            throttle.failed("ann", now);
+            assert_eq!(once("ann"), Ok(()));
         }
         for name in 0..3 * MOST {
-            throttle.failed(&format!("invented {name}"), now);
+            assert_eq!(once(&format!("invented {name}")), Ok(()));
         }
-        assert!(throttle.wait("ann", 10, now).is_some());
+        assert!(once("ann").is_err());
         assert!(throttle.failures.lock().unwrap().len() <= MOST);
     }
 

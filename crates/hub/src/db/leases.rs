@@ -90,16 +90,20 @@ pub(crate) async fn renew<'e>(
     Ok(renewed.rows_affected() > 0)
 }
 
-/// Ends it now.
+/// Ends it now, and for good: what its session said before and is still to be written down renews it no more.
 pub(crate) async fn end<'e>(
     on: impl Executor<'e, Database = Any>,
     session_id: &str,
     at: Timestamp,
 ) -> Result<(), Refused> {
-    sqlx::query("UPDATE leases SET expires_at = $2 WHERE session_id = $1 AND expires_at > $2")
-        .bind(session_id)
-        .bind(at.0)
-        .execute(on)
-        .await?;
+    sqlx::query(
+        "UPDATE leases SET expires_at = CASE WHEN expires_at > $2 THEN $2 ELSE expires_at END, sequence = $3 \
+         WHERE session_id = $1",
+    )
+    .bind(session_id)
+    .bind(at.0)
+    .bind(i64::MAX)
+    .execute(on)
+    .await?;
     Ok(())
 }

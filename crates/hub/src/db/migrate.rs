@@ -7,8 +7,11 @@ use super::{Db, Place};
 use crate::fault::Cause;
 
 /// Every step there is, in order.
-const STEPS: &[(i64, &str)] =
-    &[(1, include_str!("../../migrations/0001.sql")), (2, include_str!("../../migrations/0002.sql"))];
+const STEPS: &[(i64, &str)] = &[
+    (1, include_str!("../../migrations/0001.sql")),
+    (2, include_str!("../../migrations/0002.sql")),
+    (3, include_str!("../../migrations/0003.sql")),
+];
 /// Several hub processes may start at once; on PostgreSQL this number keeps them apart.
 const LOCK: i64 = 0x6d69_6c6c_7261_6365;
 

@@ -131,6 +131,7 @@ pub(crate) async fn outcome<'e>(
 pub(crate) struct Delivery {
     pub(crate) id: String,
     pub(crate) recipient_id: String,
+    pub(crate) account_id: String,
     pub(crate) body: String,
     pub(crate) created_at: Timestamp,
     pub(crate) attempts: i64,
@@ -153,23 +154,31 @@ pub(crate) async fn send<'e>(on: impl Executor<'e, Database = Any>, new: &Delive
     Ok(())
 }
 
-/// Messages whose time has come, the oldest first.
+/// Messages whose time has come, the oldest first: so many of a recipient, of an account, and in all. However many wait for one,
+/// those of another are seen.
 pub(crate) async fn due<'e>(
     on: impl Executor<'e, Database = Any>,
     now: Timestamp,
-    most: i64,
+    (of_one, of_account, most): (i64, i64, i64),
 ) -> Result<Vec<Delivery>, Refused> {
     let rows = sqlx::query(
-        "SELECT id, recipient_id, body, created_at, attempts, due_at FROM deliveries \
-         WHERE ended_at IS NULL AND due_at <= $1 ORDER BY due_at LIMIT $2",
+        "SELECT id, recipient_id, account_id, body, created_at, attempts, due_at FROM (\
+         SELECT own.*, ROW_NUMBER() OVER (PARTITION BY account_id ORDER BY due_at, id) AS in_account FROM (\
+         SELECT d.id, d.recipient_id, r.account_id, d.body, d.created_at, d.attempts, d.due_at, \
+         ROW_NUMBER() OVER (PARTITION BY d.recipient_id ORDER BY d.due_at, d.id) AS in_one \
+         FROM deliveries d JOIN recipients r ON r.id = d.recipient_id WHERE d.ended_at IS NULL AND d.due_at <= $1\
+         ) AS own WHERE in_one <= $2) AS seen WHERE in_account <= $3 ORDER BY due_at, id LIMIT $4",
     )
     .bind(now.0)
+    .bind(of_one)
+    .bind(of_account)
     .bind(most)
     .fetch_all(on)
     .await?;
     let delivery = |row: &AnyRow| Delivery {
         id: row.get("id"),
         recipient_id: row.get("recipient_id"),
+        account_id: row.get("account_id"),
         body: row.get("body"),
         created_at: Timestamp(row.get("created_at")),
         attempts: row.get("attempts"),

@@ -1,12 +1,6 @@
 //! The last resort: a handler that panics costs its own request, and its caller is told so as of anything else. No 500 leaves the
 //! hub without a line in its log that says why.
 
-use std::any::Any;
-use std::future::poll_fn;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::pin;
-use std::task::Poll;
-
 use axum::body::to_bytes;
 use axum::extract::Request;
 use axum::http::StatusCode;
@@ -14,6 +8,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 use super::trace;
+use crate::caught::caught;
 use crate::fault::Refused;
 
 /// The framework says why in a sentence.
@@ -21,18 +16,10 @@ const LONGEST_CAUSE: usize = 4 << 10;
 
 /// Runs what is behind it.
 pub(crate) async fn last_resort(request: Request, next: Next) -> Response {
-    let mut answer = pin!(next.run(request));
-    // Nothing of a request outlives it but the database, whose transaction is rolled back.
-    let outcome = poll_fn(|context| match catch_unwind(AssertUnwindSafe(|| answer.as_mut().poll(context))) {
-        Ok(Poll::Pending) => Poll::Pending,
-        Ok(Poll::Ready(response)) => Poll::Ready(Ok(response)),
-        Err(panic) => Poll::Ready(Err(panic)),
-    })
-    .await;
-    match outcome {
+    match caught(next.run(request)).await {
         Ok(answer) if answer.status() == StatusCode::INTERNAL_SERVER_ERROR && !trace::is_told() => told(answer).await,
         Ok(answer) => answer,
-        Err(panic) => Refused::failed(format!("a handler panicked: {}", said(&*panic))).into_response(),
+        Err(panic) => Refused::failed(format!("a handler panicked: {panic}")).into_response(),
     }
 }
 
@@ -43,11 +30,6 @@ async fn told(answer: Response) -> Response {
         Err(error) => error.to_string(),
     };
     Refused::failed(format!("the answer could not be made: {cause}")).into_response()
-}
-
-fn said(panic: &(dyn Any + Send)) -> &str {
-    let text = panic.downcast_ref::<&str>().copied();
-    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message")
 }
 
 #[cfg(test)]

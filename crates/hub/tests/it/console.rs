@@ -42,6 +42,37 @@ async fn guessing_is_slowed_down_after_ten_failures() {
 }
 
 #[tokio::test]
+async fn who_guesses_at_once_gets_no_more_answers_than_who_guesses_in_turn() {
+    let house = House::open(Kind::Sqlite).await;
+    let visitor = Visitor::new(&house);
+    let mut guesses = tokio::task::JoinSet::new();
+    for _ in 0..40 {
+        let guess = visitor.http.post(format!("{}/sign-in", house.url)).header("sec-fetch-site", "same-origin");
+        guesses.spawn(guess.form(&[("email", OWNER), ("password", "not the right one")]).send());
+    }
+    let answers: Vec<StatusCode> = guesses.join_all().await.into_iter().map(|sent| sent.unwrap().status()).collect();
+    let count = |status| answers.iter().filter(|answer| **answer == status).count();
+    assert_eq!((count(StatusCode::UNAUTHORIZED), count(StatusCode::TOO_MANY_REQUESTS)), (10, 30));
+}
+
+#[tokio::test]
+async fn an_agent_is_removed_with_its_name_and_the_password() {
+    let house = House::open(Kind::Sqlite).await;
+    let owner = Visitor::owner(&house).await;
+    let id = house.new_agent("north").await;
+    let path = format!("/agents/{id}/remove");
+    for (typed, password, status) in [
+        ("nort", PASSWORD, StatusCode::BAD_REQUEST),
+        ("north", "not the right one", StatusCode::UNAUTHORIZED),
+        ("north", PASSWORD, StatusCode::SEE_OTHER),
+    ] {
+        assert_eq!(house.get("/agents").await["total"], 1);
+        assert_eq!(owner.send(&path, &[("confirmation", typed), ("password", password)]).await.0, status);
+    }
+    assert_eq!(house.get("/agents").await["total"], 0);
+}
+
+#[tokio::test]
 async fn a_form_needs_the_token_of_its_session_and_must_come_from_this_site() {
     let house = House::open(Kind::Sqlite).await;
     let mut visitor = Visitor::new(&house);

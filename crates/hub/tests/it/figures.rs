@@ -12,6 +12,7 @@ on_both_databases!(
     what_an_agent_reports_is_read_back_as_rates_and_sums,
     a_restart_of_the_agent_makes_no_negative_rate_and_loses_no_row,
     quarters_of_an_hour_outlive_their_samples,
+    figures_that_cannot_be_added_up_keep_nobody_elses_back,
     an_agent_writes_figures_of_its_own_pipeline_only,
     a_range_that_is_no_range_is_refused_and_a_wide_one_is_answered_in_wide_steps,
     the_console_draws_what_was_reported_in_any_range_and_as_a_table,
@@ -148,6 +149,30 @@ async fn quarters_of_an_hour_outlive_their_samples(house: House) {
     assert_eq!(metrics["total"]["rows"], 36_000, "{metrics}");
     let rates = known(&metrics, "rowsPerSecond");
     assert!(!rates.is_empty() && rates.iter().all(|rate| (9.0..11.0).contains(rate)), "{rates:?}");
+    pool.close().await;
+}
+
+async fn figures_that_cannot_be_added_up_keep_nobody_elses_back(house: House) {
+    let (absurd, sound) = (Flow::open(&house, "absurd").await, Flow::open(&house, "sound").await);
+    let since = now(&house);
+    for flow in [&absurd, &sound] {
+        flow.report(&house, &since, 9_000).await;
+    }
+    let pool = house.database().await;
+    let more = "INSERT INTO samples SELECT series, at + 1, run, lag_us, retained, memory, row_count, byte_count, inserts, \
+         updates, deletes, truncates, reads, commits, commit_us, cpu_ms FROM samples WHERE series = $1";
+    let id = uuid::Uuid::parse_str(absurd.held["pipelineId"].as_str().unwrap()).unwrap();
+    let series = (id.as_u64_pair().1 & (u64::MAX >> 2)) as i64;
+    sqlx::query(more).bind(series).execute(&pool).await.unwrap();
+    let most = "UPDATE samples SET lag_us = 9223372036854775807 WHERE series = $1";
+    assert_eq!(sqlx::query(most).bind(series).execute(&pool).await.unwrap().rows_affected(), 2);
+    house.clock.advance(Duration::from_mins(31));
+    // Of the other pipeline and of both processes.
+    let begun = std::time::Instant::now();
+    while count(&pool, "sample_quarters").await < 3 {
+        assert!(begun.elapsed() < Duration::from_secs(20), "{} are added up", count(&pool, "sample_quarters").await);
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
     pool.close().await;
 }
 

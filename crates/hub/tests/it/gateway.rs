@@ -12,6 +12,8 @@ on_both_databases!(
     an_event_says_nothing_of_a_pipeline_that_was_never_its_agents,
     a_revision_of_the_same_number_and_another_definition_is_news,
     a_word_that_was_overtaken_on_its_way_changes_nothing,
+    a_goodbye_is_undone_by_nothing_that_was_said_before,
+    an_epoch_that_no_chain_has_ends_nothing,
     a_newer_sync_ends_the_older_one_and_hears_of_the_start,
     a_sync_that_waits_hears_of_the_removal_at_once,
     a_clock_that_is_set_while_a_sync_is_held_changes_neither_the_hold_nor_the_lease,
@@ -88,6 +90,41 @@ async fn a_word_that_was_overtaken_on_its_way_changes_nothing(house: House) {
     assert_eq!(house.get(&format!("{path}/events")).await["results"][0]["message"], "told once all the same");
     house.sync(&token, &session, numbered(2_000_009, "NOT_RUNNING")).await;
     assert_eq!(house.status(&path).await.0, "NOT_RUNNING");
+}
+
+async fn a_goodbye_is_undone_by_nothing_that_was_said_before(house: House) {
+    let (agent, token) = house.agent("north").await;
+    let session = house.hello(&token).await;
+    // The second says the same as the first: only its figures are newer, and they may wait to be written down.
+    for sequence in [1, 2] {
+        house.sync(&token, &session, json!({"sequence": sequence})).await;
+    }
+    let goodbye = json!({"sessionId": session, "reason": "stopped"});
+    assert_eq!(house.gateway(&token, "goodbye", goodbye).await.0, 204);
+    // Longer than anything waits.
+    tokio::time::sleep(Duration::from_millis(2_500)).await;
+    assert_eq!(house.get(&format!("/agents/{agent}")).await["agentStatus"], "STOPPED");
+    let hello = json!({"protocol": 1, "instance": "two", "agentVersion": "0.1.0"});
+    let (code, told) = house.gateway(&token, "session", hello).await;
+    assert_eq!(code, 200, "{told}");
+}
+
+async fn an_epoch_that_no_chain_has_ends_nothing(house: House) {
+    let (path, _, token, session, own) = streaming(&house).await;
+    for epoch in [i64::MAX as u64, u64::MAX] {
+        let mut absurd = report(&own, "NOT_RUNNING");
+        absurd["report"]["epoch"] = json!(epoch);
+        absurd["sequence"] = json!(u64::MAX - 1);
+        house.sync(&token, &session, absurd).await;
+        assert_eq!(house.status(&path).await.0, "NOT_RUNNING");
+    }
+    let mut held = own.clone();
+    held["epoch"] = json!(i64::MAX);
+    let hello = json!({"protocol": 1, "instance": "one", "agentVersion": "0.1.0", "held": held});
+    assert_eq!(house.gateway(&token, "session", hello).await.0, 200);
+    let session = house.hello(&token).await;
+    let told = house.sync(&token, &session, json!({})).await;
+    assert!(told["desired"]["pipeline"]["epoch"].as_u64() > own["epoch"].as_u64(), "{told}");
 }
 
 async fn a_newer_sync_ends_the_older_one_and_hears_of_the_start(house: House) {

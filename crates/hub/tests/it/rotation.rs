@@ -12,6 +12,7 @@ on_both_databases!(
     a_secret_is_rotated_deployed_and_the_old_one_revoked,
     each_step_needs_the_password_and_is_written_down,
     a_secret_that_ends_is_told_of_in_time_and_then_opens_nothing,
+    a_secret_that_has_ended_is_not_the_one_that_is_shown_and_replaces_no_other,
 );
 
 fn secret(page: &str) -> String {
@@ -114,4 +115,22 @@ async fn a_secret_that_ends_is_told_of_in_time_and_then_opens_nothing(house: Hou
     assert!(told().await.1.contains("has expired"));
     // An expired one is in nobody's way.
     house.expect(201, Method::POST, &format!("{path}/rotate"), None).await;
+}
+
+async fn a_secret_that_has_ended_is_not_the_one_that_is_shown_and_replaces_no_other(house: House) {
+    let id = house.new_agent("north").await;
+    let path = format!("/agents/{id}/credentials");
+    let first = house.get(&path).await;
+    let asked = Some(json!({"expiresInDays": 1}));
+    let second = house.expect(201, Method::POST, &format!("{path}/rotate"), asked).await;
+    assert_eq!(house.get(&path).await["clientSecret"], second["clientSecret"]);
+    house.clock.advance(Duration::from_hours(25));
+    house.use_token(&house.token_of(&house.set_up.client_id, &house.set_up.client_secret).await);
+    assert_eq!(house.get(&path).await["clientSecret"], first["clientSecret"]);
+    let ids = ids(&house, &id).await;
+    let problem = house.expect(409, Method::DELETE, &format!("{path}/{}", ids[1]), None).await;
+    assert_eq!(problem["code"], "last_credential");
+    house.expect(204, Method::DELETE, &format!("{path}/{}", ids[0]), None).await;
+    house.expect(409, Method::DELETE, &format!("{path}/{}", ids[1]), None).await;
+    house.token_of(first["clientId"].as_str().unwrap(), first["clientSecret"].as_str().unwrap()).await;
 }

@@ -13,6 +13,7 @@ on_both_databases!(
     an_agent_whose_pipeline_is_started_is_removed_by_force_only,
     a_type_that_no_agent_runs_is_started_and_says_why_it_does_not_run,
     a_put_to_another_agent_stops_the_pipeline_there_and_gives_it_a_higher_epoch,
+    a_pipeline_that_was_moved_from_a_process_that_died_waits_for_no_next_one,
     restart_is_a_command_for_the_agent_and_can_be_watched,
     a_restart_waits_until_the_agent_before_has_let_go,
     delete_of_a_running_pipeline_stops_it,
@@ -135,6 +136,30 @@ async fn a_put_to_another_agent_stops_the_pipeline_there_and_gives_it_a_higher_e
     let told = house.sync(&token, &session, report(&first, "STREAMING")).await;
     assert_eq!(told["desired"], json!({}), "{told}");
     house.sync(&token, &session, report(&first, "NOT_RUNNING")).await;
+    let second = held(&house.sync(&other_token, &other_session, json!({})).await);
+    assert_eq!(second["wanted"], "running");
+    assert!(second["epoch"].as_u64() > first["epoch"].as_u64(), "{first} {second}");
+}
+
+async fn a_pipeline_that_was_moved_from_a_process_that_died_waits_for_no_next_one(house: House) {
+    let (path, _, token, _, first) = streaming(&house).await;
+    let (other, other_token) = house.agent("south").await;
+    house.expect(200, Method::PUT, &path, Some(pipeline("shop", &other))).await;
+    // It dies, and a next one comes before the other agent looks: one that runs it from its cache, one in a new session that may still be
+    // ending it, and one that holds nothing and has nothing to report.
+    let hello = async |instance: &str, held: &Value| {
+        let hello = json!({"protocol": 1, "instance": instance, "agentVersion": "0.1.0", "held": held});
+        assert_eq!(house.gateway(&token, "session", hello).await.0, 200);
+        house.hello(&other_token).await
+    };
+    for (instance, held) in [("two", &first), ("two", &Value::Null)] {
+        house.clock.advance(Duration::from_secs(46));
+        let other_session = hello(instance, held).await;
+        let told = house.sync(&other_token, &other_session, json!({})).await;
+        assert_eq!(told["desired"]["pipeline"], Value::Null, "{told}");
+    }
+    house.clock.advance(Duration::from_secs(46));
+    let other_session = hello("three", &Value::Null).await;
     let second = held(&house.sync(&other_token, &other_session, json!({})).await);
     assert_eq!(second["wanted"], "running");
     assert!(second["epoch"].as_u64() > first["epoch"].as_u64(), "{first} {second}");

@@ -72,7 +72,7 @@ async fn revealed(app: &App, caller: &crate::auth::Caller, id: &str) -> Result<i
 
 /// What the agent's process signs in with; the same at every read until rotated. Each read is audited.
 #[utoipa::path(get, path = "/agents/{id}/credentials", operation_id = "readCredentials", tag = "agents",
-    responses((status = 200, description = "The newest secret", body = Credentials)))]
+    responses((status = 200, description = "The newest secret that has not ended", body = Credentials)))]
 pub(crate) async fn reveal(
     State(app): State<Arc<App>>,
     ApiCaller(caller): ApiCaller,

@@ -8,6 +8,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Redirect, Response};
 
 use super::agents::NAME_RULE;
+use super::confirm::{confirmed, own_password};
 use super::page::{Mishap, Shell, Wrong, page, with_status};
 use super::pager::Earlier;
 use super::pipeline::{EVENTS, EventRow};
@@ -237,6 +238,7 @@ struct RemovalPage {
     remains: Vec<&'static str>,
     summary: Summary,
     confirmation: Field,
+    password: Field,
 }
 
 /// What stays in the cloud when an agent is removed here.
@@ -278,6 +280,7 @@ async fn removal_page(
         remains: remains(&agent.deployment),
         confirmation: Field::text("confirmation", "Type the agent's name", typed, &wrong)
             .help("Exactly as it stands above."),
+        password: own_password(&wrong),
         summary: Summary(wrong),
     })
 }
@@ -298,10 +301,14 @@ pub(crate) async fn remove(
 ) -> Result<Response, Mishap> {
     let agent = app.agent(&visitor.caller, &id).await?;
     let typed = fields.get("confirmation");
-    if typed != agent.name {
-        let wrong = Wrong::at("confirmation", format!("must be {}", agent.name));
+    let (status, asked) = if typed == agent.name {
+        (StatusCode::UNAUTHORIZED, confirmed(&app, &visitor, &fields).await?)
+    } else {
+        (StatusCode::BAD_REQUEST, Err(Wrong::at("confirmation", format!("must be {}", agent.name))))
+    };
+    if let Err(wrong) = asked {
         let again = removal_page(&app, &visitor, &agent, (typed, wrong)).await?;
-        return Ok(with_status(StatusCode::BAD_REQUEST, &again));
+        return Ok(with_status(status, &again));
     }
     app.remove_agent(&visitor.caller, &id, fields.get("force") == "yes", |_| false).await?;
     Ok(Redirect::to("/agents").into_response())
