@@ -16,6 +16,7 @@ mod browser;
 mod clients;
 mod conformance;
 mod console;
+mod deaf;
 mod docs;
 mod document;
 mod doors;

@@ -21,7 +21,7 @@ use crate::house::{House, Kind, fields};
 
 /// Somebody who takes webhooks.
 #[derive(Clone, Default)]
-struct Receiver {
+pub(crate) struct Receiver {
     taken: Arc<Mutex<Vec<(HeaderMap, Value, String)>>>,
     /// Statuses of the next answers; then 204.
     answers: Arc<Mutex<VecDeque<u16>>>,
@@ -37,7 +37,7 @@ async fn take(State(receiver): State<Receiver>, headers: HeaderMap, body: Bytes)
 }
 
 impl Receiver {
-    async fn start(answers: &[u16]) -> (Self, String) {
+    pub(crate) async fn start(answers: &[u16]) -> (Self, String) {
         let receiver = Self { answers: Arc::new(Mutex::new(answers.iter().copied().collect())), ..Self::default() };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/hook", listener.local_addr().unwrap());
@@ -52,7 +52,7 @@ impl Receiver {
     }
 
     /// Waits for so many messages: the last.
-    async fn wait_for(&self, count: usize) -> (HeaderMap, Value, String) {
+    pub(crate) async fn wait_for(&self, count: usize) -> (HeaderMap, Value, String) {
         let begun = Instant::now();
         while self.count() < count {
             assert!(begun.elapsed() < Duration::from_secs(20), "{} messages have come, not {count}", self.count());
@@ -62,7 +62,7 @@ impl Receiver {
     }
 }
 
-async fn house(kind: Kind) -> House {
+pub(crate) async fn house(kind: Kind) -> House {
     House::set(kind, |settings| settings.webhook_allow = Networks::parse("127.0.0.1").unwrap()).await
 }
 
@@ -71,7 +71,7 @@ fn all_events() -> Value {
 }
 
 /// A new webhook: its id and its secret.
-async fn webhook(house: &House, url: &str, events: Value) -> (String, String) {
+pub(crate) async fn webhook(house: &House, url: &str, events: Value) -> (String, String) {
     let made = house.expect(201, Method::POST, "/webhooks", Some(json!({"url": url, "events": events}))).await;
     let text = |name: &str| made[name].as_str().unwrap().to_owned();
     (text("webhookId"), text("secret"))
@@ -82,7 +82,7 @@ fn events(message: &Value) -> Vec<&str> {
 }
 
 /// A started pipeline at an agent that has connected: path, token, session, and what it holds.
-async fn started(house: &House, name: &str) -> (String, String, String, Value) {
+pub(crate) async fn started(house: &House, name: &str) -> (String, String, String, Value) {
     let (agent, token) = house.agent(name).await;
     let path = house.new_pipeline(name, &agent).await;
     house.command(&path, "START").await;
@@ -93,7 +93,7 @@ async fn started(house: &House, name: &str) -> (String, String, String, Value) {
     (path, token, session, held)
 }
 
-fn report(held: &Value, status: &str) -> Value {
+pub(crate) fn report(held: &Value, status: &str) -> Value {
     let mut report = json!({"pipelineId": held["pipelineId"], "status": status, "since": "2026-01-01T00:00:00.000Z",
         "revision": held["revision"], "wish": held["wish"], "epoch": held["epoch"]});
     if status == "NOT_RUNNING" {
@@ -475,28 +475,4 @@ async fn an_address_gets_mail_and_its_page_adds_tests_and_removes_it() {
     let answer = visitor.post(&format!("/settings/notifications/{id}/remove"), &[("token", &token)]).await;
     assert_eq!(answer.status(), 303);
     assert!(visitor.get("/settings/notifications").await.text().await.unwrap().contains("Nobody is told yet"));
-}
-
-#[tokio::test]
-async fn messages_to_one_that_never_answers_keep_nobody_elses_waiting() {
-    for kind in [Kind::Sqlite, Kind::Postgres] {
-        let house = house(kind).await;
-        let deaf = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let (id, _) =
-            webhook(&house, &format!("http://{}/hook", deaf.local_addr().unwrap()), json!(["recovered"])).await;
-        let (receiver, url) = Receiver::start(&[]).await;
-        webhook(&house, &url, json!(["pipeline_failed"])).await;
-        let pool = house.database().await;
-        let now = millrace_model::Clock::now(&*house.clock).0;
-        for at in 0..2_000 {
-            let sql = "INSERT INTO deliveries (id, recipient_id, body, created_at, attempts, due_at) VALUES ($1, $2, '{}', $3, 0, $3)";
-            let query = sqlx::query(sql).bind(format!("waits {at}")).bind(&id).bind(now - 1_000_000);
-            query.execute(&pool).await.unwrap();
-        }
-        pool.close().await;
-        let (_, token, session, held) = started(&house, "shop").await;
-        house.sync(&token, &session, report(&held, "NOT_RUNNING")).await;
-        house.clock.advance(Duration::from_secs(5));
-        receiver.wait_for(1).await;
-    }
 }
