@@ -86,9 +86,10 @@ impl App {
         // What the process before ran, and this one does not, nobody runs any more: whoever it was moved to meanwhile may begin. The same
         // process in a new session may still be ending it.
         let runs = hello.held.as_ref().map(|held| held.pipeline_id.as_str());
+        let left = if is_another { pipelines::held_by(writing.on(), &agent.id).await? } else { Vec::new() };
         let mut freed = Vec::new();
-        for left in pipelines::held_by(writing.on(), &agent.id).await? {
-            if is_another && left.agent_id != agent.id && runs != Some(left.id.as_str()) {
+        for left in left {
+            if left.agent_id != agent.id && runs != Some(left.id.as_str()) {
                 pipelines::let_go(writing.on(), &left.id, &agent.id).await?;
                 freed.push(left.agent_id);
             }
